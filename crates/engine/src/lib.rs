@@ -1,0 +1,1 @@
+//! What a person asks for, one operation per file. No terminal, no environment variables, no HTTP.

@@ -1,0 +1,1 @@
+//! The distribution protocol: a client with resumable, parallel transfers.

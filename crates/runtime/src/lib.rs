@@ -1,0 +1,1 @@
+//! Start, watch, enter and stop processes in containers: native runtime and shim.

@@ -1,0 +1,1 @@
+//! Linux, safely: the only unsafe. Descriptors not paths, the new mount API, clone3, pidfds, cgroups, seccomp, durable writes, feature probes.

@@ -1,0 +1,1 @@
+//! Checks of the tree: edges between crates, file and function sizes, names.
