@@ -1,1 +1,20 @@
 //! What a person asks for, one operation per file. No terminal, no environment variables, no HTTP.
+//!
+//! Every operation is a method of [`Engine`], takes parsed types and a [`strata_types::Watch`] where it can last, returns
+//! plain data and prints nothing.
+//!
+//! ```text
+//! engine.rs      Engine and its Settings: opens the crates beneath, each when first needed
+//! image/         pull push list inspect history tag remove commit import save load …
+//! container/     create start stop exec logs diff copy export …
+//! system/        df prune info check
+//! ```
+
+pub mod container;
+mod engine;
+mod error;
+pub mod image;
+pub mod system;
+
+pub use engine::{Engine, Settings};
+pub use error::{Error, Result};

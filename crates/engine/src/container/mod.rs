@@ -1,0 +1,5 @@
+//! Operations on containers.
+
+mod error;
+
+pub use error::ContainerError;

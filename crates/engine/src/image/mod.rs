@@ -1,0 +1,5 @@
+//! Operations on images.
+
+mod error;
+
+pub use error::ImageError;
