@@ -1,1 +1,7 @@
-//! Linux, safely: the only unsafe. Descriptors not paths, the new mount API, clone3, pidfds, cgroups, seccomp, durable writes, feature probes.
+//! Linux, safely: the only `unsafe` of the project.
+//!
+//! Descriptors not paths, the new mount API, clone3, pidfds, cgroups, seccomp, durable writes, feature probes.
+#![allow(unsafe_code, reason = "this crate is where it is allowed")]
+#![warn(missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+pub mod isolate;

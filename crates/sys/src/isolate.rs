@@ -1,0 +1,17 @@
+//! Leaving the mount namespace of the machine, for tests and tools that try mounts.
+
+use rustix::io::Result;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::UnshareFlags;
+
+/// Moves the calling thread into a new mount namespace where nothing propagates to or from others, with an empty tmpfs on
+/// `/run`.
+///
+/// Only this thread and those it starts later are affected (mount_namespaces(7)). Needs CAP_SYS_ADMIN.
+pub fn thread_mounts() -> Result<()> {
+    // SAFETY: NEWNS and FS change what this thread sees of the file system; no file descriptors are unshared, so no
+    // other thread's descriptor can be closed or reused behind its back.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }?;
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    mount("tmpfs", "/run", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=755")
+}

@@ -1,0 +1,107 @@
+//! A real registry for one test: Debian's `docker-registry` on a free loopback port.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::image::Image;
+
+/// Runs until dropped; its data is in a temporary folder.
+#[derive(Debug)]
+pub struct Registry {
+    process: Child,
+    port: u16,
+    dir: tempfile::TempDir,
+}
+
+impl Registry {
+    /// Starts one and waits until it answers. Needs `host::program("docker-registry")`.
+    pub fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("strata-registry-").tempdir().unwrap();
+        // Another process may take the port between its release and the registry's bind: then try the next one.
+        for _attempt in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut process = spawn(dir.path(), port);
+            if answers(&process, port) {
+                return Self { process, port, dir };
+            }
+            let _ended = process.kill();
+            let _reaped = process.wait();
+        }
+        panic!("docker-registry did not start: {}", std::fs::read_to_string(dir.path().join("log")).unwrap());
+    }
+
+    /// `127.0.0.1:PORT`, as it stands in a reference.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Puts an image there with skopeo, by way of an OCI layout. Needs `host::program("skopeo")`.
+    pub fn push(&self, image: &Image, name: &str) {
+        let layout = self.dir.path().join("layout");
+        image.write_layout(&layout, "image");
+        let from = format!("oci:{}:image", layout.display());
+        let to = format!("docker://{}/{name}", self.host());
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args([
+            "--insecure-policy",
+            "copy",
+            "--quiet",
+            "--preserve-digests",
+            "--dest-tls-verify=false",
+            &from,
+            &to,
+        ]);
+        let output = skopeo.output().unwrap();
+        assert!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
+        std::fs::remove_dir_all(&layout).unwrap();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ended = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
+
+fn spawn(dir: &std::path::Path, port: u16) -> Child {
+    let config = format!(
+        "version: 0.1\nlog: {{ level: error, accesslog: {{ disabled: true }} }}\n\
+         storage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ enabled: true }} }}\n\
+         http: {{ addr: '127.0.0.1:{port}' }}\n",
+        dir.join("data").display()
+    );
+    std::fs::write(dir.join("config.yml"), config).unwrap();
+    let log = std::fs::File::create(dir.join("log")).unwrap();
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(dir.join("config.yml")).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command.spawn().unwrap()
+}
+
+fn answers(process: &Child, port: u16) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let pid = rustix::process::Pid::from_child(process);
+    let exit = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    while Instant::now() < deadline {
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+            let mut answer = [0; 12];
+            stream.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n").unwrap();
+            if stream.read_exact(&mut answer).is_ok() && answer.ends_with(b"200") {
+                return true;
+            }
+        }
+        if exited_within(&exit, Duration::from_millis(10)) {
+            return false;
+        }
+    }
+    false
+}
+
+/// Waits for the process to end, and gives the registry that long to open its port.
+fn exited_within(process: &rustix::fd::OwnedFd, limit: Duration) -> bool {
+    let mut fds = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec::try_from(limit).unwrap();
+    rustix::event::poll(&mut fds, Some(&limit)).unwrap() > 0
+}
