@@ -5,3 +5,10 @@
 #![warn(missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 pub mod isolate;
+
+pub mod clock;
+pub mod durable;
+pub mod failpoint;
+pub mod lock;
+pub mod random;
+mod remove_tree;

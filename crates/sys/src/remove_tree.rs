@@ -1,0 +1,115 @@
+//! Removing a tree that an image or a container made: no symlink is followed, no depth is too deep.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, open, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+/// How many directories are held open at once. A directory further down is first moved up to the top, so that neither
+/// the stack nor the limit of open files (1024 by default) depends on what is removed.
+const DEPTH_MAX: usize = 64;
+
+/// Removes whatever is at `path`, itself included; says whether something was there.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<bool> {
+    match unlinkat(CWD, path, AtFlags::empty()) {
+        Ok(()) => return Ok(true),
+        Err(Errno::NOENT) => return Ok(false),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = match open(path, flags, Mode::empty()) {
+        Ok(top) => top,
+        Err(Errno::NOENT) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    loop {
+        empty(top.as_fd(), top.as_fd(), 0)?;
+        match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(true),
+            // Something was moved up from too deep, or somebody adds names while we remove.
+            Err(Errno::NOTEMPTY) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn empty(top: BorrowedFd<'_>, dir: BorrowedFd<'_>, depth: usize) -> io::Result<()> {
+    for (name, kind) in entries(dir)? {
+        if kind != FileType::Directory {
+            match unlinkat(dir, &name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => continue,
+                Err(Errno::ISDIR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if depth == DEPTH_MAX {
+            renameat(dir, &name, top, format!(".{}", crate::random::hex::<8>()))?;
+            continue;
+        }
+        if let Some(child) = open_dir(dir, &name)? {
+            empty(top, child.as_fd(), depth + 1)?;
+        }
+        match unlinkat(dir, &name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn open_dir(dir: BorrowedFd<'_>, name: &CString) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(dir, name, flags, Mode::empty()) {
+        Ok(child) => Ok(Some(child)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn entries(dir: BorrowedFd<'_>) -> io::Result<Vec<(CString, FileType)>> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            entries.push((entry.file_name().to_owned(), entry.file_type()));
+        }
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::mkdirat;
+
+    #[test]
+    fn symlinks_are_removed_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("kept/sub")).unwrap();
+        std::fs::create_dir_all(dir.path().join("gone/a/b")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("kept"), dir.path().join("gone/a/link")).unwrap();
+        assert!(remove_tree(&dir.path().join("gone")).unwrap());
+        assert!(!remove_tree(&dir.path().join("gone")).unwrap());
+        assert!(dir.path().join("kept/sub").exists());
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_path_or_stack_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = dir.path().join("gone");
+        std::fs::create_dir(&gone).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut at = open(&gone, flags, Mode::empty()).unwrap();
+        for _ in 0..3000 {
+            mkdirat(&at, "directory", Mode::RWXU).unwrap();
+            at = openat(&at, "directory", flags, Mode::empty()).unwrap();
+        }
+        drop(at);
+        assert!(remove_tree(&gone).unwrap());
+        assert!(!gone.exists());
+    }
+}
