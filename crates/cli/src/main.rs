@@ -1,2 +1,7 @@
 //! The program `strata`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    strata_cli::main()
+}

@@ -1,0 +1,146 @@
+//! From words to a verb, from its result to words and an exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+
+use crate::exit::{Exit, Failure, Result};
+use crate::session::Session;
+use crate::verb::{self, Entry};
+use crate::{argv, globals, help, hint, usage};
+
+/// Runs the program on the words after its name.
+pub fn run(words: Vec<OsString>, session: &mut Session) -> Exit {
+    let exit = match decide(words, session) {
+        Ok(exit) => exit,
+        Err((failure, usual)) => tell(&failure, usual, session),
+    };
+    match session.out.flush() {
+        Err(error) if exit == Exit::SUCCESS => tell(&Failure::from(error), Exit::FAILURE, session),
+        _ => exit,
+    }
+}
+
+/// Prints what a failure has to say; returns the code to end with.
+fn tell(failure: &Failure, usual: Exit, session: &mut Session) -> Exit {
+    // What was printed so far comes first; that it may fail changes nothing any more.
+    if session.out.flush().is_err() && failure.error.is_none() {
+        return failure.exit.unwrap_or(usual);
+    }
+    let demanded = hint::exit(failure);
+    if demanded != Some(Exit::BROKEN_PIPE)
+        && let Some(message) = failure.message()
+    {
+        let hints = failure.hints.iter().map(String::as_str).chain(hint::of(failure));
+        let lines: String = hints.map(|line| format!("hint: {line}\n")).collect();
+        // Nobody can be told that telling failed.
+        drop(write!(session.err, "strata: {message}\n{lines}"));
+    }
+    failure.exit.or(demanded).unwrap_or(usual)
+}
+
+/// The result of a verb; a failure comes with the verb's usual exit code.
+type Outcome = Result<Exit, (Failure, Exit)>;
+
+fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
+    let asks_help = words.first().is_some_and(|word| word == "--help" || word == "-h");
+    if asks_help || words.is_empty() {
+        return print(session, &help::program(columns(session)));
+    }
+    let (globals, mut words) = match globals::parse(words) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let sentence = usage::option_error(&error, &globals::command()).unwrap_or_else(|| error.to_string());
+            return misuse(session, &format!("{sentence}\nSee 'strata --help'.\n"), Exit::ENGINE);
+        }
+    };
+    session.globals = globals;
+    if session.globals.version {
+        return print(session, &format!("strata version {}\n", crate::verb::version::LONG));
+    }
+    if words.first().is_some_and(|word| word == "help") {
+        words.remove(0);
+        words.push(OsString::from("--help"));
+        return decide(words, session);
+    }
+    let Some(name) = words.first().map(|word| word.to_string_lossy().into_owned()) else {
+        return print(session, &help::program(columns(session)));
+    };
+    words.remove(0);
+    if let Some(&(name, about)) = verb::MANAGEMENT.iter().find(|(management, _)| *management == name) {
+        return manage(name, about, words, session);
+    }
+    match verb::find(&name) {
+        Some(entry) => call(entry, format!("strata {name}"), words, session),
+        None => {
+            let text = format!("strata: '{name}' is not a strata command.\nSee 'strata --help'\n");
+            misuse(session, &text, Exit::FAILURE)
+        }
+    }
+}
+
+/// Runs a verb of a management command.
+fn manage(name: &str, about: &str, mut words: Vec<OsString>, session: &mut Session) -> Outcome {
+    let path = format!("strata {name}");
+    let Some(word) = words.first().map(|word| word.to_string_lossy().into_owned()) else {
+        return print(session, &help::management(name, about));
+    };
+    match word.as_str() {
+        "--help" | "-h" => print(session, &help::management(name, about)),
+        flag if flag.starts_with('-') => {
+            let sentence = match flag.strip_prefix("--") {
+                Some(long) => format!("unknown flag: --{long}"),
+                None => format!("unknown shorthand flag: {:?} in {flag}", flag.chars().nth(1).unwrap_or('-')),
+            };
+            misuse(session, &format!("{sentence}\nSee '{path} --help'.\n"), Exit::ENGINE)
+        }
+        verb => match verb::find_in(name, verb) {
+            Some(entry) => {
+                words.remove(0);
+                call(entry, format!("{path} {verb}"), words, session)
+            }
+            None => misuse(session, &help::management(name, about), Exit::FAILURE),
+        },
+    }
+}
+
+/// Parses a verb's words and runs it.
+fn call(entry: &Entry, path: String, mut words: Vec<OsString>, session: &mut Session) -> Outcome {
+    let command = (entry.command)();
+    if entry.options_end_at_name {
+        argv::end_options_at_first_operand(&command, &mut words);
+    }
+    let words = std::iter::once(OsString::from(entry.name)).chain(words);
+    match command.clone().try_get_matches_from(words) {
+        Ok(matches) => {
+            session.invoked_as = path;
+            (entry.run)(&matches, session).map_err(|failure| (failure, Exit::with(entry.failure_code)))
+        }
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
+            let text = help::verb(entry, &command, &path, columns(session));
+            print(session, &text)
+        }
+        Err(error) => {
+            let wrong = usage::misuse(&error, &command, &path, entry.usage, entry.about);
+            misuse(session, &wrong.text, wrong.exit)
+        }
+    }
+}
+
+fn misuse(session: &mut Session, text: &str, exit: Exit) -> Outcome {
+    session.err.write_all(text.as_bytes()).map_err(io_failure)?;
+    Ok(exit)
+}
+
+fn print(session: &mut Session, text: &str) -> Outcome {
+    session.out.write_all(text.as_bytes()).map_err(io_failure)?;
+    Ok(Exit::SUCCESS)
+}
+
+fn io_failure(error: io::Error) -> (Failure, Exit) {
+    (Failure::from(error), Exit::FAILURE)
+}
+
+/// How wide help may be: the terminal's width, 80 columns elsewhere, as Docker does.
+fn columns(session: &Session) -> usize {
+    session.terminal_size().map_or(80, |(columns, _)| usize::from(columns))
+}

@@ -1,0 +1,31 @@
+//! The program `strata`: words in, words out; the only crate that prints.
+//!
+//! ```text
+//! dispatch.rs   argv → the verb it names → its exit code; the only place where errors become words
+//! globals.rs    options before the verb
+//! argv.rs       where a command's own words begin, as Docker's parser sees it
+//! usage.rs      clap's errors in Docker's words        help.rs   --help in Docker's shape
+//! session.rs    environment, working directory, clock, terminal, output: nothing else reads them
+//! exit.rs       exit codes and failures                hint.rs   advice for well-known failures
+//! verb/         one verb per file                      opts/     one kind of option value per file
+//! format/       templates, tables, JSON, sizes, ages   filter.rs `--filter`     progress.rs  what pulls and pushes draw
+//! ```
+
+pub mod argv;
+pub mod dispatch;
+pub mod exit;
+pub mod globals;
+pub mod help;
+pub mod hint;
+pub mod session;
+pub mod usage;
+pub mod verb;
+
+use std::process::ExitCode;
+
+/// Runs the program with the arguments, environment and streams of this process.
+pub fn main() -> ExitCode {
+    let mut session = session::Session::of_process();
+    let words = std::env::args_os().skip(1).collect();
+    ExitCode::from(dispatch::run(words, &mut session).code())
+}

@@ -1,0 +1,170 @@
+//! One run of the program: its environment, working directory, clock, terminal and output. Nothing else in this crate
+//! reads them, so that everything else can be tried with made-up ones.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use strata_engine::{Engine, Settings};
+
+use crate::exit::Result;
+use crate::globals::Globals;
+
+/// What a verb may know about its surroundings.
+pub struct Session {
+    /// Data for people and programs: stdout, buffered; flushed at the end.
+    pub out: Box<dyn Write + Send>,
+    /// Talk: stderr.
+    pub err: Box<dyn Write + Send>,
+    /// Options before the verb.
+    pub globals: Globals,
+    /// How the verb was called, `strata image ls`, for messages.
+    pub invoked_as: String,
+    environment: Environment,
+    terminal: Terminal,
+    now: Option<Timestamp>,
+    zone: OnceCell<TimeZone>,
+}
+
+/// Which of the streams are terminals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Standard input is one.
+    pub stdin: bool,
+    /// Standard output is one.
+    pub stdout: bool,
+    /// Standard error is one.
+    pub stderr: bool,
+}
+
+enum Environment {
+    Process,
+    Fixed { variables: BTreeMap<String, String>, cwd: PathBuf },
+}
+
+impl Session {
+    /// The session of this process.
+    pub fn of_process() -> Self {
+        let terminal = Terminal {
+            stdin: io::stdin().is_terminal(),
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+        };
+        Self {
+            out: Box::new(io::BufWriter::new(io::stdout())),
+            err: Box::new(io::stderr()),
+            globals: Globals::default(),
+            invoked_as: String::from("strata"),
+            environment: Environment::Process,
+            terminal,
+            now: None,
+            zone: OnceCell::new(),
+        }
+    }
+
+    /// A session that is not this process's: for tests.
+    pub fn fixed(
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+        variables: BTreeMap<String, String>,
+        cwd: PathBuf,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            out,
+            err,
+            globals: Globals::default(),
+            invoked_as: String::from("strata"),
+            environment: Environment::Fixed { variables, cwd },
+            terminal: Terminal::default(),
+            now: Some(now),
+            zone: OnceCell::from(TimeZone::UTC),
+        }
+    }
+
+    /// An environment variable, if it is set and is text.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match &self.environment {
+            Environment::Process => std::env::var(name).ok(),
+            Environment::Fixed { variables, .. } => variables.get(name).cloned(),
+        }
+    }
+
+    /// The working directory.
+    pub fn cwd(&self) -> io::Result<PathBuf> {
+        match &self.environment {
+            Environment::Process => std::env::current_dir(),
+            Environment::Fixed { cwd, .. } => Ok(cwd.clone()),
+        }
+    }
+
+    /// The person's home directory, from `HOME`.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.variable("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.now.unwrap_or_else(Timestamp::now)
+    }
+
+    /// The time zone in which times are shown; read when first needed.
+    pub fn zone(&self) -> &TimeZone {
+        self.zone.get_or_init(TimeZone::system)
+    }
+
+    /// Which streams are terminals.
+    pub const fn terminal(&self) -> Terminal {
+        self.terminal
+    }
+
+    /// The terminal's (columns, rows), if standard output is one.
+    pub fn terminal_size(&self) -> Option<(u16, u16)> {
+        if !self.terminal.stdout {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
+    }
+
+    /// Docker's `config.json`: `$DOCKER_CONFIG/config.json`, else the one in the home directory.
+    pub fn docker_config(&self) -> Option<PathBuf> {
+        let dir = self.variable("DOCKER_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        dir.or_else(|| self.home().map(|home| home.join(".docker"))).map(|dir| dir.join("config.json"))
+    }
+
+    /// What the engine is opened with: options, then environment, then the usual places.
+    pub fn settings(&self) -> Settings {
+        let either = |option: &Option<OsString>, name: &str| {
+            option.clone().or_else(|| self.variable(name).filter(|value| !value.is_empty()).map(OsString::from))
+        };
+        let root = either(&self.globals.root, "STRATA_ROOT").map_or_else(|| PathBuf::from(ROOT), PathBuf::from);
+        let run_dir = either(&self.globals.run_dir, "STRATA_RUN_DIR").map_or_else(|| run_dir_of(&root), PathBuf::from);
+        Settings {
+            root,
+            run_dir,
+            driver: self.globals.storage_driver.clone().or_else(|| self.variable("STRATA_STORAGE_DRIVER")),
+            docker_config: self.docker_config(),
+            registries_conf: self.variable("CONTAINERS_REGISTRIES_CONF").map(PathBuf::from),
+        }
+    }
+
+    /// Opens the engine.
+    pub fn engine(&self) -> Result<Engine> {
+        Ok(Engine::open(self.settings())?)
+    }
+}
+
+/// Where everything is kept, unless said otherwise.
+const ROOT: &str = "/var/lib/strata";
+
+/// The run directory that belongs to a root directory: two roots never share one.
+fn run_dir_of(root: &std::path::Path) -> PathBuf {
+    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let digest = strata_types::Digest::sha256(absolute.as_os_str().as_encoded_bytes());
+    PathBuf::from("/run/strata").join(digest.short())
+}

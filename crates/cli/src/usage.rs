@@ -1,0 +1,110 @@
+//! Clap's errors in Docker's words.
+
+use std::error::Error as _;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command};
+
+use crate::exit::Exit;
+
+/// A wrong call: what to print on stderr, and the exit code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Misuse {
+    /// All of the text, with its final newline.
+    pub text: String,
+    /// 125 for wrong options, 1 for a wrong number of words, as Docker does.
+    pub exit: Exit,
+}
+
+/// Says what is wrong with a call of `command`, which was called by the words `path` (`strata image ls`).
+pub fn misuse(error: &clap::Error, command: &Command, path: &str, usage: &str, about: &str) -> Misuse {
+    match option_error(error, command) {
+        Some(sentence) => Misuse { text: format!("{sentence}\nSee '{path} --help'.\n"), exit: Exit::ENGINE },
+        None => {
+            let sentence = operand_error(command, path);
+            let text = format!("{sentence}\nSee '{path} --help'.\n\nUsage:  {path} {usage}\n\n{about}\n");
+            Misuse { text, exit: Exit::FAILURE }
+        }
+    }
+}
+
+/// The sentence for a wrong option; none if it is the number of words that is wrong.
+pub fn option_error(error: &clap::Error, command: &Command) -> Option<String> {
+    let word = context(error, ContextKind::InvalidArg);
+    let option = word.as_deref().and_then(|word| option_named(command, word));
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let word = word?;
+            if let Some(long) = word.strip_prefix("--").filter(|long| !long.is_empty()) {
+                let name = long.split('=').next().unwrap_or(long);
+                return Some(format!("unknown flag: --{name}"));
+            }
+            let short = word.strip_prefix('-').and_then(|rest| rest.chars().next())?;
+            Some(format!("unknown shorthand flag: '{short}' in {word}"))
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::TooFewValues | ErrorKind::NoEquals => {
+            let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
+            let (option, word) = (option?, word?);
+            if value.is_empty() && error.source().is_none() {
+                return Some(format!("flag needs an argument: {}", needing(option, &word)));
+            }
+            let cause = error.source().map_or_else(|| String::from("invalid value"), ToString::to_string);
+            Some(format!("invalid argument {value:?} for {:?} flag: {cause}", flag_name(option)))
+        }
+        ErrorKind::ArgumentConflict => Some(format!("conflicting options: {}", word?)),
+        ErrorKind::InvalidUtf8 => Some(String::from("an argument is not valid UTF-8")),
+        _ => None,
+    }
+}
+
+/// Docker's sentence about the number of words after the options.
+fn operand_error(command: &Command, path: &str) -> String {
+    let (mut least, mut most) = (0_usize, Some(0_usize));
+    for operand in command.get_positionals() {
+        let many = matches!(operand.get_action(), clap::ArgAction::Append);
+        least += usize::from(operand.is_required_set());
+        most = if many { None } else { most.map(|most| most + 1) };
+    }
+    let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
+    match most {
+        Some(0) => format!("{path:?} accepts no arguments."),
+        Some(most) if most == least => format!("{path:?} requires exactly {most} {}.", plural(most)),
+        Some(most) if least == 0 => format!("{path:?} requires at most {most} {}.", plural(most)),
+        Some(most) => format!("{path:?} requires at least {least} and at most {most} {}.", plural(most)),
+        None => format!("{path:?} requires at least {least} {}.", plural(least)),
+    }
+}
+
+fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => texts.first().cloned(),
+        _ => None,
+    }
+}
+
+/// Finds the option that clap names as `--cpus <decimal>`, `--cpus` or `-c`.
+fn option_named<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
+    let name = word.split([' ', '=', '[']).next().unwrap_or(word);
+    command.get_arguments().find(|arg| {
+        arg.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long))
+            || arg.get_short().is_some_and(|short| name.strip_prefix('-').is_some_and(|n| n.chars().eq([short])))
+    })
+}
+
+/// An option as pflag names it: `-t, --tty` or `--tty`.
+fn flag_name(option: &Arg) -> String {
+    let long = option.get_long().unwrap_or_default();
+    match option.get_short() {
+        Some(short) => format!("-{short}, --{long}"),
+        None => format!("--{long}"),
+    }
+}
+
+/// An option as pflag names it when its value is missing.
+fn needing(option: &Arg, word: &str) -> String {
+    match (option.get_short(), word.starts_with("--")) {
+        (Some(short), false) => format!("'{short}' in -{short}"),
+        _ => format!("--{}", option.get_long().unwrap_or_default()),
+    }
+}

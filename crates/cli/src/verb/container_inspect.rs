@@ -1,0 +1,26 @@
+//! `strata container inspect`: display detailed information on one or more containers.
+
+use crate::verb::prelude::*;
+
+/// What `strata container inspect` understands.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How to print it
+    #[arg(help = INSPECT_FORMAT_HELP, short = 'f', long)]
+    pub format: Option<String>,
+    /// Display total file sizes
+    #[arg(short = 's', long)]
+    pub size: bool,
+    /// The containers
+    #[arg(required = true)]
+    pub containers: Vec<String>,
+}
+
+impl Verb for Args {
+    const ABOUT: &str = "Display detailed information on one or more containers";
+    const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
+
+    fn run(self, _session: &mut Session) -> Result<Exit> {
+        Err(Failure::absent("strata container inspect"))
+    }
+}

@@ -1,0 +1,233 @@
+//! All verbs. One file each: an `Args` that says what the verb understands, and what it does with it.
+//!
+//! To add a verb: write `verb/NAME.rs` with `pub struct Args` (`#[derive(Debug, clap::Args)]`) and `impl Verb for Args`,
+//! name the module here and give it a line in [`ENTRIES`]. Flags are plain `bool`s (`--rm=false` works), lists are
+//! `Vec`s, `value_name` is Docker's word for the type (`list`, `bytes`, …), help texts have no period.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::exit::Result;
+use crate::session::Session;
+
+pub mod attach;
+pub mod check;
+pub mod commit;
+pub mod container_inspect;
+pub mod container_prune;
+pub mod cp;
+pub mod create;
+pub mod diff;
+pub mod exec;
+pub mod export;
+pub mod history;
+pub mod image_inspect;
+pub mod image_prune;
+pub mod images;
+pub mod import;
+pub mod info;
+pub mod inspect;
+pub mod kill;
+pub mod load;
+pub mod login;
+pub mod logout;
+pub mod logs;
+pub mod pause;
+pub mod prelude;
+pub mod ps;
+pub mod pull;
+pub mod push;
+pub mod rename;
+pub mod rm;
+pub mod rmi;
+pub mod run;
+pub mod save;
+pub mod start;
+pub mod stop;
+pub mod system_df;
+pub mod system_prune;
+pub mod tag;
+pub mod top;
+pub mod unpause;
+pub mod version;
+pub mod wait;
+
+/// What a verb says about itself and does.
+pub trait Verb: clap::Args {
+    /// The line in lists of commands: imperative, no period.
+    const ABOUT: &'static str;
+    /// What stands after the name in `Usage:`.
+    const USAGE: &'static str;
+    /// Whether everything after the first operand belongs to a program in the container.
+    const OPTIONS_END_AT_NAME: bool = false;
+    /// The exit code when [`Verb::run`] fails and the failure names no other.
+    const FAILURE_CODE: u8 = 1;
+
+    /// Does it.
+    fn run(self, session: &mut Session) -> Result<crate::exit::Exit>;
+}
+
+/// Where the main help lists a verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Under `Common Commands`.
+    Common,
+    /// Management commands themselves.
+    Management,
+    /// Under `Commands`.
+    Other,
+    /// Nowhere: only below a management command, or for programs.
+    Unlisted,
+}
+
+/// One verb in the table.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name at the top level; for unlisted verbs only a name for clap.
+    pub name: &'static str,
+    /// Where the main help lists it.
+    pub group: Group,
+    /// Its names below a management command: `("image", &["ls", "list"])`.
+    pub below: Option<(&'static str, &'static [&'static str])>,
+    /// The line in lists of commands.
+    pub about: &'static str,
+    /// What stands after the name in `Usage:`.
+    pub usage: &'static str,
+    /// See [`Verb::OPTIONS_END_AT_NAME`].
+    pub options_end_at_name: bool,
+    /// See [`Verb::FAILURE_CODE`].
+    pub failure_code: u8,
+    /// Builds the verb's options; only for the verb that is called, because sixty of them cost.
+    pub command: fn() -> Command,
+    /// Runs it.
+    pub run: fn(&ArgMatches, &mut Session) -> Result<crate::exit::Exit>,
+}
+
+impl Entry {
+    /// Its main name below a management command, if it is there.
+    pub fn name_in(&self, management: &str) -> Option<&'static str> {
+        self.below.filter(|(name, _)| *name == management).and_then(|(_, names)| names.first().copied())
+    }
+
+    /// All the ways to call it, as `--help` lists them.
+    pub fn full_names(&self) -> Vec<String> {
+        let below = self.below.iter().flat_map(|(m, names)| names.iter().map(move |name| format!("strata {m} {name}")));
+        let top = (self.group != Group::Unlisted).then(|| format!("strata {}", self.name));
+        below.chain(top).collect()
+    }
+}
+
+/// Finds a verb by its name at the top level.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.name == name && (entry.group != Group::Unlisted || entry.below.is_none()))
+}
+
+/// Finds a verb by its name below a management command.
+pub fn find_in(management: &str, name: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.below.is_some_and(|(m, names)| m == management && names.contains(&name)))
+}
+
+/// The management commands, as the main help lists them.
+pub const MANAGEMENT: &[(&str, &str)] =
+    &[("container", "Manage containers"), ("image", "Manage images"), ("system", "Manage strata")];
+
+/// Every verb; the common ones in the order of the main help.
+pub static ENTRIES: &[Entry] = &[
+    entry::<run::Args>("run", Group::Common, Some(("container", &["run"]))),
+    entry::<exec::Args>("exec", Group::Common, Some(("container", &["exec"]))),
+    entry::<ps::Args>("ps", Group::Common, Some(("container", &["ls", "list", "ps"]))),
+    entry::<pull::Args>("pull", Group::Common, Some(("image", &["pull"]))),
+    entry::<push::Args>("push", Group::Common, Some(("image", &["push"]))),
+    entry::<images::Args>("images", Group::Common, Some(("image", &["ls", "list"]))),
+    entry::<login::Args>("login", Group::Common, None),
+    entry::<logout::Args>("logout", Group::Common, None),
+    entry::<version::Args>("version", Group::Common, None),
+    entry::<info::Args>("info", Group::Common, Some(("system", &["info"]))),
+    entry::<attach::Args>("attach", Group::Other, Some(("container", &["attach"]))),
+    entry::<check::Args>("check", Group::Other, Some(("system", &["check"]))),
+    entry::<commit::Args>("commit", Group::Other, Some(("container", &["commit"]))),
+    entry::<cp::Args>("cp", Group::Other, Some(("container", &["cp"]))),
+    entry::<create::Args>("create", Group::Other, Some(("container", &["create"]))),
+    entry::<diff::Args>("diff", Group::Other, Some(("container", &["diff"]))),
+    entry::<export::Args>("export", Group::Other, Some(("container", &["export"]))),
+    entry::<history::Args>("history", Group::Other, Some(("image", &["history"]))),
+    entry::<import::Args>("import", Group::Other, Some(("image", &["import"]))),
+    entry::<inspect::Args>("inspect", Group::Other, None),
+    entry::<kill::Args>("kill", Group::Other, Some(("container", &["kill"]))),
+    entry::<load::Args>("load", Group::Other, Some(("image", &["load"]))),
+    entry::<logs::Args>("logs", Group::Other, Some(("container", &["logs"]))),
+    entry::<pause::Args>("pause", Group::Other, Some(("container", &["pause"]))),
+    entry::<rename::Args>("rename", Group::Other, Some(("container", &["rename"]))),
+    entry::<rm::Args>("rm", Group::Other, Some(("container", &["rm", "remove"]))),
+    entry::<rmi::Args>("rmi", Group::Other, Some(("image", &["rm", "remove"]))),
+    entry::<save::Args>("save", Group::Other, Some(("image", &["save"]))),
+    entry::<start::Args>("start", Group::Other, Some(("container", &["start"]))),
+    entry::<stop::Args>("stop", Group::Other, Some(("container", &["stop"]))),
+    entry::<tag::Args>("tag", Group::Other, Some(("image", &["tag"]))),
+    entry::<top::Args>("top", Group::Other, Some(("container", &["top"]))),
+    entry::<unpause::Args>("unpause", Group::Other, Some(("container", &["unpause"]))),
+    entry::<wait::Args>("wait", Group::Other, Some(("container", &["wait"]))),
+    entry::<container_inspect::Args>("container inspect", Group::Unlisted, Some(("container", &["inspect"]))),
+    entry::<container_prune::Args>("container prune", Group::Unlisted, Some(("container", &["prune"]))),
+    entry::<image_inspect::Args>("image inspect", Group::Unlisted, Some(("image", &["inspect"]))),
+    entry::<image_prune::Args>("image prune", Group::Unlisted, Some(("image", &["prune"]))),
+    entry::<system_df::Args>("system df", Group::Unlisted, Some(("system", &["df"]))),
+    entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
+];
+
+/// A verb's place in the table.
+const fn entry<V: Verb>(
+    name: &'static str,
+    group: Group,
+    below: Option<(&'static str, &'static [&'static str])>,
+) -> Entry {
+    Entry {
+        name,
+        group,
+        below,
+        about: V::ABOUT,
+        usage: V::USAGE,
+        options_end_at_name: V::OPTIONS_END_AT_NAME,
+        failure_code: V::FAILURE_CODE,
+        command: command::<V>,
+        run: run::<V>,
+    }
+}
+
+fn command<V: Verb>() -> Command {
+    adapt(V::augment_args(Command::new("strata")))
+}
+
+fn run<V: Verb>(matches: &ArgMatches, session: &mut Session) -> Result<crate::exit::Exit> {
+    V::from_arg_matches(matches)?.run(session)
+}
+
+/// Makes clap behave as pflag, which Docker uses: `--flag=false`, the last of repeated options wins, an option takes the
+/// next word whatever it looks like, `-h` is free for verbs.
+pub fn adapt(command: Command) -> Command {
+    let has_short_h = command.get_arguments().any(|arg| arg.get_short() == Some('h'));
+    let help = Arg::new("help").long("help").action(ArgAction::Help).hide(true);
+    let help = if has_short_h { help } else { help.short('h') };
+    command
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true)
+        .mut_args(|arg| match arg.get_action() {
+            ArgAction::SetTrue => {
+                let arg = arg.action(ArgAction::Set).num_args(0..=1).require_equals(true);
+                let arg = arg.default_missing_value("true").value_parser(go_bool);
+                if arg.get_default_values().is_empty() { arg.default_value("false") } else { arg }
+            }
+            ArgAction::Set | ArgAction::Append if !arg.is_positional() => arg.allow_hyphen_values(true),
+            _ => arg,
+        })
+        .arg(help)
+}
+
+/// What Go's `strconv.ParseBool` takes, with its error.
+fn go_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
+    }
+}

@@ -1,0 +1,26 @@
+//! `strata stop`: stop one or more running containers.
+
+use crate::verb::prelude::*;
+
+/// What `strata stop` understands.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Signal to send to the container
+    #[arg(short = 's', long)]
+    pub signal: Option<String>,
+    /// Seconds to wait before killing the container
+    #[arg(short = 't', long, value_name = "int")]
+    pub time: Option<i64>,
+    /// The containers
+    #[arg(required = true)]
+    pub containers: Vec<String>,
+}
+
+impl Verb for Args {
+    const ABOUT: &str = "Stop one or more running containers";
+    const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
+
+    fn run(self, _session: &mut Session) -> Result<Exit> {
+        Err(Failure::absent("strata stop"))
+    }
+}
