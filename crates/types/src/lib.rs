@@ -3,13 +3,22 @@
 //! Digests, references, manifests, configs, platforms, mount plans and error classes. Everything here parses and
 //! prints; nothing touches a disk, a network, a clock or the environment.
 
+pub mod config;
 mod digest;
+pub mod document;
 mod error;
 mod id;
+pub mod media;
 pub mod mount;
+mod platform;
+pub mod reference;
 mod watch;
 
+pub use config::ImageConfig;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use document::{Descriptor, Document, Index, Manifest};
 pub use error::ErrorClass;
 pub use id::{ChainId, ContainerId, DiffId, IdError, ImageId};
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError};
 pub use watch::{Silent, Watch};

@@ -1,0 +1,231 @@
+//! Platforms: `OS/ARCHITECTURE[/VARIANT]`, normalised and ordered as containerd does.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What an image runs on. The field names on the wire are those of the OCI image-spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Platform {
+    /// The processor, in Go's words: `amd64`, `arm64`.
+    #[serde(default)]
+    pub architecture: String,
+    /// The operating system, in Go's words: `linux`.
+    #[serde(default)]
+    pub os: String,
+    /// The version of the operating system; used by Windows images.
+    #[serde(rename = "os.version", default, skip_serializing_if = "String::is_empty")]
+    pub os_version: String,
+    /// Features the operating system must have; used by Windows images.
+    #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
+    pub os_features: Vec<String>,
+    /// The processor's variant: `v7`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub variant: String,
+}
+
+/// Why a string is not a platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlatformError {
+    /// A component is empty or has characters it must not have.
+    #[error("invalid platform `{0}`: expected OS[/ARCHITECTURE[/VARIANT]]")]
+    Format(String),
+    /// A single word that is neither.
+    #[error("invalid platform `{0}`: unknown operating system or architecture")]
+    Unknown(String),
+}
+
+impl Platform {
+    /// Makes a normalised platform.
+    pub fn new(os: &str, architecture: &str, variant: &str) -> Self {
+        let platform = Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.to_owned(),
+            ..Self::default()
+        };
+        platform.normalised()
+    }
+
+    /// The platform this program was built for, which is the one it runs on.
+    pub fn native() -> Self {
+        Self::new(std::env::consts::OS, std::env::consts::ARCH, "")
+    }
+
+    /// Parses what people type. A single word is an operating system or an architecture; the rest comes from `host`.
+    ///
+    /// # Errors
+    /// When a component is malformed, or a single word is not known.
+    pub fn parse(text: &str, host: &Self) -> Result<Self, PlatformError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let well_formed =
+            |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        if parts.len() > 3 || !parts.iter().all(well_formed) {
+            return Err(PlatformError::Format(text.to_owned()));
+        }
+        match *parts.as_slice() {
+            [word] => {
+                let guess = Self::new(word, word, "");
+                if KNOWN_OS.contains(&&*guess.os) {
+                    Ok(Self { os: guess.os, ..host.normalised() })
+                } else if KNOWN_ARCHITECTURE.contains(&&*guess.architecture) {
+                    Ok(Self { os: host.normalised().os, ..guess })
+                } else {
+                    Err(PlatformError::Unknown(text.to_owned()))
+                }
+            }
+            [os, architecture] => Ok(Self::new(os, architecture, "")),
+            [os, architecture, variant] => Ok(Self::new(os, architecture, variant)),
+            _ => Err(PlatformError::Format(text.to_owned())),
+        }
+    }
+
+    /// The same platform in canonical words: `x86_64` is `amd64`, `armhf` is `arm/v7`.
+    #[must_use]
+    pub fn normalised(&self) -> Self {
+        let os = match self.os.to_ascii_lowercase().as_str() {
+            "macos" => "darwin".to_owned(),
+            other => other.to_owned(),
+        };
+        let (architecture, variant) = (self.architecture.to_ascii_lowercase(), self.variant.to_ascii_lowercase());
+        let (architecture, variant) = match (&*architecture, &*variant) {
+            ("i386" | "x86", _) => ("386", ""),
+            ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", ""),
+            ("x86_64" | "x86-64" | "amd64", other) => ("amd64", other),
+            ("aarch64" | "arm64", "8" | "v8" | "v8.0") => ("arm64", ""),
+            ("aarch64" | "arm64", "9" | "9.0" | "v9.0") => ("arm64", "v9"),
+            ("aarch64" | "arm64", other) => ("arm64", other),
+            ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
+            ("armel", _) | ("arm", "6") => ("arm", "v6"),
+            ("arm", "5") => ("arm", "v5"),
+            ("arm", "8") => ("arm", "v8"),
+            ("powerpc64le", other) => ("ppc64le", other),
+            ("loongarch64", other) => ("loong64", other),
+            (other, variant) => (other, variant),
+        };
+        Self { os, architecture: architecture.to_owned(), variant: variant.to_owned(), ..self.clone() }
+    }
+
+    /// How well `candidate` serves this platform: 0 is best, `None` is not at all. The order is that of
+    /// `platforms.Only`: the same, then lower variants, then the 32-bit relative.
+    pub fn rank(&self, candidate: &Self) -> Option<usize> {
+        let candidate = candidate.normalised();
+        self.served_by().iter().position(|wanted| {
+            wanted.os == candidate.os
+                && wanted.architecture == candidate.architecture
+                && wanted.variant == candidate.variant
+        })
+    }
+
+    /// Whether this is the `unknown/unknown` that attestations carry.
+    pub fn is_unknown(&self) -> bool {
+        self.os == "unknown" && self.architecture == "unknown"
+    }
+
+    /// All platforms whose programs run here, best first.
+    fn served_by(&self) -> Vec<Self> {
+        let own = self.normalised();
+        let with = |architecture: &str, variant: &str| Self {
+            architecture: architecture.to_owned(),
+            variant: variant.to_owned(),
+            ..own.clone()
+        };
+        let number = own.variant.strip_prefix('v').and_then(|digits| digits.parse::<u32>().ok());
+        let mut served = vec![own.clone()];
+        match &*own.architecture {
+            "amd64" => {
+                for lower in (2..number.unwrap_or(1)).rev() {
+                    served.push(with("amd64", &format!("v{lower}")));
+                }
+                if number.is_some() {
+                    served.push(with("amd64", ""));
+                }
+                served.push(with("386", ""));
+            }
+            "arm" => served.extend((5..number.unwrap_or(7)).rev().map(|lower| with("arm", &format!("v{lower}")))),
+            "arm64" => {
+                if !own.variant.is_empty() {
+                    served.push(with("arm64", ""));
+                }
+                served.extend((5..=8).rev().map(|lower| with("arm", &format!("v{lower}"))));
+            }
+            _ => {}
+        }
+        served
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
+    }
+}
+
+const KNOWN_OS: &[&str] = &[
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "wasip1",
+    "windows",
+];
+
+const KNOWN_ARCHITECTURE: &[&str] = &[
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
+    "s390x", "wasm",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, expected: &str) {
+        let host = Platform::new("linux", "amd64", "");
+        assert_eq!(Platform::parse(input, &host).unwrap().to_string(), expected, "{input}");
+    }
+
+    #[test]
+    fn many_words_for_one_platform() {
+        check("linux/x86_64", "linux/amd64");
+        check("Linux/AMD64", "linux/amd64");
+        check("linux/aarch64", "linux/arm64");
+        check("linux/arm64/v8", "linux/arm64");
+        check("linux/armhf", "linux/arm/v7");
+        check("linux/arm/6", "linux/arm/v6");
+        check("arm64", "linux/arm64");
+        check("linux", "linux/amd64");
+        check("windows", "windows/amd64");
+        check("macos/arm64", "darwin/arm64");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let host = Platform::native();
+        for bad in ["", "/", "linux/", "a/b/c/d", "li nux/amd64", "bogus"] {
+            assert!(Platform::parse(bad, &host).is_err(), "{bad} parsed");
+        }
+    }
+
+    #[test]
+    fn the_nearest_variant_is_preferred() {
+        let host = Platform::new("linux", "arm64", "v8");
+        let rank = |architecture: &str, variant: &str| host.rank(&Platform::new("linux", architecture, variant));
+        assert_eq!(rank("arm64", ""), Some(0));
+        assert!(rank("arm", "v7") < rank("arm", "v6"));
+        assert_eq!(rank("amd64", ""), None);
+        let host = Platform::new("linux", "amd64", "");
+        assert_eq!(host.rank(&Platform::new("linux", "amd64", "v2")), None);
+        assert_eq!(host.rank(&Platform::new("linux", "386", "")), Some(1));
+        assert_eq!(host.rank(&Platform::new("windows", "amd64", "")), None);
+    }
+}
