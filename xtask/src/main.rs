@@ -1,2 +1,46 @@
-//! Project tasks.
-fn main() {}
+//! The project's tasks: `cargo xtask demo|test|bench|dist`.
+
+mod base;
+mod bench;
+mod build;
+mod demo;
+mod dist;
+mod packages;
+mod shell;
+mod test;
+mod tutorial;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+Tasks:
+  demo        The whole way on a real image: pull, run, change, commit, push, remove, pull again
+  test        Everything CI runs: format, lints, tests, documentation, tutorial
+  bench       Measure against crun, tar and the engines that are installed; write docs/benchmarks.md
+  dist [DIR]  Build the release binary, man pages and completions into DIR (default: target/dist)
+  tutorial [--bless]  Run the commands of docs/tutorial*.md and compare (or rewrite) their outputs
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["demo"] => demo::run(),
+        ["test"] => test::run(),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["dist"] => dist::run("target/dist".as_ref()),
+        ["dist", dir] => dist::run(dir.as_ref()),
+        ["tutorial"] => tutorial::run(tutorial::Mode::Compare),
+        ["tutorial", "--bless"] => tutorial::run(tutorial::Mode::Bless),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The Debian packages that the tasks need, installed on a machine that lacks them.
+
+use std::process::Command;
+
+use strata_testkit::host;
+
+use crate::shell::{Done, run};
+
+/// A program and the package that has it.
+pub(crate) struct Need(pub(crate) &'static str, pub(crate) &'static str);
+
+/// For the demo: a real base image and a registry to serve it.
+pub(crate) const DEMO: &[Need] = &[Need("mmdebstrap", "mmdebstrap"), Need("docker-registry", "docker-registry")];
+
+/// For the tests: other people's programs as oracles.
+pub(crate) const TEST: &[Need] = &[
+    Need("mmdebstrap", "mmdebstrap"),
+    Need("docker-registry", "docker-registry"),
+    Need("skopeo", "skopeo"),
+    Need("crun", "crun"),
+    Need("podman", "podman"),
+    Need("dockerd", "docker.io"),
+    Need("fsck.erofs", "erofs-utils"),
+    Need("busybox", "busybox-static"),
+    Need("mkfs.ext4", "e2fsprogs"),
+    Need("python3", "python3"),
+    Need("zstd", "zstd"),
+    Need("xz", "xz-utils"),
+    Need("getfattr", "attr"),
+    Need("strace", "strace"),
+    Need("gcc", "gcc"),
+];
+
+/// Installs what is missing with apt; without apt or root it says what to install.
+pub(crate) fn install(needs: &[Need]) -> Done {
+    let missing: Vec<&str> =
+        needs.iter().filter(|need| host::find_program(need.0).is_none()).map(|need| need.1).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if host::root().is_err() || host::find_program("apt-get").is_none() {
+        return Err(format!("please install these packages first: {}", missing.join(" ")));
+    }
+    eprintln!("Installing Debian packages: {}", missing.join(" "));
+    run(apt().args(["update", "-q"]))?;
+    run(apt().args(["install", "-q", "-y", "--no-install-recommends"]).args(&missing))
+}
+
+/// apt without questions; `RUNLEVEL=1` keeps it from starting the daemons it installs.
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").stdout(std::process::Stdio::null());
+    command
+}
