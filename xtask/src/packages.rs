@@ -31,6 +31,17 @@ pub(crate) const TEST: &[Need] = &[
     Need("gcc", "gcc"),
 ];
 
+/// For the bench: what we are compared with.
+pub(crate) const BENCH: &[Need] = &[
+    Need("mmdebstrap", "mmdebstrap"),
+    Need("docker-registry", "docker-registry"),
+    Need("crun", "crun"),
+    Need("curl", "curl"),
+    Need("gcc", "gcc"),
+    Need("ip", "iproute2"),
+    Need("mkfs.ext4", "e2fsprogs"),
+];
+
 /// Installs what is missing with apt; without apt or root it says what to install.
 pub(crate) fn install(needs: &[Need]) -> Done {
     let missing: Vec<&str> =
