@@ -80,6 +80,15 @@ pub fn is_held(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Waits until nobody holds the lock on the file at `path`, or it is gone.
+pub fn wait_until_free(path: &Path) -> io::Result<()> {
+    match File::open(path) {
+        Ok(file) => wait_for(&file, Mode::Shared),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Takes the lock of an open file; false if somebody else holds it.
 pub fn take(file: impl AsFd, mode: Mode) -> io::Result<bool> {
     let operation = match mode {

@@ -1,0 +1,145 @@
+//! The connection to the records: cheap to open, several processes at once.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use strata_sys::durable::Durability;
+use strata_sys::failpoint;
+use strata_sys::lock::{Lock, Mode};
+use strata_types::ErrorClass;
+
+use crate::records::schema;
+use crate::{Error, Result};
+
+/// How long a writer waits for other processes' transactions, none of which lasts longer than some milliseconds.
+const BUSY_WAIT: Duration = Duration::from_secs(30);
+
+/// After how many pages a commit copies the log into the database. The first process to open the database reads the
+/// whole log, so it stays small; a durable commit, which syncs anyway, copies earlier than one that must not wait.
+const CHECKPOINT_PAGES_DURABLE: i64 = 32;
+const CHECKPOINT_PAGES_EPHEMERAL: i64 = 256;
+
+/// The open database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    session: Mutex<Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    connection: Connection,
+    /// What the connection is set to; none before the first write.
+    durability: Option<Durability>,
+}
+
+impl Database {
+    /// Opens the database in `root`, making it when missing and migrating it when old.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let session = open_ready(root).map_err(|error| error.during("open the store's database"))?;
+        Ok(Self { session: Mutex::new(session) })
+    }
+
+    /// Runs `body` on one consistent view of the records.
+    pub(crate) fn read<T>(&self, act: &'static str, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let session = self.lock();
+        let run = || {
+            let view = session.connection.unchecked_transaction()?;
+            body(&view)
+        };
+        run().map_err(|error| error.during(act))
+    }
+
+    /// Runs a `body` of a single statement, without the cost of a transaction around it.
+    pub(crate) fn read_one<T>(&self, act: &'static str, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        body(&self.lock().connection).map_err(|error| error.during(act))
+    }
+
+    /// Runs `body` as one transaction; nothing of it stays if it fails. A durable one makes all earlier ones durable.
+    pub(crate) fn write<T>(
+        &self,
+        durability: Durability,
+        act: &'static str,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut session = self.lock();
+        let run = || {
+            session.set(durability)?;
+            let transaction = session.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = body(&transaction)?;
+            failpoint!("store.database.before-commit");
+            transaction.commit()?;
+            failpoint!("store.database.after-commit");
+            Ok(value)
+        };
+        run().map_err(|error: Error| error.during(act))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Session> {
+        // A panic within a transaction rolled it back; the connection is as good as before.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    fn set(&mut self, durability: Durability) -> Result<()> {
+        if self.durability != Some(durability) {
+            let (synchronous, pages) = match durability {
+                Durability::Durable => ("FULL", CHECKPOINT_PAGES_DURABLE),
+                Durability::Ephemeral => ("NORMAL", CHECKPOINT_PAGES_EPHEMERAL),
+            };
+            self.connection
+                .execute_batch(&format!("PRAGMA synchronous={synchronous}; PRAGMA wal_autocheckpoint={pages};"))?;
+            self.durability = Some(durability);
+        }
+        Ok(())
+    }
+}
+
+fn open_ready(root: &Path) -> Result<Session> {
+    let path = root.join("strata.db");
+    match connect(&path, OpenFlags::empty()) {
+        Ok(connection) if version(&connection)? == schema::VERSION => Ok(Session { connection, durability: None }),
+        Ok(_) => prepare(root, &path),
+        Err(error) if error.class() == ErrorClass::Denied && !path.exists() => prepare(root, &path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes or migrates the database, one process at a time.
+fn prepare(root: &Path, path: &Path) -> Result<Session> {
+    let lock_path = root.join("lock");
+    let lock =
+        Lock::wait(&lock_path, Mode::Exclusive).map_err(strata_sys::durable::FileError::at("lock", &lock_path))?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+    let found = version(&connection)?;
+    if found > schema::VERSION {
+        return Err(Error::Newer { root: root.to_owned(), found, known: schema::VERSION });
+    }
+    if found == 0 {
+        connection.execute_batch(&format!("PRAGMA page_size={};", schema::PAGE_BYTES))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    schema::migrate(&transaction, found)?;
+    transaction.pragma_update(None, "user_version", schema::VERSION)?;
+    transaction.commit()?;
+    drop(lock);
+    Ok(Session { connection, durability: None })
+}
+
+fn connect(path: &Path, extra: OpenFlags) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+    // Closing neither copies the log nor syncs it: a short-lived program would pay for that every time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> Result<i64> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}

@@ -1,0 +1,216 @@
+//! Images: a config and its layers.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, Transaction, params};
+use strata_types::{ContainerId, DiffId, Digest, ImageId};
+
+use super::{LayerForm, LayerRecord, TagRecord, layer, row, tag};
+use crate::{Durability, Key, Result, Store, lease};
+
+/// An image that is here: its config is a blob, its layers are in the layer store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRecord {
+    /// The digest of its config.
+    pub id: ImageId,
+    /// The manifest it came with, kept as a blob; none for images made here and never pushed.
+    pub manifest: Option<Digest>,
+    /// The manifest's media type; empty if there is none.
+    pub media_type: String,
+    /// The index the manifest was chosen from, kept as a blob.
+    pub index: Option<Digest>,
+    /// The sum of the uncompressed layers.
+    pub size_bytes: u64,
+    /// Its layers, the lowest first.
+    pub layers: Vec<DiffId>,
+    /// The image it was committed from.
+    pub parent: Option<ImageId>,
+    /// When it came here.
+    pub added: Timestamp,
+    /// When its config says it was made.
+    pub created: Option<Timestamp>,
+    /// When a container was last made from it.
+    pub last_used: Option<Timestamp>,
+    /// `check --repair` took away something it needs: pulling it again mends it.
+    pub damaged: bool,
+}
+
+/// An image and all that is recorded with it in one transaction.
+#[derive(Clone, Debug)]
+pub struct NewImage {
+    /// The image.
+    pub image: ImageRecord,
+    /// References that name it from now on.
+    pub tags: Vec<TagRecord>,
+    /// Its layers.
+    pub layers: Vec<LayerRecord>,
+    /// The compressed forms its layers came in.
+    pub forms: Vec<LayerForm>,
+}
+
+/// Whether an image that containers use may be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InUse {
+    /// It stays.
+    Keep,
+    /// It goes; its layers stay as long as the containers.
+    Remove,
+}
+
+/// What became of a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemovedImage {
+    /// It is no longer recorded; [`Store::gc`] frees what nobody else needs.
+    Removed(Box<ImageRecord>),
+    /// There was none.
+    NotThere,
+    /// These containers use it.
+    Used(Vec<ContainerId>),
+}
+
+/// The images of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    pub(crate) store: &'a Store,
+}
+
+impl Images<'_> {
+    /// Records an image with its tags and layers, durably. Recording it again adds what is new and heals `damaged`.
+    /// Whoever calls it holds a lease on the blobs and layers.
+    pub fn add(&self, new: &NewImage) -> Result<()> {
+        self.store.database.write(Durability::Durable, "record the image", |transaction| {
+            insert(transaction, &new.image)?;
+            for record in &new.layers {
+                layer::insert(transaction, record)?;
+            }
+            for form in &new.forms {
+                layer::insert_form(transaction, form)?;
+            }
+            for record in &new.tags {
+                tag::insert(transaction, record)?;
+            }
+            lease::rescue(self.store, transaction, &keys(&new.image))
+        })
+    }
+
+    /// The image with this id.
+    pub fn get(&self, id: &ImageId) -> Result<Option<ImageRecord>> {
+        self.store.database.read_one("read the image's record", |connection| by_id(connection, id))
+    }
+
+    /// The image whose id starts with these hex digits; an error if several do.
+    pub fn find(&self, prefix: &str) -> Result<Option<ImageRecord>> {
+        let Some((from, to)) = row::hex_range("sha256:", prefix) else { return Ok(None) };
+        self.store.database.read_one("look for an image", |connection| {
+            let mut query = connection.prepare_cached("SELECT * FROM image WHERE id >= ?1 AND id < ?2 LIMIT 2")?;
+            row::only(row::all(query.query([from, to])?, read)?, "image", prefix)
+        })
+    }
+
+    /// All images, the newest first.
+    pub fn list(&self) -> Result<Vec<ImageRecord>> {
+        self.store.database.read_one("list the images", list)
+    }
+
+    /// The images that were committed from this one.
+    pub fn children(&self, id: &ImageId) -> Result<Vec<ImageId>> {
+        self.store.database.read_one("look for the image's children", |connection| {
+            let mut query = connection.prepare_cached("SELECT id FROM image WHERE parent = ?1")?;
+            row::all(query.query([id.to_string()])?, |found| row::parsed(found, "id"))
+        })
+    }
+
+    /// Notes that the image was used. Not worth a sync.
+    pub fn touch(&self, id: &ImageId, at: Timestamp) -> Result<()> {
+        self.store.database.write(Durability::Ephemeral, "note the image's use", |transaction| {
+            let mut update = transaction.prepare_cached("UPDATE image SET last_used = ?2 WHERE id = ?1")?;
+            update.execute(params![id.to_string(), row::to_ns(at)])?;
+            Ok(())
+        })
+    }
+
+    /// Removes an image and its tags from the records, durably.
+    pub fn remove(&self, id: &ImageId, in_use: InUse) -> Result<RemovedImage> {
+        self.store.database.write(Durability::Durable, "remove the image", |transaction| {
+            let Some(image) = by_id(transaction, id)? else { return Ok(RemovedImage::NotThere) };
+            let users = super::container::using(transaction, id)?;
+            if in_use == InUse::Keep && !users.is_empty() {
+                return Ok(RemovedImage::Used(users));
+            }
+            let tags = tag::of(transaction, id)?;
+            transaction.execute("DELETE FROM image WHERE id = ?1", [id.to_string()])?;
+            let of_tags = tags.into_iter().flat_map(|tag| [tag.manifest, tag.index]).flatten().map(Key::Blob);
+            lease::discard(transaction, keys(&image).into_iter().chain(of_tags))?;
+            Ok(RemovedImage::Removed(Box::new(image)))
+        })
+    }
+
+    /// Notes that something the image needs is gone.
+    pub(crate) fn mark_damaged(&self, id: &ImageId) -> Result<()> {
+        self.store.database.write(Durability::Durable, "mark the image as damaged", |transaction| {
+            transaction.execute("UPDATE image SET damaged = 1 WHERE id = ?1", [id.to_string()])?;
+            Ok(())
+        })
+    }
+}
+
+/// All that an image needs.
+pub(crate) fn keys(image: &ImageRecord) -> Vec<Key> {
+    let mut keys = Key::of_layers(&image.layers);
+    keys.push(Key::Blob(image.id.digest().clone()));
+    keys.extend([&image.manifest, &image.index].into_iter().flatten().cloned().map(Key::Blob));
+    keys
+}
+
+/// All images, the newest first.
+pub(crate) fn list(connection: &Connection) -> Result<Vec<ImageRecord>> {
+    let mut query = connection.prepare_cached("SELECT * FROM image ORDER BY coalesce(created, added) DESC, id")?;
+    row::all(query.query([])?, read)
+}
+
+/// The image with this id.
+pub(crate) fn by_id(connection: &Connection, id: &ImageId) -> Result<Option<ImageRecord>> {
+    let mut query = connection.prepare_cached("SELECT * FROM image WHERE id = ?1")?;
+    row::first(query.query([id.to_string()])?, read)
+}
+
+pub(super) fn read(found: &Row<'_>) -> Result<ImageRecord> {
+    Ok(ImageRecord {
+        id: row::parsed(found, "id")?,
+        manifest: row::maybe_parsed(found, "manifest")?,
+        media_type: found.get("media_type")?,
+        index: row::maybe_parsed(found, "manifest_index")?,
+        size_bytes: row::bytes(found, "size_bytes")?,
+        layers: row::json(found, "layers")?,
+        parent: row::maybe_parsed(found, "parent")?,
+        added: row::time(found, "added")?,
+        created: row::maybe_time(found, "created")?,
+        last_used: row::maybe_time(found, "last_used")?,
+        damaged: found.get("damaged")?,
+    })
+}
+
+fn insert(transaction: &Transaction<'_>, image: &ImageRecord) -> Result<()> {
+    let text = |digest: &Option<Digest>| digest.as_ref().map(ToString::to_string);
+    transaction.execute(
+        "INSERT INTO image (id, manifest, media_type, manifest_index, size_bytes, layers, parent, added, created, last_used)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (id) DO UPDATE SET
+           media_type = iif(excluded.manifest IS NULL, media_type, excluded.media_type),
+           manifest_index = iif(excluded.manifest IS NULL, manifest_index, excluded.manifest_index),
+           manifest = coalesce(excluded.manifest, manifest),
+           parent = coalesce(parent, excluded.parent), damaged = 0",
+        params![
+            image.id.to_string(),
+            text(&image.manifest),
+            image.media_type,
+            text(&image.index),
+            row::to_size(image.size_bytes),
+            row::to_json(&image.layers),
+            image.parent.as_ref().map(ToString::to_string),
+            row::to_ns(image.added),
+            image.created.map(row::to_ns),
+            image.last_used.map(row::to_ns),
+        ],
+    )?;
+    Ok(())
+}

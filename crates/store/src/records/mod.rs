@@ -1,0 +1,21 @@
+//! What the store knows, as typed records. Changing one is a change of format: see `schema.rs`.
+
+mod container;
+mod image;
+mod intent;
+mod layer;
+pub(crate) mod row;
+pub(crate) mod schema;
+mod tag;
+mod volume;
+
+pub use container::{ContainerRecord, Containers, Inserted, Renamed};
+pub use image::{ImageRecord, Images, InUse, NewImage, RemovedImage};
+pub use intent::{IntentRecord, Intents};
+pub use layer::{LayerForm, LayerRecord, Layers};
+pub use tag::{TagRecord, Tags};
+pub use volume::{CreatedVolume, VolumeRecord, Volumes};
+
+pub(crate) use container::list as containers_in;
+pub(crate) use image::{keys as keys_of_image, list as images_in};
+pub(crate) use tag::list as tags_in;

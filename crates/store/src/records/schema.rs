@@ -1,0 +1,84 @@
+//! The tables, and how old ones become new ones.
+//!
+//! Ids and digests are text, times are nanoseconds since 1970 in UTC, lists and maps are JSON.
+
+use rusqlite::Transaction;
+
+use crate::Result;
+
+/// The schema this program writes. A newer one is refused, an older one migrated.
+pub(crate) const VERSION: i64 = 1;
+
+/// The size of a database page: small, because most transactions change a few short rows and the log holds whole pages.
+pub(crate) const PAGE_BYTES: u32 = 2048;
+
+const VERSION_1: &str = "
+CREATE TABLE image (
+  id TEXT NOT NULL PRIMARY KEY,
+  manifest TEXT, media_type TEXT NOT NULL, manifest_index TEXT,
+  size_bytes INTEGER NOT NULL,
+  layers TEXT NOT NULL,
+  parent TEXT,
+  added INTEGER NOT NULL, created INTEGER, last_used INTEGER,
+  damaged INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE tag (
+  name TEXT NOT NULL PRIMARY KEY,
+  image TEXT NOT NULL REFERENCES image (id) ON DELETE CASCADE,
+  manifest TEXT, manifest_index TEXT,
+  updated INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX tag_image ON tag (image);
+CREATE TABLE layer (
+  diff_id TEXT NOT NULL PRIMARY KEY,
+  size_bytes INTEGER NOT NULL,
+  added INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE layer_form (
+  digest TEXT NOT NULL PRIMARY KEY,
+  diff_id TEXT NOT NULL REFERENCES layer (diff_id) ON DELETE CASCADE,
+  size_bytes INTEGER NOT NULL,
+  media_type TEXT NOT NULL,
+  sources TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX layer_form_diff_id ON layer_form (diff_id);
+CREATE TABLE container (
+  id TEXT NOT NULL PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  image TEXT NOT NULL,
+  image_name TEXT NOT NULL,
+  layers TEXT NOT NULL,
+  driver TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  spec TEXT NOT NULL
+);
+CREATE TABLE volume (
+  name TEXT NOT NULL PRIMARY KEY,
+  driver TEXT NOT NULL, options TEXT NOT NULL, labels TEXT NOT NULL,
+  anonymous INTEGER NOT NULL,
+  created INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE intent (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  lease TEXT NOT NULL,
+  kind TEXT NOT NULL, key TEXT NOT NULL, details TEXT NOT NULL,
+  created INTEGER NOT NULL
+);
+CREATE TABLE lease_item (
+  kind TEXT NOT NULL, digest TEXT NOT NULL, lease TEXT NOT NULL,
+  PRIMARY KEY (kind, digest, lease)
+) WITHOUT ROWID;
+CREATE TABLE trash (
+  kind TEXT NOT NULL, digest TEXT NOT NULL,
+  lease TEXT NOT NULL,
+  PRIMARY KEY (kind, digest)
+) WITHOUT ROWID;
+";
+
+/// Brings the tables from version `found` (0: none) to [`VERSION`].
+pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
+    if found < 1 {
+        transaction.execute_batch(VERSION_1)?;
+    }
+    Ok(())
+}
