@@ -17,6 +17,7 @@ pub mod exit;
 pub mod globals;
 pub mod help;
 pub mod hint;
+pub mod opts;
 pub mod session;
 pub mod usage;
 pub mod verb;

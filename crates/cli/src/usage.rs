@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 use crate::exit::Exit;
+use crate::opts::number;
 
 /// A wrong call: what to print on stderr, and the exit code.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +49,14 @@ pub fn option_error(error: &clap::Error, command: &Command) -> Option<String> {
             if value.is_empty() && error.source().is_none() {
                 return Some(format!("flag needs an argument: {}", needing(option, &word)));
             }
-            let cause = error.source().map_or_else(|| String::from("invalid value"), ToString::to_string);
+            let cause = match error.source() {
+                Some(cause) if cause.is::<std::num::ParseIntError>() => {
+                    number::integer(&value).err().map(|e| e.to_string())
+                }
+                Some(cause) => Some(cause.to_string()),
+                None => None,
+            };
+            let cause = cause.unwrap_or_else(|| String::from("invalid value"));
             Some(format!("invalid argument {value:?} for {:?} flag: {cause}", flag_name(option)))
         }
         ErrorKind::ArgumentConflict => Some(format!("conflicting options: {}", word?)),

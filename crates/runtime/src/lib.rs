@@ -1,1 +1,29 @@
 //! Start, watch, enter and stop processes in containers: native runtime and shim.
+//!
+//! ```text
+//! <root>/containers/<id>/      Container::at's `dir`
+//!   spec.json                  what was started last (Spec)
+//!   state.json                 what the shim knows (State), renamed into place
+//!   log.json  log.json.1 …     output, in Docker's json-file format
+//! <run dir>/c/<id>/shim.sock   where the shim listens
+//! <run dir>/seccomp/<hash>     compiled system call filters
+//! <cgroup hierarchy>/strata/<id>
+//! ```
+//!
+//! One shim per container: this program executed anew by [`Container::start`], with one thread. It makes the container,
+//! copies output into the log and to whoever is attached, and records the end. Programs that use this crate call
+//! [`reexec::main`] before anything else.
+
+mod container;
+mod error;
+pub mod logs;
+pub mod reexec;
+mod session;
+pub mod spec;
+mod state;
+
+pub use container::{Container, Started};
+pub use error::Error;
+pub use session::{Attach, Foreground, Outcome, Session, Stream};
+pub use spec::{ExecSpec, Spec};
+pub use state::{State, Status};

@@ -4,7 +4,9 @@
 #![allow(unsafe_code, reason = "this crate is where it is allowed")]
 #![warn(missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+pub mod caps;
 pub mod isolate;
+pub mod signal;
 
 pub mod clock;
 pub mod durable;

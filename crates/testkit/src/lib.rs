@@ -6,6 +6,7 @@
 pub mod host;
 pub mod image;
 pub mod machine;
+pub mod peers;
 pub mod private;
 pub mod registry;
 pub mod tar;

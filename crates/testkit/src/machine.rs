@@ -60,7 +60,7 @@ impl Machine {
         Self::with(false)
     }
 
-    /// Starts one with a network of its own: a loopback interface that is down, nothing else.
+    /// Starts one with a network of its own: a loopback interface, nothing else. Needs `ip` or `busybox`.
     pub fn isolated() -> Self {
         Self::with(true)
     }
@@ -72,8 +72,9 @@ impl Machine {
         if network {
             unshare.arg("--net");
         }
-        let script = "mount -t tmpfs -o mode=755 tmpfs /run && echo ready && cat";
-        unshare.args(["sh", "-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let loopback = if network { "{ ip link set lo up || busybox ip link set lo up; } &&" } else { "" };
+        let script = format!("mount -t tmpfs -o mode=755 tmpfs /run && {loopback} echo ready && cat");
+        unshare.args(["sh", "-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = unshare.spawn().unwrap();
         let lifeline = holder.stdin.take().unwrap();
         let mut line = String::new();

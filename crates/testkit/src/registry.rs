@@ -1,10 +1,10 @@
 //! A real registry for one test: Debian's `docker-registry` on a free loopback port.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::Machine;
 use crate::image::Image;
 
 /// Runs until dropped; its data is in a temporary folder.
@@ -16,14 +16,23 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts one and waits until it answers. Needs `host::program("docker-registry")`.
+    /// Starts one on the host's loopback and waits until it answers. Needs `host::program("docker-registry")`.
     pub fn start() -> Self {
+        Self::start_by(&|program| Command::new(program))
+    }
+
+    /// Starts one inside a machine, on its own loopback. Needs `host::program("docker-registry")` and `busybox`.
+    pub fn start_in(machine: &Machine) -> Self {
+        Self::start_by(&|program| machine.command(program))
+    }
+
+    fn start_by(command: &dyn Fn(&str) -> Command) -> Self {
         let dir = tempfile::Builder::new().prefix("strata-registry-").tempdir().unwrap();
         // Another process may take the port between its release and the registry's bind: then try the next one.
         for _attempt in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut process = spawn(dir.path(), port);
-            if answers(&process, port) {
+            let mut process = spawn(command("docker-registry"), dir.path(), port);
+            if answers(&process, &|| command("busybox"), port) {
                 return Self { process, port, dir };
             }
             let _ended = process.kill();
@@ -39,11 +48,19 @@ impl Registry {
 
     /// Puts an image there with skopeo, by way of an OCI layout. Needs `host::program("skopeo")`.
     pub fn push(&self, image: &Image, name: &str) {
+        self.push_by(Command::new("skopeo"), image, name);
+    }
+
+    /// The same for a registry inside a machine.
+    pub fn push_in(&self, machine: &Machine, image: &Image, name: &str) {
+        self.push_by(machine.command("skopeo"), image, name);
+    }
+
+    fn push_by(&self, mut skopeo: Command, image: &Image, name: &str) {
         let layout = self.dir.path().join("layout");
         image.write_layout(&layout, "image");
         let from = format!("oci:{}:image", layout.display());
         let to = format!("docker://{}/{name}", self.host());
-        let mut skopeo = Command::new("skopeo");
         skopeo.args([
             "--insecure-policy",
             "copy",
@@ -66,7 +83,7 @@ impl Drop for Registry {
     }
 }
 
-fn spawn(dir: &std::path::Path, port: u16) -> Child {
+fn spawn(mut command: Command, dir: &std::path::Path, port: u16) -> Child {
     let config = format!(
         "version: 0.1\nlog: {{ level: error, accesslog: {{ disabled: true }} }}\n\
          storage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ enabled: true }} }}\n\
@@ -75,22 +92,20 @@ fn spawn(dir: &std::path::Path, port: u16) -> Child {
     );
     std::fs::write(dir.join("config.yml"), config).unwrap();
     let log = std::fs::File::create(dir.join("log")).unwrap();
-    let mut command = Command::new("docker-registry");
     command.arg("serve").arg(dir.join("config.yml")).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     command.spawn().unwrap()
 }
 
-fn answers(process: &Child, port: u16) -> bool {
+fn answers(process: &Child, busybox: &dyn Fn() -> Command, port: u16) -> bool {
     let deadline = Instant::now() + Duration::from_secs(20);
     let pid = rustix::process::Pid::from_child(process);
     let exit = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    let url = format!("http://127.0.0.1:{port}/v2/");
     while Instant::now() < deadline {
-        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
-            let mut answer = [0; 12];
-            stream.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n").unwrap();
-            if stream.read_exact(&mut answer).is_ok() && answer.ends_with(b"200") {
-                return true;
-            }
+        let mut ask = busybox();
+        ask.args(["wget", "-q", "-O", "/dev/null", &url]).stderr(Stdio::null());
+        if ask.status().unwrap().success() {
+            return true;
         }
         if exited_within(&exit, Duration::from_millis(10)) {
             return false;

@@ -1,0 +1,42 @@
+//! Values of options, one kind per file: from Docker's notation to parsed types, with Docker's words for what does not
+//! parse. Nothing here looks at the disk, the environment or the clock; what depends on them is handed in.
+//!
+//! A parser has the form that clap's `value_parser` takes: `#[arg(long, value_parser = opts::size::bytes)]`.
+
+pub mod device;
+pub mod duration;
+pub mod environment;
+pub mod host;
+pub mod label;
+pub mod mount;
+pub mod number;
+pub mod port;
+pub mod signal;
+pub mod size;
+pub mod time;
+pub mod ulimit;
+pub mod volume;
+
+/// A value does not parse; the sentence is Docker's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(String);
+
+impl Invalid {
+    /// Refuses a value with this sentence.
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
+/// The result of a parser.
+pub type Result<T> = std::result::Result<T, Invalid>;
+
+/// What Go's `strconv.ParseBool` takes.
+pub fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}

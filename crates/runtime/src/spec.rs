@@ -1,0 +1,332 @@
+//! What to run and how: plain data that the engine fills in and the shim carries out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use strata_sys::caps::CapSet;
+use strata_types::ContainerId;
+use strata_types::mount::MountPlan;
+
+/// One container. Names are already ids, sizes bytes, and defaults chosen: the runtime adds only what
+/// every container has (`/proc`, `/dev`, `/dev/pts`, `/dev/shm`, `/dev/mqueue`, `/sys`, `/sys/fs/cgroup`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Which container.
+    pub id: ContainerId,
+    /// The program and its arguments; never empty.
+    pub process: Process,
+    /// A command line to start at the end: program and arguments of this program itself, for what has to follow when
+    /// nobody waits (`run -d --rm`).
+    pub when_done: Vec<String>,
+    /// What `hostname` says.
+    pub hostname: Option<String>,
+    /// What `domainname` says.
+    pub domainname: Option<String>,
+    /// The root filesystem.
+    pub rootfs: MountPlan,
+    /// The root filesystem may not be written, whatever its plan says.
+    pub read_only: bool,
+    /// Further mounts, in this order. One that names a place of the standing mounts takes its place.
+    pub mounts: Vec<Mount>,
+    /// Size of `/dev/shm`.
+    pub shm_size_bytes: u64,
+    /// Device nodes besides the standing ones (null, zero, full, random, urandom, tty).
+    pub devices: Vec<DeviceNode>,
+    /// Which namespaces are the container's own.
+    pub namespaces: Namespaces,
+    /// Kernel settings below `/proc/sys`, by dotted name.
+    pub sysctls: BTreeMap<String, String>,
+    /// Paths that are hidden.
+    pub masked_paths: Vec<String>,
+    /// Paths that cannot be written.
+    pub readonly_paths: Vec<String>,
+    /// `/sys` and `/sys/fs/cgroup` may be written: for privileged containers.
+    pub system_writable: bool,
+    /// What it may use at most.
+    pub limits: Limits,
+    /// Which devices it may open.
+    pub device_rules: DeviceRules,
+    /// A tiny init is process 1, which starts the program, reaps orphans and forwards signals.
+    pub init: bool,
+    /// How output is kept.
+    pub log: Log,
+}
+
+/// One process: a container's first, or one that joins it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// The program, looked up in the container's `PATH` unless it holds a slash, and its arguments.
+    pub args: Vec<String>,
+    /// The environment, `NAME=VALUE`, complete.
+    pub env: Vec<String>,
+    /// The working directory; made if missing (first process only).
+    pub cwd: String,
+    /// As whom.
+    pub user: User,
+    /// It gets a terminal.
+    pub tty: bool,
+    /// Its standard input stays open for those who attach; otherwise it is empty.
+    pub stdin: Stdin,
+    /// What it may do beyond an ordinary user.
+    pub capabilities: Capabilities,
+    /// Which system calls it may make.
+    pub seccomp: Seccomp,
+    /// Programs cannot gain privileges by being executed.
+    pub no_new_privileges: bool,
+    /// Resource limits, setrlimit(2).
+    pub rlimits: Vec<Rlimit>,
+    /// How willingly the kernel kills it when memory ends.
+    pub oom_score_adj: Option<i32>,
+    /// The size of a new terminal.
+    pub terminal_size: Option<TerminalSize>,
+}
+
+/// A process that joins a running container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// The process. `process.seccomp` is usually the container's own.
+    pub process: Process,
+}
+
+/// Whose standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stdin {
+    /// Nobody's: reads end at once.
+    Empty,
+    /// Open as long as the container runs; any number of clients may attach one after the other.
+    Open,
+    /// Open until the first client that attached with input leaves.
+    Once,
+}
+
+/// A user by numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary group ids.
+    pub groups: Vec<u32>,
+    /// File mode creation mask; 0o022 without.
+    pub umask: Option<u32>,
+}
+
+/// The five sets of capabilities(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// What can ever be had.
+    pub bounding: CapSet,
+    /// What is in force.
+    pub effective: CapSet,
+    /// What can be put in force.
+    pub permitted: CapSet,
+    /// What an executed file may keep.
+    pub inheritable: CapSet,
+    /// What is kept over executing ordinary files as an ordinary user.
+    pub ambient: CapSet,
+}
+
+impl Capabilities {
+    /// As Docker does it: bounding, effective and permitted, nothing inheritable.
+    pub const fn docker(set: CapSet) -> Self {
+        Self { bounding: set, effective: set, permitted: set, inheritable: CapSet::EMPTY, ambient: CapSet::EMPTY }
+    }
+}
+
+/// A filter of system calls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seccomp {
+    /// None.
+    Unconfined,
+    /// Docker's default profile.
+    Default,
+    /// A profile in Docker's JSON format.
+    Profile(String),
+}
+
+/// One resource limit. `u64::MAX` is unlimited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// The name as in `--ulimit`: `nofile`, `nproc`, …
+    pub name: String,
+    /// In force.
+    pub soft: u64,
+    /// The most that soft may become.
+    pub hard: u64,
+}
+
+/// Rows and columns of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where, an absolute path in the container; made if missing.
+    pub target: String,
+    /// What.
+    pub source: MountSource,
+    /// It may not be written; for binds this includes all mounts below.
+    pub read_only: bool,
+    /// Set-user-id, devices and programs on it work. Binds have them as their source; for tmpfs `false` means
+    /// `nosuid,nodev,noexec`, as Docker mounts them.
+    pub exec: bool,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountSource {
+    /// A file or directory of the host.
+    Bind {
+        /// Which.
+        path: PathBuf,
+        /// With the mounts below it.
+        recursive: bool,
+        /// Whether later mounts pass between the host and the container.
+        propagation: Propagation,
+    },
+    /// A filesystem in memory.
+    Tmpfs {
+        /// At most so large; half the memory without.
+        size_bytes: Option<u64>,
+        /// Mode of its root.
+        mode: Option<u32>,
+        /// Further options as `name=value` (`uid`, `gid`, `nr_inodes`).
+        options: Vec<String>,
+    },
+    /// Another snapshot: an image, or part of one.
+    Plan {
+        /// How to mount it.
+        plan: MountPlan,
+        /// Which directory of it; all without.
+        subpath: Option<String>,
+    },
+}
+
+/// Whether mounts made later pass between two places (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Propagation {
+    /// Neither way.
+    #[default]
+    Private,
+    /// From the host to the container.
+    Slave,
+    /// Both ways.
+    Shared,
+}
+
+/// A device node in the container's `/dev`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceNode {
+    /// Absolute path in the container.
+    pub path: String,
+    /// Block instead of character.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permissions.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Which devices may be opened; the standing ones always may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceRules {
+    /// All: for privileged containers.
+    Everything,
+    /// The standing devices and these.
+    Allow(Vec<DeviceRule>),
+}
+
+/// One permitted device or family of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// Block instead of character.
+    pub block: bool,
+    /// All majors if missing.
+    pub major: Option<u32>,
+    /// All minors if missing.
+    pub minor: Option<u32>,
+    /// Any of `r`, `w`, `m`.
+    pub access: String,
+}
+
+/// Which namespaces a container has to itself; for the others it uses the host's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// The network.
+    pub network: Network,
+    /// Process ids.
+    pub pid: bool,
+    /// System V and POSIX message queues, semaphores, shared memory.
+    pub ipc: bool,
+    /// Host name.
+    pub uts: bool,
+}
+
+/// A container's network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Its own, with nothing but loopback.
+    None,
+    /// The host's.
+    Host,
+    /// A namespace that exists, by path.
+    Join(PathBuf),
+}
+
+/// What a container may use at most; nothing set, nothing limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory.
+    pub memory_bytes: Option<u64>,
+    /// Memory and swap together; -1 for no limit on swap.
+    pub memory_swap_bytes: Option<i64>,
+    /// Memory that is left to it under pressure.
+    pub memory_reservation_bytes: Option<u64>,
+    /// Never kill for lack of memory (v1 only).
+    pub oom_kill_disable: bool,
+    /// Relative weight of its CPU time, 2 to 262144, 1024 usual.
+    pub cpu_shares: Option<u64>,
+    /// CPU time per period.
+    pub cpu_quota_us: Option<i64>,
+    /// The period, 100000 without.
+    pub cpu_period_us: Option<u64>,
+    /// Which CPUs, as `0-2,7`.
+    pub cpuset_cpus: Option<String>,
+    /// Which memory nodes.
+    pub cpuset_mems: Option<String>,
+    /// Processes and threads; -1 for no limit.
+    pub pids: Option<i64>,
+    /// Relative weight of its disk time, 10 to 1000.
+    pub blkio_weight: Option<u16>,
+}
+
+/// How output is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// It is kept at all.
+    pub keep: bool,
+    /// A file is closed and renamed when it is larger.
+    pub max_size_bytes: Option<u64>,
+    /// So many files are kept, the current one included; 1 truncates.
+    pub max_files: u32,
+}
