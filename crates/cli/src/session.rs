@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use strata_engine::{Engine, Settings};
+use strata_engine::{Engine, Proxies, Settings};
 
 use crate::exit::Result;
 use crate::globals::Globals;
@@ -150,6 +150,21 @@ impl Session {
             driver: self.globals.storage_driver.clone().or_else(|| self.variable("STRATA_STORAGE_DRIVER")),
             docker_config: self.docker_config(),
             registries_conf: self.variable("CONTAINERS_REGISTRIES_CONF").map(PathBuf::from),
+            proxies: self.proxies(),
+        }
+    }
+
+    /// The proxies that the environment names, in capitals or not.
+    fn proxies(&self) -> Proxies {
+        let either = |name: &str| {
+            let found = self.variable(&name.to_lowercase()).or_else(|| self.variable(name));
+            found.filter(|value| !value.is_empty())
+        };
+        Proxies {
+            http: either("HTTP_PROXY"),
+            https: either("HTTPS_PROXY"),
+            all: either("ALL_PROXY"),
+            none: either("NO_PROXY"),
         }
     }
 

@@ -1,8 +1,17 @@
 //! The engine: one root directory and what works on it.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use jiff::Timestamp;
+use strata_registry::{Client, Proxies};
+use strata_store::Store;
+use strata_store::records::ImageRecord;
+use strata_types::config::{CONFIG_BYTES_MAX, ImageConfig};
+use strata_types::{ImageId, Platform};
 
 use crate::Result;
+use crate::image::ImageError;
 
 /// Where an engine keeps things and how it meets the world. The command line fills it from flags and environment.
 #[derive(Clone, Debug)]
@@ -17,22 +26,68 @@ pub struct Settings {
     pub docker_config: Option<PathBuf>,
     /// `registries.conf`; the system's if none.
     pub registries_conf: Option<PathBuf>,
+    /// Proxies on the way to registries.
+    pub proxies: Proxies,
 }
 
 /// What a person's requests are made to. Opening costs little: each crate beneath is opened when first needed.
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
+    store: Store,
+    client: OnceLock<Client>,
 }
 
 impl Engine {
     /// Opens the engine; creates the root directory if it is not there.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
     pub fn open(settings: Settings) -> Result<Self> {
-        Ok(Self { settings })
+        let store = Store::open(&settings.root)?;
+        Ok(Self { settings, store, client: OnceLock::new() })
     }
 
     /// What it was opened with.
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Blobs and records.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Reads an image's config.
+    ///
+    /// # Errors
+    /// When it is not there, damaged, or cannot be understood.
+    pub fn config(&self, id: &ImageId) -> Result<ImageConfig> {
+        let bytes = self.store.blobs().read_small(id.digest(), CONFIG_BYTES_MAX)?;
+        ImageConfig::parse(&bytes).map_err(|source| ImageError::Config { id: id.clone(), source }.into())
+    }
+
+    /// What images are chosen for when nobody says.
+    pub fn platform(&self) -> Platform {
+        Platform::native()
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::try_from(strata_sys::clock::now()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// The registry client, made when first needed.
+    pub(crate) fn client(&self) -> Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let settings = crate::registry::settings(&self.settings)?;
+        Ok(self.client.get_or_init(|| Client::new(settings)))
+    }
+
+    /// Whether an image can be used as it is.
+    pub(crate) fn is_whole(&self, image: &ImageRecord) -> Result<bool> {
+        Ok(!image.damaged && self.store.blobs().has(image.id.digest())?)
     }
 }

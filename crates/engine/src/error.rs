@@ -17,6 +17,24 @@ pub enum Error {
     /// Something about containers.
     #[error(transparent)]
     Container(#[from] ContainerError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] strata_store::Error),
+    /// A registry.
+    #[error(transparent)]
+    Registry(#[from] strata_registry::Error),
+    /// The files that say where references lead.
+    #[error(transparent)]
+    Conf(#[from] strata_registry::conf::ConfError),
+    /// Credentials.
+    #[error(transparent)]
+    Credential(#[from] strata_registry::auth::CredentialError),
+    /// A layer.
+    #[error(transparent)]
+    Layer(#[from] strata_layer::Error),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] strata_sys::durable::FileError),
     /// The person asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -28,6 +46,12 @@ impl Error {
         match self {
             Self::Image(error) => error.class(),
             Self::Container(error) => error.class(),
+            Self::Store(error) => error.class(),
+            Self::Registry(error) => error.class(),
+            Self::Conf(error) => error.class(),
+            Self::Credential(error) => error.class(),
+            Self::Layer(error) => error.class(),
+            Self::File(error) => error.class(),
             Self::Cancelled => ErrorClass::Cancelled,
         }
     }

@@ -14,7 +14,9 @@ pub mod container;
 mod engine;
 mod error;
 pub mod image;
+mod registry;
 pub mod system;
 
 pub use engine::{Engine, Settings};
 pub use error::{Error, Result};
+pub use strata_registry::Proxies;

@@ -1,0 +1,307 @@
+//! Changes to an image's run configuration, as `commit --change` and `import --change` take them: a subset of
+//! Dockerfile instructions with the meaning Docker's builder gives them.
+
+mod words;
+
+use std::str::FromStr;
+
+use strata_types::config::{Healthcheck, RunConfig};
+
+use words::{exec_or_shell, json_words, pairs, split_words};
+
+/// One instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `CMD`; without a list it is run by the shell.
+    Cmd(Command),
+    /// `ENTRYPOINT`.
+    Entrypoint(Command),
+    /// `ENV`.
+    Env(Vec<(String, String)>),
+    /// `EXPOSE`: ports with their protocol.
+    Expose(Vec<String>),
+    /// `LABEL`.
+    Label(Vec<(String, String)>),
+    /// `ONBUILD`: the instruction, as it is.
+    OnBuild(String),
+    /// `STOPSIGNAL`.
+    StopSignal(String),
+    /// `USER`.
+    User(String),
+    /// `VOLUME`.
+    Volume(Vec<String>),
+    /// `WORKDIR`; relative to the one before.
+    WorkingDir(String),
+    /// `HEALTHCHECK`.
+    Healthcheck(Healthcheck),
+}
+
+/// What `CMD` or `ENTRYPOINT` run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A list of words.
+    Exec(Vec<String>),
+    /// A line for the shell.
+    Shell(String),
+}
+
+/// Why a text is not a change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// There is nothing.
+    #[error("the change is empty")]
+    Empty,
+    /// The instruction is none that changes a configuration.
+    #[error("{0} is not a valid change command")]
+    Instruction(String),
+    /// The instruction lacks its argument.
+    #[error("{0} requires at least one argument")]
+    Argument(&'static str),
+    /// A name without a value.
+    #[error("Syntax error - can't find = in \"{0}\". Must be of the form: name=value")]
+    Pair(String),
+    /// A name is empty.
+    #[error("{0} names can not be blank")]
+    Blank(&'static str),
+    /// It is not a port.
+    #[error("invalid port `{0}`")]
+    Port(String),
+    /// A flag or its value is not one of a health check.
+    #[error("invalid health check: `{0}`")]
+    Healthcheck(String),
+    /// A trigger inside a trigger, or one that makes no sense.
+    #[error("{0} isn't allowed as an ONBUILD trigger")]
+    Trigger(String),
+}
+
+impl FromStr for Change {
+    type Err = ChangeError;
+
+    fn from_str(text: &str) -> Result<Self, ChangeError> {
+        let text = text.trim();
+        let (instruction, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let rest = rest.trim();
+        if instruction.is_empty() {
+            return Err(ChangeError::Empty);
+        }
+        match instruction.to_ascii_lowercase().as_str() {
+            "cmd" => Ok(Self::Cmd(exec_or_shell(rest))),
+            "entrypoint" => Ok(Self::Entrypoint(exec_or_shell(rest))),
+            "env" => Ok(Self::Env(pairs("ENV", rest)?)),
+            "label" => Ok(Self::Label(pairs("LABEL", rest)?)),
+            "expose" => {
+                let words = some("EXPOSE", split_words(rest))?;
+                Ok(Self::Expose(words.iter().map(|word| ports(word)).collect::<Result<Vec<_>, _>>()?.concat()))
+            }
+            "onbuild" => on_build(rest),
+            "stopsignal" => Ok(Self::StopSignal(one("STOPSIGNAL", rest)?)),
+            "user" => Ok(Self::User(one("USER", rest)?)),
+            "workdir" => Ok(Self::WorkingDir(one("WORKDIR", rest)?)),
+            "volume" => Ok(Self::Volume(some("VOLUME", json_words(rest).unwrap_or_else(|| split_words(rest)))?)),
+            "healthcheck" => Ok(Self::Healthcheck(healthcheck(rest)?)),
+            other => Err(ChangeError::Instruction(other.to_owned())),
+        }
+    }
+}
+
+/// Applies changes in order. An entrypoint drops the command it finds, unless one of the changes set that command.
+pub fn apply(changes: &[Change], config: &mut RunConfig) {
+    let mut command_is_ours = false;
+    for change in changes {
+        match change {
+            Change::Cmd(command) => {
+                config.cmd = Some(words_of(command, config));
+                command_is_ours = true;
+            }
+            Change::Entrypoint(command) => {
+                config.entrypoint = Some(words_of(command, config)).filter(|words| !words.is_empty());
+                if !command_is_ours {
+                    config.cmd = None;
+                }
+            }
+            Change::Env(pairs) => pairs.iter().for_each(|(name, value)| set_variable(&mut config.env, name, value)),
+            Change::Expose(ports) => config.exposed_ports.extend(ports.iter().cloned()),
+            Change::Label(pairs) => config.labels.extend(pairs.iter().cloned()),
+            Change::OnBuild(instruction) => config.on_build.push(instruction.clone()),
+            Change::StopSignal(signal) => config.stop_signal.clone_from(signal),
+            Change::User(user) => config.user.clone_from(user),
+            Change::Volume(paths) => config.volumes.extend(paths.iter().cloned()),
+            Change::WorkingDir(path) => config.working_dir = below(&config.working_dir, path),
+            Change::Healthcheck(check) => config.healthcheck = Some(check.clone()),
+        }
+    }
+}
+
+fn words_of(command: &Command, config: &RunConfig) -> Vec<String> {
+    match command {
+        Command::Exec(words) => words.clone(),
+        Command::Shell(line) => {
+            let shell =
+                if config.shell.is_empty() { &["/bin/sh".to_owned(), "-c".to_owned()][..] } else { &config.shell };
+            shell.iter().cloned().chain([line.clone()]).collect()
+        }
+    }
+}
+
+/// Replaces a variable where it stands, or appends it.
+fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
+    let entry = format!("{name}={value}");
+    match env.iter_mut().find(|entry| entry.split('=').next() == Some(name)) {
+        Some(present) => *present = entry,
+        None => env.push(entry),
+    }
+}
+
+/// `path` seen from `dir`, without `.` and `..`.
+fn below(dir: &str, path: &str) -> String {
+    let joined = if path.starts_with('/') { path.to_owned() } else { format!("{dir}/{path}") };
+    let mut clean: Vec<&str> = Vec::new();
+    for component in joined.split('/') {
+        match component {
+            "" | "." => {}
+            ".." => _ = clean.pop(),
+            name => clean.push(name),
+        }
+    }
+    format!("/{}", clean.join("/"))
+}
+
+fn one(instruction: &'static str, rest: &str) -> Result<String, ChangeError> {
+    if rest.is_empty() { Err(ChangeError::Argument(instruction)) } else { Ok(words::unquote(rest)) }
+}
+
+fn some(instruction: &'static str, words: Vec<String>) -> Result<Vec<String>, ChangeError> {
+    if words.is_empty() { Err(ChangeError::Argument(instruction)) } else { Ok(words) }
+}
+
+/// `80`, `80/udp` or `8000-8010/tcp`, each port with its protocol.
+fn ports(word: &str) -> Result<Vec<String>, ChangeError> {
+    let bad = || ChangeError::Port(word.to_owned());
+    let (range, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !matches!(&*protocol, "tcp" | "udp" | "sctp") {
+        return Err(bad());
+    }
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
+    if first == 0 || last < first {
+        return Err(bad());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+fn on_build(rest: &str) -> Result<Change, ChangeError> {
+    let trigger = rest.split_whitespace().next().ok_or(ChangeError::Argument("ONBUILD"))?.to_ascii_uppercase();
+    match &*trigger {
+        "ONBUILD" | "MAINTAINER" | "FROM" => Err(ChangeError::Trigger(trigger)),
+        _ => Ok(Change::OnBuild(rest.to_owned())),
+    }
+}
+
+fn healthcheck(rest: &str) -> Result<Healthcheck, ChangeError> {
+    let mut check = Healthcheck::default();
+    let mut rest = rest;
+    while let Some(flag) = rest.strip_prefix("--") {
+        let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
+        let bad = || ChangeError::Healthcheck(format!("--{flag}"));
+        let (name, value) = flag.split_once('=').ok_or_else(bad)?;
+        match name {
+            "interval" => check.interval = words::nanoseconds(value).ok_or_else(bad)?,
+            "timeout" => check.timeout = words::nanoseconds(value).ok_or_else(bad)?,
+            "start-period" => check.start_period = words::nanoseconds(value).ok_or_else(bad)?,
+            "start-interval" => check.start_interval = words::nanoseconds(value).ok_or_else(bad)?,
+            "retries" => check.retries = value.parse().ok().filter(|retries| *retries >= 0).ok_or_else(bad)?,
+            _ => return Err(bad()),
+        }
+        rest = after.trim_start();
+    }
+    let (kind, line) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    check.test = match (kind.to_ascii_uppercase().as_str(), exec_or_shell(line.trim())) {
+        ("", _) => return Err(ChangeError::Argument("HEALTHCHECK")),
+        ("NONE", _) => vec!["NONE".to_owned()],
+        ("CMD", Command::Exec(words)) => ["CMD".to_owned()].into_iter().chain(words).collect(),
+        ("CMD", Command::Shell(line)) if !line.is_empty() => vec!["CMD-SHELL".to_owned(), line],
+        _ => return Err(ChangeError::Healthcheck(kind.to_owned())),
+    };
+    Ok(check)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(changes: &[&str], expected: &str) {
+        let mut config = RunConfig {
+            env: vec!["PATH=/bin".to_owned(), "A=1".to_owned()],
+            cmd: Some(vec!["bash".to_owned()]),
+            working_dir: "/srv".to_owned(),
+            ..RunConfig::default()
+        };
+        let changes: Vec<Change> = changes.iter().map(|text| text.parse().unwrap()).collect();
+        apply(&changes, &mut config);
+        let base = r#""Env":["PATH=/bin","A=1"]"#;
+        assert_eq!(serde_json::to_string(&config).unwrap().replace(base, "ENV"), expected);
+    }
+
+    #[test]
+    fn commands_are_lists_or_lines_for_the_shell() {
+        check(&[r#"CMD ["a", "b c"]"#], r#"{ENV,"Cmd":["a","b c"],"WorkingDir":"/srv"}"#);
+        check(&["cmd a b"], r#"{ENV,"Cmd":["/bin/sh","-c","a b"],"WorkingDir":"/srv"}"#);
+    }
+
+    #[test]
+    fn an_entrypoint_drops_the_inherited_command_only() {
+        check(&[r#"ENTRYPOINT ["e"]"#], r#"{ENV,"Entrypoint":["e"],"WorkingDir":"/srv"}"#);
+        check(&[r#"CMD ["c"]"#, r#"ENTRYPOINT ["e"]"#], r#"{ENV,"Entrypoint":["e"],"Cmd":["c"],"WorkingDir":"/srv"}"#);
+    }
+
+    #[test]
+    fn variables_and_labels_take_both_forms_and_quotes() {
+        check(
+            &["ENV A=2 B='x y' C=\"q\"", "ENV D e f"],
+            r#"{"Env":["PATH=/bin","A=2","B=x y","C=q","D=e f"],"Cmd":["bash"],"WorkingDir":"/srv"}"#,
+        );
+        check(&["LABEL a=b c=\"d e\""], r#"{ENV,"Cmd":["bash"],"WorkingDir":"/srv","Labels":{"a":"b","c":"d e"}}"#);
+    }
+
+    #[test]
+    fn the_other_instructions_change_their_field() {
+        check(
+            &[
+                "EXPOSE 80 53/udp 1000-1001",
+                "VOLUME /a /b",
+                "USER u:g",
+                "WORKDIR ../x",
+                "STOPSIGNAL SIGQUIT",
+                "ONBUILD RUN x",
+            ],
+            concat!(
+                r#"{"User":"u:g","ExposedPorts":{"1000/tcp":{},"1001/tcp":{},"53/udp":{},"80/tcp":{}},ENV,"Cmd":["bash"],"#,
+                r#""Volumes":{"/a":{},"/b":{}},"WorkingDir":"/x","OnBuild":["RUN x"],"StopSignal":"SIGQUIT"}"#
+            ),
+        );
+        check(
+            &["HEALTHCHECK --interval=5s --retries=3 CMD curl -f x"],
+            concat!(
+                r#"{ENV,"Cmd":["bash"],"Healthcheck":{"Test":["CMD-SHELL","curl -f x"],"Interval":5000000000,"Retries":3},"#,
+                r#""WorkingDir":"/srv"}"#
+            ),
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_sentence() {
+        let cases = [
+            ("RUN x", "run is not a valid change command"),
+            ("", "the change is empty"),
+            ("EXPOSE x", "invalid port `x`"),
+            ("ENV", "ENV requires at least one argument"),
+            ("LABEL a=b c", "Syntax error - can't find = in \"c\". Must be of the form: name=value"),
+            ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),
+            ("HEALTHCHECK --x=1 CMD y", "invalid health check: `--x=1`"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Change>().unwrap_err().to_string(), expected);
+        }
+    }
+}
