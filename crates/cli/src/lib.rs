@@ -14,6 +14,8 @@
 pub mod argv;
 pub mod dispatch;
 pub mod exit;
+pub mod filter;
+pub mod format;
 pub mod globals;
 pub mod help;
 pub mod hint;

@@ -1,0 +1,12 @@
+//! From values to text: templates, tables, JSON, sizes and ages.
+
+pub mod age;
+pub mod inspect;
+pub mod list;
+pub mod shorten;
+pub mod size;
+pub mod tabs;
+pub mod template;
+
+pub use inspect::inspect;
+pub use list::List;

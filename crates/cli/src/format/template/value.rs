@@ -1,0 +1,261 @@
+//! Values as Go sees them. Docker's templates run over Go structs, ours over the JSON of the same things; what the types
+//! know and JSON does not (a map or a struct? an empty list or nothing?) is kept here, by field name.
+
+use serde_json::{Map, Number, Value as Json};
+
+/// A value in a template.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A map's entry that is not there.
+    None,
+    /// A null that Docker's types know to be of some shape.
+    Null(Shape),
+    /// A truth.
+    Bool(bool),
+    /// A number.
+    Number(Number),
+    /// Text.
+    String(String),
+    /// A list.
+    List(Vec<Json>),
+    /// Names and values, a type of Docker's: a name that is not among them is an error.
+    Struct(Map<String, Json>),
+    /// Keys and values of the person's: a key may be missing.
+    Map(Map<String, Json>),
+}
+
+/// What a null would be if it were something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A list without elements.
+    List,
+    /// A map without entries.
+    Map,
+    /// A pointer to nothing.
+    Pointer,
+}
+
+/// Fields that are maps in Docker's types.
+const MAPS: &[&str] = &[
+    "Labels",
+    "Volumes",
+    "ExposedPorts",
+    "Ports",
+    "Networks",
+    "PortBindings",
+    "LogConfig.Config",
+    "Sysctls",
+    "Tmpfs",
+    "Annotations",
+    "Data",
+    "OnBuild",
+    "StorageOpt",
+    "Options",
+    "DriverOpts",
+    "Metadata",
+    "Attributes",
+];
+
+/// Fields that are pointers in Docker's types and are not left out when null.
+const POINTERS: &[&str] = &[
+    "PidsLimit",
+    "MemorySwappiness",
+    "OomKillDisable",
+    "Init",
+    "Healthcheck",
+    "Health",
+    "StopTimeout",
+    "GraphDriver",
+    "HostConfig",
+    "Config",
+    "NetworkSettings",
+    "IPAMConfig",
+];
+
+/// Fields that are lists in Docker's types, also when null.
+const LISTS: &[&str] = &[
+    "Cmd",
+    "Entrypoint",
+    "Env",
+    "Shell",
+    "Args",
+    "Binds",
+    "CapAdd",
+    "CapDrop",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "ExtraHosts",
+    "GroupAdd",
+    "Links",
+    "SecurityOpt",
+    "Devices",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Ulimits",
+    "Mounts",
+    "ExecIDs",
+    "MaskedPaths",
+    "ReadonlyPaths",
+    "RepoTags",
+    "RepoDigests",
+    "Layers",
+    "BlkioWeightDevice",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteIOps",
+    "Aliases",
+    "DNSNames",
+    "VolumesFrom",
+    "Test",
+    "Log",
+];
+
+impl Value {
+    /// The value of a field with this name; `""` at the top.
+    pub fn new(name: &str, json: &Json) -> Self {
+        match json {
+            Json::Null if MAPS.contains(&name) => Self::Null(Shape::Map),
+            Json::Null if LISTS.contains(&name) => Self::Null(Shape::List),
+            Json::Null if POINTERS.contains(&name) => Self::Null(Shape::Pointer),
+            Json::Null => Self::None,
+            Json::Bool(value) => Self::Bool(*value),
+            Json::Number(number) => Self::Number(number.clone()),
+            Json::String(text) => Self::String(text.clone()),
+            Json::Array(items) => Self::List(items.clone()),
+            Json::Object(map) if MAPS.contains(&name) => Self::Map(map.clone()),
+            Json::Object(map) => Self::Struct(map.clone()),
+        }
+    }
+
+    /// The value of a field of a struct.
+    fn child(parent: &Map<String, Json>, name: &str, json: &Json) -> Self {
+        match json {
+            // A log driver's options, which share their name with a container's config.
+            Json::Object(map) if name == "Config" && parent.contains_key("Type") => Self::Map(map.clone()),
+            _ => Self::new(name, json),
+        }
+    }
+
+    /// The same as JSON.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::None | Self::Null(_) => Json::Null,
+            Self::Bool(value) => Json::Bool(*value),
+            Self::Number(number) => Json::Number(number.clone()),
+            Self::String(text) => Json::String(text.clone()),
+            Self::List(items) => Json::Array(items.clone()),
+            Self::Struct(map) | Self::Map(map) => Json::Object(map.clone()),
+        }
+    }
+
+    /// What `if` sees.
+    pub(super) fn is_true(&self) -> bool {
+        match self {
+            Self::None | Self::Null(_) => false,
+            Self::Bool(value) => *value,
+            Self::Number(number) => number.as_f64() != Some(0.0),
+            Self::String(text) => !text.is_empty(),
+            Self::List(items) => !items.is_empty(),
+            Self::Map(map) => !map.is_empty(),
+            Self::Struct(_) => true,
+        }
+    }
+
+    /// The value of `.name`.
+    pub(super) fn field(&self, name: &str) -> Result<Self, String> {
+        match self {
+            Self::Map(map) => Ok(map.get(name).map_or(Self::None, |json| Self::new("", json))),
+            Self::Struct(map) => {
+                // Go's names and JSON's differ in case for some: ID and Id.
+                let found = map.get_key_value(name);
+                let found = found.or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)));
+                let missing = || format!("map has no entry for key {name:?}");
+                found.map(|(key, json)| Self::child(map, key, json)).ok_or_else(missing)
+            }
+            Self::Null(Shape::Map) => Ok(Self::None),
+            Self::None | Self::Null(_) => Err(format!("nil pointer evaluating interface {{}}.{name}")),
+            _ => Err(format!("can't evaluate field {name} in type interface {{}}")),
+        }
+    }
+
+    /// Go's name for its type, as near as it can be known.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::None | Self::Null(_) => "<nil>",
+            Self::Bool(_) => "bool",
+            Self::Number(number) if number.is_f64() => "float64",
+            Self::Number(_) => "int",
+            Self::String(_) => "string",
+            Self::List(_) => "[]interface {}",
+            Self::Struct(_) | Self::Map(_) => "map[string]interface {}",
+        }
+    }
+
+    /// What an action prints.
+    pub(super) fn printed(&self) -> String {
+        match self {
+            Self::None => String::from("<no value>"),
+            other => other.formatted(),
+        }
+    }
+
+    /// What `%v` prints.
+    pub(super) fn formatted(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text);
+        text
+    }
+
+    fn write(&self, text: &mut String) {
+        match self {
+            Self::None | Self::Null(Shape::Pointer) => text.push_str("<nil>"),
+            Self::Null(Shape::List) => text.push_str("[]"),
+            Self::Null(Shape::Map) => text.push_str("map[]"),
+            Self::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
+            Self::Number(number) => text.push_str(&number_text(number)),
+            Self::String(value) => text.push_str(value),
+            Self::List(items) => {
+                let items = items.iter().map(|item| Self::new("", item).formatted());
+                text.push_str(&format!("[{}]", items.collect::<Vec<_>>().join(" ")));
+            }
+            Self::Struct(map) => {
+                let values = map.iter().map(|(key, json)| Self::child(map, key, json).formatted());
+                text.push_str(&format!("{{{}}}", values.collect::<Vec<_>>().join(" ")));
+            }
+            Self::Map(map) => {
+                let mut entries: Vec<(&String, &Json)> = map.iter().collect();
+                entries.sort_unstable_by_key(|(key, _)| *key);
+                let entries = entries.iter().map(|(key, json)| format!("{key}:{}", Self::new("", json).formatted()));
+                text.push_str(&format!("map[{}]", entries.collect::<Vec<_>>().join(" ")));
+            }
+        }
+    }
+}
+
+/// A number as Go's `%v` prints it.
+pub(super) fn number_text(number: &Number) -> String {
+    match number.as_f64().filter(|_| number.is_f64()) {
+        Some(value) => super::printf::general(value),
+        None => number.to_string(),
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(value: usize) -> Self {
+        Self::Number(value.into())
+    }
+}
