@@ -21,6 +21,7 @@ pub mod reexec;
 mod session;
 pub mod spec;
 mod state;
+pub mod user;
 
 pub use container::{Container, Started};
 pub use error::Error;

@@ -64,6 +64,10 @@ pub struct Process {
     pub cwd: String,
     /// As whom.
     pub user: User,
+    /// As whom by name, looked up in the container when the process starts ([`crate::user::look_up`]): takes the place
+    /// of `user`, and sets `HOME` unless `env` has one.
+    #[serde(default)]
+    pub named_user: Option<NamedUser>,
     /// It gets a terminal.
     pub tty: bool,
     /// Its standard input stays open for those who attach; otherwise it is empty.
@@ -112,6 +116,15 @@ pub struct User {
     pub groups: Vec<u32>,
     /// File mode creation mask; 0o022 without.
     pub umask: Option<u32>,
+}
+
+/// A user as a person names one, to be looked up in the container's `/etc/passwd` and `/etc/group`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedUser {
+    /// `[USER][:GROUP]`, names or numbers; empty is root.
+    pub user: String,
+    /// Further groups, names or numbers.
+    pub groups: Vec<String>,
 }
 
 /// The five sets of capabilities(7).
