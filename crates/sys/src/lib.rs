@@ -5,7 +5,13 @@
 #![warn(missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 pub mod caps;
+pub mod detached;
 pub mod isolate;
+pub mod loopback;
+pub mod packet;
+pub mod process;
+pub mod pty;
+pub mod seccomp;
 pub mod signal;
 
 pub mod clock;

@@ -1,0 +1,141 @@
+//! Mounts that are not in any tree yet: made, configured and then attached by descriptor (fsopen(2), open_tree(2),
+//! mount_setattr(2)).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::{Errno, Result};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use crate::signal::last_errno;
+
+/// What mount_setattr(2) takes.
+#[repr(C)]
+#[derive(Default)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+const READ_ONLY: u64 = 1;
+
+/// Makes a new instance of a filesystem with options, each `name` or `name=value`.
+pub fn filesystem(name: &str, options: &[&str], attributes: MountAttrFlags) -> Result<OwnedFd> {
+    let context = rustix::mount::fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for option in options {
+        match option.split_once('=') {
+            Some((key, value)) => rustix::mount::fsconfig_set_string(context.as_fd(), key, value)?,
+            None => rustix::mount::fsconfig_set_flag(context.as_fd(), *option)?,
+        }
+    }
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Makes a second sight of what is at `path` below `at`; with the mounts below it if `recursive`. An empty path is `at`
+/// itself. A symlink at the end is not followed.
+pub fn copy(at: BorrowedFd<'_>, path: &str, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    if path.is_empty() {
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+    }
+    rustix::mount::open_tree(at, path, flags)
+}
+
+/// Forbids writing through this mount, and through those below it if `recursive`.
+pub fn set_read_only(mount: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    set_attributes(mount, recursive, &Attributes { set: READ_ONLY, ..Attributes::default() })
+}
+
+/// Sets how mounts made later pass to and from this mount and those below it: private, slave or shared, by the bits of
+/// mount(2).
+fn set_propagation(mount: BorrowedFd<'_>, bits: libc::c_ulong) -> Result<()> {
+    set_attributes(mount, true, &Attributes { propagation: bits, ..Attributes::default() })
+}
+
+/// Nothing passes between this mount and others.
+pub fn set_private(mount: BorrowedFd<'_>) -> Result<()> {
+    set_propagation(mount, libc::MS_PRIVATE)
+}
+
+/// Later mounts pass from the original to this copy only.
+pub fn set_slave(mount: BorrowedFd<'_>) -> Result<()> {
+    set_propagation(mount, libc::MS_SLAVE)
+}
+
+/// Later mounts pass both ways between this mount and its copies.
+pub fn set_shared(mount: BorrowedFd<'_>) -> Result<()> {
+    set_propagation(mount, libc::MS_SHARED)
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, recursive: bool, attributes: &Attributes) -> Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty string and `attributes` has the size that is given with it.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(attributes),
+            size_of::<Attributes>(),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Puts the detached mount `from` onto what `to` is open on.
+pub fn attach(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(from, "", to, "", flags)
+}
+
+/// Makes what `root` is mounted on the root of this mount namespace and takes the old root away.
+///
+/// Refuses with `EPERM` in the mount namespace of the machine: there it would take everybody's files away.
+pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
+    refuse_in_machine_namespace()?;
+    rustix::process::fchdir(root)?;
+    rustix::process::pivot_root(".", ".")?;
+    // Both roots are on top of each other now, and `.` is still the old one's place.
+    rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")
+}
+
+/// Makes every mount of this namespace private, so that what happens here stays here. Refuses like [`pivot`].
+pub fn make_all_private() -> Result<()> {
+    use rustix::mount::{MountPropagationFlags, mount_change};
+    refuse_in_machine_namespace()?;
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+}
+
+/// Fails with `EPERM` in the first mount namespace, whose number the kernel has fixed (linux/nsfs.h, 6.17 and later), or
+/// where that of process 1 is.
+pub fn refuse_in_machine_namespace() -> Result<()> {
+    const FIRST_MOUNT_NAMESPACE: u64 = 0xEFFF_FFF8;
+    let mine = rustix::fs::stat("/proc/thread-self/ns/mnt")?.st_ino;
+    if mine == FIRST_MOUNT_NAMESPACE {
+        return Err(Errno::PERM);
+    }
+    match rustix::fs::stat("/proc/1/ns/mnt") {
+        Ok(first) if first.st_ino == mine => Err(Errno::PERM),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pivoting_is_refused_where_the_machine_lives() {
+        let here = crate::process::open_dir(std::path::Path::new("/")).unwrap();
+        assert_eq!(pivot(here.as_fd()), Err(Errno::PERM));
+        assert_eq!(make_all_private(), Err(Errno::PERM));
+    }
+}

@@ -1,0 +1,298 @@
+//! Making processes: clone3 with namespaces, joining namespaces, executing programs.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::{Errno, Result};
+use rustix::mount::OpenTreeFlags;
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+
+use crate::detached;
+use crate::signal::last_errno;
+
+/// Namespaces, as bits of clone(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceSet(u64);
+
+impl NamespaceSet {
+    /// Mounts.
+    pub const MOUNT: Self = Self(libc::CLONE_NEWNS as u64);
+    /// Process ids.
+    pub const PID: Self = Self(libc::CLONE_NEWPID as u64);
+    /// System V and POSIX interprocess communication.
+    pub const IPC: Self = Self(libc::CLONE_NEWIPC as u64);
+    /// Host name.
+    pub const UTS: Self = Self(libc::CLONE_NEWUTS as u64);
+    /// Network.
+    pub const NET: Self = Self(libc::CLONE_NEWNET as u64);
+    /// Control groups.
+    pub const CGROUP: Self = Self(libc::CLONE_NEWCGROUP as u64);
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// The child starts in the cgroup whose descriptor is given (linux/sched.h; libc's constant is too narrow).
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A process made by [`clone`].
+#[derive(Debug)]
+pub struct Child {
+    /// Its number here.
+    pub pid: i32,
+    /// Readable when it has ended.
+    pub pidfd: OwnedFd,
+}
+
+/// What clone3(2) takes, linux/sched.h, second version.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Makes a copy of this process in new `namespaces`, in the v2 `cgroup` if one is given, which runs `inside` and then ends
+/// with the number it returns.
+///
+/// Fails with `EDEADLK` in a process with several threads: a lock that another thread holds would stay locked in the copy.
+pub fn clone(namespaces: NamespaceSet, cgroup: Option<BorrowedFd<'_>>, inside: impl FnOnce() -> u8) -> Result<Child> {
+    if !single_threaded()? {
+        return Err(Errno::DEADLK);
+    }
+    let mut pidfd: libc::c_int = -1;
+    let into_cgroup = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    let arguments = CloneArguments {
+        flags: namespaces.0 | libc::CLONE_PIDFD as u64 | into_cgroup,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+        ..CloneArguments::default()
+    };
+    // SAFETY: without CLONE_VM this is a fork: the copy has its own memory, and no other thread of this process could
+    // have left locks behind. `pidfd` outlives the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
+    match pid {
+        -1 => Err(last_errno()),
+        0 => {
+            let code = inside();
+            // SAFETY: ends this copy without running the original's exit handlers.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+        // SAFETY: the kernel stored a descriptor that nobody else owns.
+        _ => Ok(Child { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+    }
+}
+
+/// Whether this process has one thread: the task directory has one entry besides its own two links.
+fn single_threaded() -> Result<bool> {
+    Ok(rustix::fs::stat("/proc/self/task")?.st_nlink <= 3)
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It returned this code.
+    Exited(u8),
+    /// A signal with this number ended it.
+    Killed(u8),
+}
+
+impl Ended {
+    /// The code a shell gives for it: 128 and the signal's number for a signal.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Exited(code) => i32::from(code),
+            Self::Killed(signal) => 128 + i32::from(signal),
+        }
+    }
+}
+
+/// How the child behind `pidfd` ended; none while it lives, unless `block`.
+pub fn reap(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<Ended>> {
+    let options = if block { WaitIdOptions::EXITED } else { WaitIdOptions::EXITED | WaitIdOptions::NOHANG };
+    let status = loop {
+        match rustix::process::waitid(WaitId::PidFd(pidfd), options) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    Ok(status.map(|status| match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Exited(code as u8),
+        (None, signal) => Ended::Killed(signal.unwrap_or(0) as u8),
+    }))
+}
+
+/// Reaps any child that has ended, whoever it is; none if there is none now.
+pub fn reap_any() -> Result<Option<(i32, Ended)>> {
+    use rustix::process::{WaitOptions, wait};
+    Ok(wait(WaitOptions::NOHANG)?.map(|(pid, status)| (pid.as_raw_nonzero().get(), ended(status))))
+}
+
+/// Waits for any child to end. Fails with `ECHILD` when there are none.
+pub fn wait_any() -> Result<Option<(i32, Ended)>> {
+    use rustix::process::{WaitOptions, wait};
+    Ok(wait(WaitOptions::empty())?.map(|(pid, status)| (pid.as_raw_nonzero().get(), ended(status))))
+}
+
+fn ended(status: rustix::process::WaitStatus) -> Ended {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Exited(code as u8),
+        (None, signal) => Ended::Killed(signal.unwrap_or(0) as u8),
+    }
+}
+
+/// Enters namespaces: those of the process behind a pidfd, or the one behind a namespace descriptor.
+pub fn join(fd: BorrowedFd<'_>, namespaces: NamespaceSet) -> Result<()> {
+    // SAFETY: setns takes two numbers; what it changes concerns the calling thread only.
+    match unsafe { libc::setns(fd.as_raw_fd(), namespaces.0 as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Leaves the cgroup namespace for a new one, whose root is where this process is now.
+pub fn unshare_cgroup() -> Result<()> {
+    // SAFETY: CLONE_NEWCGROUP changes only how cgroup paths look to this process.
+    match unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Becomes another program; returns only if that fails.
+pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
+    let pointers = |list: &[CString]| {
+        list.iter().map(|text| text.as_ptr()).chain(std::iter::once(std::ptr::null())).collect::<Vec<_>>()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays are null-terminated lists of strings that outlive the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    last_errno()
+}
+
+/// Marks every descriptor from `first` on as closed on exec.
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: sets a flag on descriptors; none is closed.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Makes `fds` the standard streams 0, 1 and 2.
+pub fn set_standard_streams(fds: [BorrowedFd<'_>; 3]) -> Result<()> {
+    // Copies above 2 first: one of the three might be 0, 1 or 2 itself.
+    let copies = fds.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3));
+    for (copy, number) in copies.into_iter().zip(0..) {
+        // SAFETY: 0, 1 and 2 are replaced in one step each; dup2 takes two numbers.
+        if unsafe { libc::dup2(copy?.as_raw_fd(), number) } < 0 {
+            return Err(last_errno());
+        }
+    }
+    Ok(())
+}
+
+/// A child that has nothing to do with terminals any more and no parent that matters: a session of its own.
+pub fn lead_session() -> Result<()> {
+    rustix::process::setsid().map(drop)
+}
+
+/// Makes the terminal behind `fd` the controlling terminal of this session leader.
+pub fn control_terminal(fd: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::ioctl_tiocsctty(fd)
+}
+
+/// Forgets the session keyring that was inherited; a kernel without keys has none to forget.
+pub fn new_session_keyring() -> Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    let anonymous = std::ptr::null::<libc::c_char>();
+    // SAFETY: without a name there is nothing the call reads.
+    match unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) } {
+        -1 if last_errno() != Errno::NOSYS => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
+/// Sets user, groups and group of this single-threaded process, in the order that works.
+pub fn set_user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
+    use rustix::fs::{Gid, Uid};
+    let groups: Vec<_> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    rustix::thread::set_thread_groups(&groups)?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+/// A pidfd of a process that is not necessarily a child.
+pub fn open(pid: i32) -> Result<OwnedFd> {
+    let pid = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+}
+
+/// This program's own file as nobody can change it: on a read-only mount that no mount namespace has.
+///
+/// What is executed by it can be seen, but not opened for writing, as `/proc/<pid>/exe` by a container's root
+/// (CVE-2019-5736).
+pub fn own_program(path: &std::path::Path) -> Result<OwnedFd> {
+    let tree = rustix::mount::open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    detached::set_read_only(tree.as_fd(), false)?;
+    Ok(tree)
+}
+
+/// Gives memory back that reading a specification and starting a process took, so that waiting costs little.
+pub fn shrink() {
+    // SAFETY: malloc_trim only returns free memory to the kernel.
+    unsafe { libc::malloc_trim(0) };
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
+    for line in maps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(range), Some(permissions)) = (words.next(), words.next()) else { continue };
+        let of_a_file = words.nth(2).is_some_and(|inode| inode != "0");
+        let Some((start, end)) = range.split_once('-') else { continue };
+        let (Ok(start), Ok(end)) = (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16)) else { continue };
+        if of_a_file && (permissions == "r-xp" || permissions == "r--p") && !is_relocated(start) {
+            // SAFETY: pages of a file that were never written are read again from the file when they are needed.
+            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        }
+    }
+}
+
+/// Whether a read-only range may hold what start-up wrote before it was protected: only code and what lies below it
+/// (headers, constants) certainly does not.
+fn is_relocated(start: usize) -> bool {
+    start > shrink as *const () as usize
+}
+
+/// Opens a directory for use as a starting point only.
+pub fn open_dir(path: &std::path::Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threaded_process_is_not_cloned() {
+        // The test harness itself has several threads.
+        let cloned = std::thread::scope(|scope| {
+            scope.spawn(|| clone(NamespaceSet::default(), None, || 0).map(drop)).join().unwrap()
+        });
+        assert_eq!(cloned, Err(Errno::DEADLK));
+    }
+}
