@@ -1,0 +1,273 @@
+//! Control groups: one place for version 1, version 2 and both at once (cgroups(7)).
+//!
+//! A container's group is `strata/<id>` in every hierarchy it needs. On hosts with version 1 controllers those are used,
+//! whatever else is mounted; there the empty version 2 hierarchy beside them has nothing to limit with.
+
+mod device;
+mod v1;
+mod v2;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use device::DeviceRule;
+
+/// Where the system mounts control groups.
+const MOUNT_POINT: &str = "/sys/fs/cgroup";
+/// The group above all groups of containers.
+const PARENT: &str = "strata";
+/// How long the kernel may take until a group whose processes have ended can be removed, or until a group is frozen.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// What a group may use at most; nothing set, nothing limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory.
+    pub memory_bytes: Option<u64>,
+    /// Memory and swap together; -1 for no limit on swap.
+    pub memory_swap_bytes: Option<i64>,
+    /// Memory that is left to it under pressure.
+    pub memory_reservation_bytes: Option<u64>,
+    /// Never kill for lack of memory.
+    pub oom_kill_disable: bool,
+    /// Relative weight of CPU time, 2 to 262144.
+    pub cpu_shares: Option<u64>,
+    /// CPU time per period; -1 for no limit.
+    pub cpu_quota_us: Option<i64>,
+    /// The period.
+    pub cpu_period_us: Option<u64>,
+    /// Which CPUs.
+    pub cpuset_cpus: Option<String>,
+    /// Which memory nodes.
+    pub cpuset_mems: Option<String>,
+    /// Processes and threads; -1 for no limit.
+    pub pids: Option<i64>,
+    /// Relative weight of disk time, 10 to 1000.
+    pub blkio_weight: Option<u16>,
+}
+
+/// How this host's control groups are mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Only version 2.
+    V2,
+    /// Version 1 controllers, each in a directory of its own; perhaps an empty version 2 beside them.
+    V1,
+    /// None that we could use.
+    None,
+}
+
+impl Layout {
+    /// Looks at `/sys/fs/cgroup`.
+    pub fn probe() -> Self {
+        const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+        match rustix::fs::statfs(MOUNT_POINT) {
+            Ok(found) if found.f_type as u64 == CGROUP2_SUPER_MAGIC => Self::V2,
+            Ok(_) if v1::is_controller("memory") || v1::is_controller("freezer") => Self::V1,
+            _ => Self::None,
+        }
+    }
+}
+
+/// A container's group in every hierarchy.
+#[derive(Debug)]
+pub struct Cgroup {
+    layout: Layout,
+    /// One directory in version 2, one for each controller in version 1. The path's last parts are `strata/<id>`.
+    dirs: Vec<(&'static str, PathBuf)>,
+}
+
+/// What could not be limited as asked: sentences for the person.
+pub type Warnings = Vec<String>;
+
+impl Cgroup {
+    /// Makes the group `strata/<name>`, sets limits and which devices may be opened (all, without rules).
+    ///
+    /// What the host cannot limit is left out with a warning. Without control groups nothing is made.
+    pub fn create(name: &str, limits: &Limits, devices: Option<&[DeviceRule]>) -> io::Result<(Self, Warnings)> {
+        let layout = Layout::probe();
+        let mut warnings = Vec::new();
+        let dirs = match layout {
+            Layout::V1 => v1::create(name, limits, devices, &mut warnings)?,
+            Layout::V2 => v2::create(Path::new(MOUNT_POINT), name, limits, devices, &mut warnings)?,
+            Layout::None => {
+                if *limits != Limits::default() {
+                    warnings.push("Your kernel has no usable control groups. Limits discarded.".to_owned());
+                }
+                Vec::new()
+            }
+        };
+        Ok((Self { layout, dirs }, warnings))
+    }
+
+    /// The group `strata/<name>` that was made before; with only those directories that exist.
+    pub fn open(name: &str) -> Self {
+        let layout = Layout::probe();
+        let dirs = match layout {
+            Layout::V1 => v1::dirs(name),
+            Layout::V2 => vec![("", Path::new(MOUNT_POINT).join(PARENT).join(name))],
+            Layout::None => Vec::new(),
+        };
+        Self { layout, dirs: dirs.into_iter().filter(|(_, dir)| dir.is_dir()).collect() }
+    }
+
+    /// How it is mounted.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Its directories: controller (empty in version 2) and path.
+    pub fn dirs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.dirs.iter().map(|(controller, dir)| (*controller, dir.as_path()))
+    }
+
+    /// For starting a process in it right away; only version 2 can.
+    pub fn start_in(&self) -> Option<OwnedFd> {
+        if self.layout != Layout::V2 {
+            return None;
+        }
+        self.dirs.first().and_then(|(_, dir)| crate::process::open_dir(dir).ok())
+    }
+
+    /// Moves a process into it. The first move for a while waits 9 to 14 ms in version 1, until the kernel is sure that
+    /// nobody forks.
+    pub fn join(&self, pid: i32) -> io::Result<()> {
+        self.dirs.iter().try_for_each(|(_, dir)| write(dir, "cgroup.procs", &pid.to_string()))
+    }
+
+    /// Its processes, as far as they are visible here, lowest first.
+    pub fn pids(&self) -> io::Result<Vec<i32>> {
+        let best = self.dirs.iter().find(|(controller, _)| matches!(*controller, "" | "freezer" | "pids"));
+        let Some((_, dir)) = best.or(self.dirs.first()) else { return Ok(Vec::new()) };
+        let mut pids: Vec<i32> = match read(dir, "cgroup.procs") {
+            Ok(text) => text.lines().filter_map(|line| line.parse().ok()).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    /// Stops or continues all processes in it, and waits until they have. Fails with `Unsupported` without a freezer.
+    pub fn freeze(&self, frozen: bool) -> io::Result<()> {
+        let (dir, file, values) = match self.layout {
+            Layout::V1 => (self.controller("freezer"), "freezer.state", ["THAWED", "FROZEN"]),
+            Layout::V2 => (self.controller(""), "cgroup.freeze", ["0", "1"]),
+            Layout::None => (None, "", ["", ""]),
+        };
+        let dir = dir.ok_or(io::ErrorKind::Unsupported)?;
+        let deadline = Instant::now() + SETTLE_MAX;
+        write(dir, file, values[usize::from(frozen)])?;
+        while self.is_frozen() != frozen {
+            if Instant::now() > deadline {
+                write(dir, file, values[0])?;
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            // The kernel tells nobody in version 1; writing again helps it over processes that were in the way.
+            std::thread::sleep(Duration::from_micros(500));
+            write(dir, file, values[usize::from(frozen)])?;
+        }
+        Ok(())
+    }
+
+    /// Whether all processes in it are stopped.
+    pub fn is_frozen(&self) -> bool {
+        let (dir, file, line) = match self.layout {
+            Layout::V1 => (self.controller("freezer"), "freezer.state", "FROZEN"),
+            Layout::V2 => (self.controller(""), "cgroup.events", "frozen 1"),
+            Layout::None => return false,
+        };
+        dir.and_then(|dir| read(dir, file).ok()).is_some_and(|text| text.lines().any(|found| found == line))
+    }
+
+    /// How many of its processes were killed for lack of memory.
+    pub fn oom_kills(&self) -> u64 {
+        let (dir, file) = match self.layout {
+            Layout::V1 => (self.controller("memory"), "memory.oom_control"),
+            Layout::V2 => (self.controller(""), "memory.events"),
+            Layout::None => return 0,
+        };
+        let Some(text) = dir.and_then(|dir| read(dir, file).ok()) else { return 0 };
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(|n| n.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Kills every process in it, also those it starts meanwhile.
+    pub fn kill(&self) -> io::Result<()> {
+        let deadline = Instant::now() + SETTLE_MAX;
+        loop {
+            let pids = self.pids()?;
+            if pids.is_empty() || Instant::now() > deadline {
+                return Ok(());
+            }
+            for pid in pids {
+                // A process that is gone meanwhile needs nothing.
+                if let Ok(process) = crate::process::open(pid)
+                    && let Err(error) = crate::signal::send(process.as_fd(), crate::signal::Signal::KILL)
+                {
+                    tracing::debug!(pid, %error, "not killed");
+                }
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    }
+
+    /// Removes it, when its processes have ended. Removing twice is fine.
+    pub fn remove(&self) -> io::Result<()> {
+        self.dirs.iter().try_for_each(|(_, dir)| remove(dir))
+    }
+
+    fn controller(&self, name: &str) -> Option<&Path> {
+        self.dirs.iter().find(|(controller, _)| *controller == name).map(|(_, dir)| dir.as_path())
+    }
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + SETTLE_MAX;
+    loop {
+        match rustix::fs::rmdir(dir) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
+            // The last process is reaped a moment before its group knows.
+            Err(rustix::io::Errno::BUSY) if Instant::now() < deadline => {
+                remove_below(dir);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Removes groups that the container made inside its own, deepest first, as far as they are empty.
+fn remove_below(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_below(&entry.path());
+        if let Err(error) = rustix::fs::rmdir(entry.path()) {
+            tracing::debug!(%error, "a group in a container's group stays for now");
+        }
+    }
+}
+
+fn read(dir: &Path, file: &str) -> io::Result<String> {
+    std::fs::read_to_string(dir.join(file))
+}
+
+/// Writes in one call, without making the file: what is not there the kernel does not support.
+fn write(dir: &Path, file: &str, value: &str) -> io::Result<()> {
+    let file = std::fs::OpenOptions::new().write(true).open(dir.join(file))?;
+    write_once(file.as_fd(), value)
+}
+
+fn write_once(file: BorrowedFd<'_>, value: &str) -> io::Result<()> {
+    Ok(rustix::io::write(file, value.as_bytes()).map(drop)?)
+}
+
+/// Makes `dir`; says whether it was not there.
+fn make(dir: &Path) -> io::Result<bool> {
+    match rustix::fs::mkdir(dir, rustix::fs::Mode::from_raw_mode(0o755)) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

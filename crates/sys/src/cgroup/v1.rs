@@ -1,0 +1,146 @@
+//! Version 1: one hierarchy for each controller.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{DeviceRule, Limits, MOUNT_POINT, PARENT, Warnings, make, read, write};
+
+/// What every container gets: limits, and what pause, top and stats need.
+const ALWAYS: [&str; 6] = ["memory", "cpu", "cpuacct", "pids", "devices", "freezer"];
+/// What only those get who ask: nothing else needs them.
+const ON_DEMAND: [&str; 2] = ["blkio", "cpuset"];
+
+/// Whether a controller is mounted where one expects it.
+pub(super) fn is_controller(name: &str) -> bool {
+    const CGROUP_SUPER_MAGIC: u64 = 0x0027_e0eb;
+    rustix::fs::statfs(Path::new(MOUNT_POINT).join(name)).is_ok_and(|found| found.f_type as u64 == CGROUP_SUPER_MAGIC)
+}
+
+/// Where the group `name` is or would be. Controllers that share a hierarchy are symlinks to one directory: it counts
+/// once.
+pub(super) fn dirs(name: &str) -> Vec<(&'static str, PathBuf)> {
+    let group =
+        |controller: &'static str| (controller, Path::new(MOUNT_POINT).join(controller).join(PARENT).join(name));
+    let shared = Path::new(MOUNT_POINT).join("cpuacct").is_symlink();
+    ALWAYS.into_iter().chain(ON_DEMAND).filter(|controller| *controller != "cpuacct" || !shared).map(group).collect()
+}
+
+pub(super) fn create(
+    name: &str,
+    limits: &Limits,
+    devices: Option<&[DeviceRule]>,
+    warnings: &mut Warnings,
+) -> io::Result<Vec<(&'static str, PathBuf)>> {
+    let wanted = |controller: &str| match controller {
+        "blkio" => limits.blkio_weight.is_some(),
+        "cpuset" => limits.cpuset_cpus.is_some() || limits.cpuset_mems.is_some(),
+        _ => true,
+    };
+    let mut made = Vec::new();
+    for (controller, dir) in dirs(name).into_iter().filter(|(controller, _)| wanted(controller)) {
+        if make_group(&dir, controller)? {
+            set(controller, &dir, limits, devices, warnings)?;
+            made.push((controller, dir));
+        }
+    }
+    Ok(made)
+}
+
+/// Makes a group, its parent too if need be; says no if the controller is not mounted.
+fn make_group(dir: &Path, controller: &str) -> io::Result<bool> {
+    let made = match make(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if !is_controller(controller) {
+                return Ok(false);
+            }
+            let parent = Path::new(MOUNT_POINT).join(controller).join(PARENT);
+            make(&parent)?;
+            if controller == "cpuset" {
+                inherit_cpuset(&parent)?;
+            }
+            make(dir)
+        }
+        other => other,
+    }?;
+    if made && controller == "cpuset" {
+        inherit_cpuset(dir)?;
+    }
+    Ok(true)
+}
+
+/// A new cpuset is empty, and nothing can run in it: it gets what its parent has.
+fn inherit_cpuset(dir: &Path) -> io::Result<()> {
+    let parent = dir.parent().unwrap_or(dir);
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        write(dir, file, read(parent, file)?.trim())?;
+    }
+    Ok(())
+}
+
+fn set(
+    controller: &str,
+    dir: &Path,
+    limits: &Limits,
+    devices: Option<&[DeviceRule]>,
+    warnings: &mut Warnings,
+) -> io::Result<()> {
+    match controller {
+        "memory" => memory(dir, limits, warnings),
+        "cpu" => {
+            optional(dir, "cpu.shares", limits.cpu_shares.map(|shares| shares as i64))?;
+            optional(dir, "cpu.cfs_period_us", limits.cpu_period_us.map(|period| period as i64))?;
+            optional(dir, "cpu.cfs_quota_us", limits.cpu_quota_us)
+        }
+        "pids" => optional(dir, "pids.max", limits.pids.filter(|limit| *limit > 0)),
+        "devices" => match devices {
+            Some(rules) => {
+                write(dir, "devices.deny", "a")?;
+                rules.iter().try_for_each(|rule| write(dir, "devices.allow", &rule.to_string()))
+            }
+            None => Ok(()),
+        },
+        "blkio" => {
+            let weight = limits.blkio_weight.unwrap_or_default().to_string();
+            let set = write(dir, "blkio.weight", &weight).or_else(|_| write(dir, "blkio.bfq.weight", &weight));
+            if set.is_err() {
+                warnings.push("Your kernel does not support Block I/O weight. Weight discarded.".to_owned());
+            }
+            Ok(())
+        }
+        "cpuset" => {
+            for (file, list) in [("cpuset.cpus", &limits.cpuset_cpus), ("cpuset.mems", &limits.cpuset_mems)] {
+                if let Some(list) = list {
+                    write(dir, file, list)?;
+                }
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn memory(dir: &Path, limits: &Limits, warnings: &mut Warnings) -> io::Result<()> {
+    if let Some(limit) = limits.memory_bytes {
+        write(dir, "memory.limit_in_bytes", &limit.to_string())?;
+        // As Docker: as much swap again as memory, if nothing else is said.
+        let swap = limits.memory_swap_bytes.unwrap_or_else(|| i64::try_from(limit).map_or(-1, |l| l.saturating_mul(2)));
+        match write(dir, "memory.memsw.limit_in_bytes", &swap.to_string()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if limits.memory_swap_bytes.is_some_and(|swap| swap >= 0) {
+                    let sentence = "Your kernel does not support swap limit capabilities. Limitation discarded.";
+                    warnings.push(sentence.to_owned());
+                }
+            }
+            other => other?,
+        }
+    }
+    optional(dir, "memory.soft_limit_in_bytes", limits.memory_reservation_bytes.map(|limit| limit as i64))?;
+    if limits.oom_kill_disable {
+        write(dir, "memory.oom_control", "1")?;
+    }
+    Ok(())
+}
+
+fn optional(dir: &Path, file: &str, value: Option<i64>) -> io::Result<()> {
+    value.map_or(Ok(()), |value| write(dir, file, &value.to_string()))
+}

@@ -1,0 +1,109 @@
+//! Version 2: one hierarchy for all controllers.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{DeviceRule, Limits, PARENT, Warnings, device, make, read, write};
+
+const CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "cpuset", "io"];
+
+pub(super) fn create(
+    root: &Path,
+    name: &str,
+    limits: &Limits,
+    devices: Option<&[DeviceRule]>,
+    warnings: &mut Warnings,
+) -> io::Result<Vec<(&'static str, PathBuf)>> {
+    let parent = root.join(PARENT);
+    if make(&parent)? {
+        enable(root, warnings);
+        enable(&parent, warnings);
+    }
+    let dir = parent.join(name);
+    make(&dir)?;
+    for (file, value) in values(limits) {
+        match write(&dir, file, &value) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                warnings.push(format!("Your kernel does not support `{file}` here. Limitation discarded."));
+            }
+            other => other?,
+        }
+    }
+    if let Some(rules) = devices {
+        device::attach(&dir, rules)?;
+    }
+    Ok(vec![("", dir)])
+}
+
+/// Lets the groups below `dir` use the controllers that `dir` has. Where processes are in the way (a group that is not
+/// the first of the host), limits will be missing and are warned about one by one.
+fn enable(dir: &Path, warnings: &mut Warnings) {
+    let Ok(there) = read(dir, "cgroup.controllers") else { return };
+    let there: Vec<&str> = there.split_whitespace().collect();
+    for controller in CONTROLLERS.iter().filter(|controller| there.contains(controller)) {
+        if let Err(error) = write(dir, "cgroup.subtree_control", &format!("+{controller}")) {
+            warnings.push(format!("cannot use the `{controller}` controller in {}: {error}", dir.display()));
+        }
+    }
+}
+
+/// Which files get which values.
+fn values(limits: &Limits) -> Vec<(&'static str, String)> {
+    let mut values = Vec::new();
+    let mut set = |file, value: Option<String>| values.extend(value.map(|value| (file, value)));
+    set("memory.max", limits.memory_bytes.map(|limit| limit.to_string()));
+    set("memory.swap.max", swap(limits));
+    set("memory.low", limits.memory_reservation_bytes.map(|limit| limit.to_string()));
+    set("cpu.weight", limits.cpu_shares.map(|shares| weight(shares).to_string()));
+    if limits.cpu_quota_us.is_some() || limits.cpu_period_us.is_some() {
+        let quota = limits.cpu_quota_us.filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
+        set("cpu.max", Some(format!("{quota} {}", limits.cpu_period_us.unwrap_or(100_000))));
+    }
+    set("cpuset.cpus", limits.cpuset_cpus.clone());
+    set("cpuset.mems", limits.cpuset_mems.clone());
+    set("pids.max", limits.pids.filter(|limit| *limit > 0).map(|limit| limit.to_string()));
+    let io_weight = |weight: u16| 1 + (u64::from(weight.max(10)) - 10) * 9999 / 990;
+    set("io.weight", limits.blkio_weight.map(|weight| io_weight(weight).to_string()));
+    values
+}
+
+/// Swap alone: version 1 counts it together with memory.
+fn swap(limits: &Limits) -> Option<String> {
+    let memory = limits.memory_bytes?;
+    Some(match limits.memory_swap_bytes {
+        None => memory.to_string(),
+        Some(both) if both < 0 => "max".to_owned(),
+        Some(both) => (both as u64).saturating_sub(memory).to_string(),
+    })
+}
+
+/// Shares 2 to 262144 become weights 1 to 10000, as in OCI runtimes.
+fn weight(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_1_values_become_version_2_values() {
+        let limits = Limits {
+            memory_bytes: Some(1000),
+            memory_swap_bytes: Some(1500),
+            cpu_shares: Some(1024),
+            cpu_quota_us: Some(50_000),
+            pids: Some(-1),
+            blkio_weight: Some(1000),
+            ..Limits::default()
+        };
+        let expected = [
+            ("memory.max", "1000"),
+            ("memory.swap.max", "500"),
+            ("cpu.weight", "39"),
+            ("cpu.max", "50000 100000"),
+            ("io.weight", "10000"),
+        ];
+        assert_eq!(values(&limits), expected.map(|(file, value)| (file, value.to_owned())));
+    }
+}
