@@ -15,9 +15,14 @@ pub mod pty;
 pub mod seccomp;
 pub mod signal;
 
+pub mod assemble;
 pub mod clock;
 pub mod durable;
 pub mod failpoint;
+pub mod layer_mounts;
 pub mod lock;
+pub mod namespace;
+pub mod probe;
 pub mod random;
 mod remove_tree;
+pub mod root_dir;
