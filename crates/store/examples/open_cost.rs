@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use strata_store::records::{ContainerRecord, ImageRecord, InUse, LayerForm, LayerRecord, NewImage, TagRecord};
 use strata_store::{Durability, Store};
-use strata_types::{ContainerId, Digest, DiffId, ImageId};
+use strata_types::{ContainerId, DiffId, Digest, ImageId};
 
 const RUNS: u32 = 200;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let root = arguments.next().unwrap_or_else(|| std::env::temp_dir().join(format!("open-cost-{}", std::process::id())));
+    let root =
+        arguments.next().unwrap_or_else(|| std::env::temp_dir().join(format!("open-cost-{}", std::process::id())));
     if arguments.next().is_some() {
         return run(&root);
     }

@@ -136,7 +136,7 @@ impl Store {
     }
 
     fn check_database(&self) -> Result<Vec<Problem>> {
-        self.database.read("check the database", |connection| {
+        let checked = self.database.read("check the database", |connection| {
             let mut problems = Vec::new();
             let mut query = connection.prepare("PRAGMA integrity_check(20)")?;
             let mut rows = query.query([])?;
@@ -153,7 +153,13 @@ impl Store {
                 problems.push(Problem::Database { message: format!("a {table} names a missing {parent}") });
             }
             Ok(problems)
-        })
+        });
+        match checked {
+            Err(Error::Database { source, .. }) if is_corrupt(&source) => {
+                Ok(vec![Problem::Database { message: source.to_string() }])
+            }
+            other => other,
+        }
     }
 
     fn incomplete(&self) -> Result<BTreeSet<ImageId>> {
@@ -250,6 +256,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether SQLite could not even look at the damage.
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 fn list_layers(files: &dyn LayerFiles) -> Result<BTreeSet<Key>> {

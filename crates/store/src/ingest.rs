@@ -124,12 +124,10 @@ impl<'a> Ingest<'a> {
             return Err(error);
         }
         failpoint!("store.blob.before-sync");
-        if let Err(error) = self.file.sync() {
-            return Err(self.give_back(error));
-        }
+        self.file.sync().map_err(FileError::at("sync", &self.path)).map_err(|error| self.give_back(error))?;
         failpoint!("store.blob.before-rename");
         let blob = self.store.blobs().path(&self.digest);
-        place(&*self.store.disk, &self.path, &blob, Durability::Durable)?;
+        place(&*self.store.disk, &self.path, &blob, Durability::Durable).map_err(|error| self.give_back(error))?;
         failpoint!("store.blob.after-rename");
         Ok(())
     }
@@ -140,12 +138,12 @@ impl<'a> Ingest<'a> {
         Ok(())
     }
 
-    /// Turns a failed sync into an error; when the disk is full, also gives back what the ingest took.
-    fn give_back(&self, error: io::Error) -> Error {
-        if is_full(&error) {
+    /// Passes an error on; when it says that the disk is full, also gives back what the ingest took.
+    fn give_back(&self, error: FileError) -> FileError {
+        if is_full(&error.source) {
             self.remove_quietly();
         }
-        FileError::at("sync", &self.path)(error).into()
+        error
     }
 
     fn remove_quietly(&self) {

@@ -220,9 +220,8 @@ mod tests {
     #[test]
     fn a_failed_operation_fails_once_and_a_dead_machine_stays_dead() {
         let dir = tempfile::tempdir().unwrap();
-        let write = |disk: &SimulatedDisk| {
-            write_file_on(disk, &dir.path().join("x"), b"x", 0o600, Durability::Durable).is_ok()
-        };
+        let write =
+            |disk: &SimulatedDisk| write_file_on(disk, &dir.path().join("x"), b"x", 0o600, Durability::Durable).is_ok();
         let failing = SimulatedDisk::new(&[], Fault::Fail(2, io::ErrorKind::StorageFull));
         assert!(!write(&failing));
         assert!(write(&failing));

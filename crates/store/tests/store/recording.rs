@@ -1,0 +1,226 @@
+//! Records: what was put in comes out, names are unique, prefixes find one or say that there are several.
+
+use std::collections::BTreeSet;
+
+use strata_store::records::{
+    CreatedVolume, InUse, Inserted, LayerForm, RemovedImage, Renamed, TagRecord, VolumeRecord,
+};
+use strata_store::{Durability, Error, Store};
+use strata_types::{ContainerId, Digest, ErrorClass};
+
+use crate::fixture::{bring, child_root, container, diff_id, image, now, start, was_killed};
+
+#[test]
+fn an_image_comes_back_as_it_went_in_and_keeps_its_place_when_recorded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut new = image("a", &["one", "two"]);
+    new.image.manifest = Some(Digest::sha256(b"manifest"));
+    new.image.index = Some(Digest::sha256(b"index"));
+    new.image.media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+    new.image.created = Some("1969-07-20T20:17:40.000000001Z".parse().unwrap());
+    store.images().add(&new).unwrap();
+    assert_eq!(store.images().get(&new.image.id).unwrap().as_ref(), Some(&new.image));
+    assert_eq!(store.tags().image(&new.tags[0].name).unwrap().as_ref(), Some(&new.image));
+    assert_eq!(store.tags().of(&new.image.id).unwrap(), new.tags);
+    assert_eq!(store.layers().get(&diff_id("two")).unwrap().as_ref(), Some(&new.layers[1]));
+    let mut again = new.clone();
+    (again.image.manifest, again.image.index, again.image.media_type) = (None, None, String::new());
+    store.images().add(&again).unwrap();
+    assert_eq!(store.images().list().unwrap(), [new.image]);
+}
+
+#[test]
+fn a_tag_moves_and_goes_and_leaves_its_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let [a, b] = ["a", "b"].map(|name| bring(&store, name, &["base"]).unwrap());
+    let name: strata_types::reference::Reference = "localhost/a:latest".parse().unwrap();
+    let tag = TagRecord { name: name.clone(), image: b.id.clone(), manifest: None, index: None, updated: now() };
+    store.tags().set(std::slice::from_ref(&tag)).unwrap();
+    assert_eq!(store.tags().image(&name).unwrap(), Some(b));
+    assert_eq!(store.tags().of(&a.id).unwrap(), []);
+    assert_eq!(store.tags().remove(&name).unwrap(), Some(tag));
+    assert_eq!(store.tags().remove(&name).unwrap(), None);
+    assert!(store.images().get(&a.id).unwrap().is_some());
+}
+
+#[test]
+fn a_tag_of_an_image_that_is_not_there_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(store.tags().set(&image("a", &[]).tags).is_err());
+}
+
+#[test]
+fn an_image_in_use_is_not_removed_unless_asked_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let image = bring(&store, "a", &["one"]).unwrap();
+    let container = container("box", &image);
+    assert_eq!(store.containers().insert(&container, Durability::Durable).unwrap(), Inserted::Done);
+    let removed = store.images().remove(&image.id, InUse::Keep).unwrap();
+    assert_eq!(removed, RemovedImage::Used(vec![container.id]));
+    let removed = store.images().remove(&image.id, InUse::Remove).unwrap();
+    assert_eq!(removed, RemovedImage::Removed(Box::new(image.clone())));
+    assert_eq!(store.images().remove(&image.id, InUse::Remove).unwrap(), RemovedImage::NotThere);
+    assert_eq!(store.tags().list().unwrap(), []);
+}
+
+#[test]
+fn container_names_are_unique_and_an_image_must_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let containers = store.containers();
+    let image = bring(&store, "a", &["one"]).unwrap();
+    let [first, second] = ["first", "second"].map(|name| container(name, &image));
+    for each in [&first, &second] {
+        assert_eq!(containers.insert(each, Durability::Ephemeral).unwrap(), Inserted::Done);
+    }
+    let taken = container("first", &image);
+    let outcome = containers.insert(&taken, Durability::Ephemeral).unwrap();
+    assert_eq!(outcome, Inserted::NameTaken(first.id.clone()));
+    assert_eq!(containers.rename(&second.id, "first").unwrap(), Renamed::NameTaken(first.id.clone()));
+    assert_eq!(containers.rename(&second.id, "third").unwrap(), Renamed::Done("second".to_owned()));
+    assert_eq!(containers.rename(&taken.id, "fourth").unwrap(), Renamed::NotThere);
+    assert!(containers.update(&first.id, "{\"a\":1}", Durability::Ephemeral).unwrap());
+    assert_eq!(containers.by_name("first").unwrap().unwrap().spec, "{\"a\":1}");
+    assert!(containers.remove(&first.id, Durability::Ephemeral).unwrap());
+    assert!(!containers.remove(&first.id, Durability::Ephemeral).unwrap());
+    let stray = container("stray", &crate::fixture::image("gone", &[]).image);
+    assert_eq!(containers.insert(&stray, Durability::Ephemeral).unwrap(), Inserted::ImageGone);
+}
+
+#[test]
+fn prefixes_find_one_none_or_say_that_there_are_several() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let image = bring(&store, "a", &["one"]).unwrap();
+    let ids = [[0xab; 32], [0xac; 32]].map(ContainerId::from_random);
+    for (id, name) in ids.iter().zip(["x", "ac"]) {
+        let mut container = container(name, &image);
+        container.id = id.clone();
+        store.containers().insert(&container, Durability::Ephemeral).unwrap();
+    }
+    let found = |what: &str| store.containers().find(what).map(|found| found.map(|container| container.id));
+    assert_eq!(found("ab").unwrap().as_ref(), Some(&ids[0]));
+    assert_eq!(found("ac").unwrap().as_ref(), Some(&ids[1]), "a name goes before a prefix");
+    assert_eq!(found(ids[1].as_str()).unwrap().as_ref(), Some(&ids[1]));
+    for nobody in ["", "b", "AB", "ab%", "ab' OR 1", "../ab"] {
+        assert_eq!(found(nobody).unwrap(), None, "{nobody}");
+    }
+    let error = found("a").unwrap_err();
+    assert_eq!(error.class(), ErrorClass::InvalidInput);
+    assert_eq!(error.to_string(), "the prefix `a` is that of several containers");
+    assert_eq!(store.images().find(image.id.short()).unwrap().as_ref(), Some(&image));
+    assert_eq!(store.images().find("zz").unwrap(), None);
+}
+
+#[test]
+fn compressed_forms_of_a_layer_gather_their_sources() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    bring(&store, "a", &["one"]).unwrap();
+    let form = |source: &str| LayerForm {
+        diff_id: diff_id("one"),
+        digest: Digest::sha256(b"compressed"),
+        size_bytes: 7,
+        media_type: "gzip".to_owned(),
+        sources: BTreeSet::from([source.to_owned()]),
+    };
+    store.layers().add_form(&form("docker.io/library/a")).unwrap();
+    store.layers().add_form(&form("localhost:5000/b")).unwrap();
+    let known = store.layers().form(&Digest::sha256(b"compressed")).unwrap().unwrap();
+    assert_eq!(known.sources.len(), 2);
+    assert_eq!(store.layers().forms(&diff_id("one")).unwrap(), [known]);
+}
+
+#[test]
+fn a_volume_is_made_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let volume = VolumeRecord {
+        name: "data".to_owned(),
+        driver: "local".to_owned(),
+        options: [].into(),
+        labels: [("a".to_owned(), "b".to_owned())].into(),
+        anonymous: false,
+        created: now(),
+    };
+    assert_eq!(store.volumes().create(&volume).unwrap(), CreatedVolume::New);
+    assert_eq!(store.volumes().create(&volume).unwrap(), CreatedVolume::Existed(volume.clone()));
+    assert_eq!(store.volumes().list().unwrap(), [volume]);
+    assert!(store.volumes().remove("data").unwrap());
+    assert!(!store.volumes().remove("data").unwrap());
+}
+
+#[test]
+fn the_intents_of_the_dead_are_adopted_those_of_the_living_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (living, dying) = (store.lease().unwrap(), store.lease().unwrap());
+    store.intents().begin(&living, "remove", "x", "{}", now()).unwrap();
+    let left = store.intents().begin(&dying, "remove", "y", "{}", now()).unwrap();
+    dying.release().unwrap();
+    let heir = store.lease().unwrap();
+    let adopted = store.intents().adopt(&heir).unwrap();
+    assert_eq!(adopted.iter().map(|intent| intent.key.as_str()).collect::<Vec<_>>(), ["y"]);
+    store.intents().finish(left).unwrap();
+    assert_eq!(store.intents().adopt(&heir).unwrap(), []);
+}
+
+#[test]
+fn a_newer_store_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    let database = rusqlite::Connection::open(dir.path().join("strata.db")).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(matches!(error, Error::Newer { found: 99, .. }), "{error}");
+    assert_eq!(error.class(), ErrorClass::Unsupported);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_said_to_be_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("strata.db"), "x".repeat(5000)).unwrap();
+    assert_eq!(Store::open(dir.path()).unwrap_err().class(), ErrorClass::Corrupt);
+}
+
+#[test]
+fn processes_write_at_once_and_nothing_is_lost() {
+    const TASK: &str = "recording::processes_write_at_once_and_nothing_is_lost";
+    const EACH: usize = 25;
+    if let Some(root) = child_root(TASK) {
+        let store = Store::open(&root).unwrap();
+        let image = image("a", &["one"]).image;
+        for _ in 0..EACH {
+            let container = container(&strata_sys::random::hex::<8>(), &image);
+            let durability = Durability::Ephemeral;
+            assert_eq!(store.containers().insert(&container, durability).unwrap(), Inserted::Done);
+        }
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("new");
+    std::fs::create_dir(&root).unwrap();
+    bring(&Store::open(&root).unwrap(), "a", &["one"]).unwrap();
+    let children: Vec<_> = (0..4).map(|_| start(TASK, &root, None)).collect();
+    for child in children {
+        assert!(!was_killed(child));
+    }
+    assert_eq!(Store::open(&root).unwrap().containers().list().unwrap().len(), 4 * EACH);
+}
+
+#[test]
+fn many_open_a_new_store_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    std::thread::scope(|scope| {
+        for name in 0..8 {
+            let root = &root;
+            scope.spawn(move || bring(&Store::open(root).unwrap(), &format!("image-{name}"), &["base"]).unwrap());
+        }
+    });
+    assert_eq!(Store::open(&root).unwrap().images().list().unwrap().len(), 8);
+}
