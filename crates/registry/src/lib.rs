@@ -15,8 +15,14 @@ mod blob;
 mod client;
 pub mod conf;
 mod error;
+mod exchange;
+mod http;
 mod push;
+mod ranges;
+mod refusal;
 mod settings;
+mod tls;
+mod upload;
 
 pub use blob::BlobReader;
 pub use client::{Client, Document};

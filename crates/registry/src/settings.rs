@@ -88,3 +88,22 @@ impl Default for Patience {
         }
     }
 }
+
+impl Proxies {
+    /// The proxies as the HTTP library takes them.
+    pub(crate) fn to_reqwest(&self) -> reqwest::Result<Vec<reqwest::Proxy>> {
+        let none = || self.none.as_deref().and_then(reqwest::NoProxy::from_string);
+        let given = |value: &Option<String>| value.clone().filter(|url| !url.is_empty());
+        let mut proxies = Vec::new();
+        if let Some(url) = given(&self.http) {
+            proxies.push(reqwest::Proxy::http(url)?.no_proxy(none()));
+        }
+        if let Some(url) = given(&self.https) {
+            proxies.push(reqwest::Proxy::https(url)?.no_proxy(none()));
+        }
+        if let Some(url) = given(&self.all) {
+            proxies.push(reqwest::Proxy::all(url)?.no_proxy(none()));
+        }
+        Ok(proxies)
+    }
+}
