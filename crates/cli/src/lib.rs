@@ -20,6 +20,7 @@ pub mod globals;
 pub mod help;
 pub mod hint;
 pub mod opts;
+pub mod progress;
 pub mod session;
 pub mod usage;
 pub mod verb;
@@ -28,6 +29,9 @@ use std::process::ExitCode;
 
 /// Runs the program with the arguments, environment and streams of this process.
 pub fn main() -> ExitCode {
+    if let Some(code) = strata_runtime::reexec::main() {
+        return code;
+    }
     let mut session = session::Session::of_process();
     let words = std::env::args_os().skip(1).collect();
     ExitCode::from(dispatch::run(words, &mut session).code())
