@@ -32,7 +32,7 @@ fn a_blob_is_visible_only_after_it_is_committed() {
     assert_eq!(store.blobs().read_small(&digest, 100).unwrap_err().class(), ErrorClass::NotFound);
     ingest.commit().unwrap();
     assert_eq!(store.blobs().read_small(&digest, 100).unwrap(), CONTENT);
-    assert_eq!(store.blobs().list().unwrap(), [digest.clone()]);
+    assert_eq!(store.blobs().list().unwrap(), std::slice::from_ref(&digest));
     assert_eq!(ingests(&store), 0);
     assert!(matches!(store.blobs().begin(&digest, None, &Silent).unwrap(), Begin::Present));
     assert!(store.blobs().remove(&digest).unwrap());
