@@ -57,7 +57,7 @@ impl<'a> Ingest<'a> {
                 if watch.cancelled() {
                     return Err(Error::Cancelled);
                 }
-                std::thread::sleep(WAIT);
+                strata_sys::clock::pause(WAIT);
                 continue;
             }
             // Whoever had the lock before may have committed or discarded it: then this file has lost its name.

@@ -166,7 +166,7 @@ impl Cgroup {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             // The kernel tells nobody in version 1; writing again helps it over processes that were in the way.
-            std::thread::sleep(Duration::from_micros(500));
+            crate::clock::pause(Duration::from_micros(500));
             write(dir, file, values[usize::from(frozen)])?;
         }
         Ok(())
@@ -209,7 +209,7 @@ impl Cgroup {
                     tracing::debug!(pid, %error, "not killed");
                 }
             }
-            std::thread::sleep(Duration::from_micros(500));
+            crate::clock::pause(Duration::from_micros(500));
         }
     }
 
@@ -231,7 +231,7 @@ fn remove(dir: &Path) -> io::Result<()> {
             // The last process is reaped a moment before its group knows.
             Err(rustix::io::Errno::BUSY) if Instant::now() < deadline => {
                 remove_below(dir);
-                std::thread::sleep(Duration::from_micros(200));
+                crate::clock::pause(Duration::from_micros(200));
             }
             Err(error) => return Err(error.into()),
         }
