@@ -1,12 +1,15 @@
 //! The connection to the records: cheap to open, several processes at once.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-use strata_sys::durable::Durability;
+use strata_sys::durable::{Durability, FileError};
 use strata_sys::failpoint;
 use strata_sys::lock::{Lock, Mode};
 use strata_types::ErrorClass;
@@ -100,7 +103,7 @@ impl Session {
 
 fn open_ready(root: &Path) -> Result<Session> {
     let path = root.join("strata.db");
-    match connect(&path, OpenFlags::empty()) {
+    match connect(&path) {
         Ok(connection) if version(&connection)? == schema::VERSION => Ok(Session { connection, durability: None }),
         Ok(_) => prepare(root, &path),
         Err(error) if error.class() == ErrorClass::Denied && !path.exists() => prepare(root, &path),
@@ -111,9 +114,9 @@ fn open_ready(root: &Path) -> Result<Session> {
 /// Makes or migrates the database, one process at a time.
 fn prepare(root: &Path, path: &Path) -> Result<Session> {
     let lock_path = root.join("lock");
-    let lock =
-        Lock::wait(&lock_path, Mode::Exclusive).map_err(strata_sys::durable::FileError::at("lock", &lock_path))?;
-    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+    let lock = Lock::wait(&lock_path, Mode::Exclusive).map_err(FileError::at("lock", &lock_path))?;
+    create(path).map_err(FileError::at("create", path))?;
+    let mut connection = connect(path)?;
     let found = version(&connection)?;
     if found > schema::VERSION {
         return Err(Error::Newer { root: root.to_owned(), found, known: schema::VERSION });
@@ -130,8 +133,17 @@ fn prepare(root: &Path, path: &Path) -> Result<Session> {
     Ok(Session { connection, durability: None })
 }
 
-fn connect(path: &Path, extra: OpenFlags) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
+/// Makes an empty file that only its owner reads, because containers' environments hold secrets; SQLite gives its log the
+/// same mode. One that exists is not even opened: closing it would end the locks of this process's other connections.
+fn create(path: &Path) -> io::Result<()> {
+    match File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_WAIT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;

@@ -45,6 +45,9 @@ impl Store {
                 let dir = root.join(dir);
                 options.disk.create_dirs(&dir, ROOT_MODE).map_err(FileError::at("create directory", &dir))?;
             }
+            for dir in [root.join("blobs"), root.to_owned()] {
+                options.disk.sync_dir(&dir).map_err(FileError::at("sync", &dir))?;
+            }
         }
         Ok(Self { root: root.to_owned(), disk: options.disk, database: Database::open(root)? })
     }

@@ -1,8 +1,11 @@
 //! Named places where a test can have the process die as `kill -9` would.
 //!
-//! `STRATA_FAILPOINT=store.blob.before-rename` kills at the first visit, `…:3` at the third. Builds without
-//! debug assertions contain no failpoints.
+//! `STRATA_FAILPOINT=store.blob.before-rename` kills at the first visit, `…:3` at the third.
+//! `STRATA_FAILPOINT_TRACE=FILE` appends the name of every failpoint that is visited, a line each, so that a test knows
+//! which ones an operation meets. Builds without debug assertions contain no failpoints.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +22,14 @@ macro_rules! failpoint {
 /// The variable that names the failpoint.
 pub const VARIABLE: &str = "STRATA_FAILPOINT";
 
+/// The variable that names a file for the names of visited failpoints.
+pub const TRACE_VARIABLE: &str = "STRATA_FAILPOINT_TRACE";
+
+struct Settings {
+    armed: Option<Armed>,
+    trace: Option<File>,
+}
+
 struct Armed {
     name: String,
     visits_left: AtomicU64,
@@ -26,10 +37,26 @@ struct Armed {
 
 /// Dies if `name` is armed and this is the visit it was armed for. Call it through [`failpoint!`](crate::failpoint!).
 pub fn visit(name: &str) {
-    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
-    let Some(armed) = ARMED.get_or_init(|| parse(&std::env::var(VARIABLE).ok()?)) else { return };
-    if armed.name == name && armed.visits_left.fetch_sub(1, Ordering::SeqCst) == 1 {
+    static SETTINGS: OnceLock<Settings> = OnceLock::new();
+    let settings = SETTINGS.get_or_init(Settings::read);
+    if let Some(mut trace) = settings.trace.as_ref() {
+        trace.write_all(format!("{name}\n").as_bytes()).expect("the test that asked for a trace has room for it");
+    }
+    if let Some(armed) = &settings.armed
+        && armed.name == name
+        && armed.visits_left.fetch_sub(1, Ordering::SeqCst) == 1
+    {
         die();
+    }
+}
+
+impl Settings {
+    fn read() -> Self {
+        let open = |path| File::options().append(true).create(true).open(path).expect("a test can make its trace");
+        Self {
+            armed: std::env::var(VARIABLE).ok().and_then(|text| parse(&text)),
+            trace: std::env::var_os(TRACE_VARIABLE).map(open),
+        }
     }
 }
 

@@ -79,7 +79,8 @@ fn the_power_may_fail_at_every_operation() {
 fn a_full_disk_leaves_no_part_of_a_blob() {
     for at in 1..=4 {
         let dir = tempfile::tempdir().unwrap();
-        let disk = SimulatedDisk::new(&[], Fault::Fail(at + 4, ErrorKind::StorageFull));
+        drop(Store::open(dir.path()).unwrap());
+        let disk = SimulatedDisk::new(&[], Fault::Fail(at, ErrorKind::StorageFull));
         let store = Store::open_with(dir.path(), Options { disk: Arc::new(disk) }).unwrap();
         let error = store.blobs().put(b"does not fit").unwrap_err();
         assert_eq!(error.class(), strata_types::ErrorClass::Exhausted, "{error}");

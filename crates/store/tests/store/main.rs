@@ -8,4 +8,5 @@ mod fixture;
 mod full_disk;
 mod ingesting;
 mod killed;
+mod model;
 mod recording;

@@ -181,6 +181,18 @@ fn a_newer_store_is_refused_and_left_alone() {
 }
 
 #[test]
+fn only_its_owner_reads_the_records() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    bring(&store, "a", &["one"]).unwrap();
+    for name in ["strata.db", "strata.db-wal", "strata.db-shm"] {
+        let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_database_is_said_to_be_damaged() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("strata.db"), "x".repeat(5000)).unwrap();
