@@ -1,1 +1,26 @@
-//! Layered filesystems by name; data kept by one of the drivers. Names, parents and recovery once, not per driver.
+//! Layered filesystems by name; data kept by one of the drivers.
+//!
+//! ```text
+//! ROOT/driver                        the driver's name, written once
+//! ROOT/layers/<driver>/<id>/         a sealed layer; <id> is the hex of its diff id, or of its chain id where trees are kept
+//!      erofs:   tar  index.erofs     the exact tar, and metadata whose extents point into it
+//!      overlay: fs/  recipe          the files as overlayfs wants them, and what else the tar had
+//!      vfs:     fs/  recipe          the whole tree, and what else the layer's tar had
+//! ROOT/layers/<driver>/.new-<random>/   a layer in the making, flock'd by its maker
+//! ROOT/containers/<id>/layers.json   what the container stands on
+//!      erofs, overlay: upper/ work/
+//!      vfs:            fs/
+//! ```
+//!
+//! Names, parents, atomicity and recovery are here, once; a [`driver`] knows only how one layer lies in one directory.
+
+mod driver;
+mod error;
+mod files;
+mod import;
+mod snapshots;
+
+pub use driver::{Availability, DriverName, Model};
+pub use error::{Error, Result};
+pub use snapshots::{LayerAdded, Options, Prepare, Snapshots, Usage};
+pub use strata_layer::diff::{Change, ChangeKind};

@@ -205,6 +205,16 @@ pub fn sync_dir(dir: &Path) -> Result<(), FileError> {
     RealDisk.sync_dir(dir).map_err(FileError::at("sync", dir))
 }
 
+/// Asks the disk to begin with a part of a file that was written, and does not wait (sync_file_range(2)). Durable is the
+/// file only after a sync.
+pub fn start_writing(file: &File, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let (offset, length) = (offset_bytes.cast_signed(), length_bytes.cast_signed());
+    // SAFETY: the descriptor is open, and the call takes nothing else that could be invalid.
+    let done = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Turns "not found" into "was not there".
 pub fn found(result: io::Result<()>) -> io::Result<bool> {
     match result {

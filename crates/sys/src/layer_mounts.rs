@@ -81,7 +81,7 @@ impl LayerMounts {
     pub fn drop_all(&self) -> io::Result<()> {
         let Some(_exists) = self.pinned()? else { return Ok(()) };
         let _lock = self.lock()?;
-        rustix::mount::unmount(&self.pin(), UnmountFlags::DETACH)?;
+        rustix::mount::unmount(self.pin(), UnmountFlags::DETACH)?;
         match rustix::mount::unmount(&self.run_dir, UnmountFlags::DETACH) {
             Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(error) => Err(error.into()),
@@ -99,7 +99,7 @@ impl LayerMounts {
     /// The pinned namespace, unless there is none.
     fn pinned(&self) -> io::Result<Option<OwnedFd>> {
         const NSFS_MAGIC: i64 = 0x6e73_6673;
-        let pin = match rustix::fs::open(&self.pin(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        let pin = match rustix::fs::open(self.pin(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
             Ok(pin) => pin,
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),

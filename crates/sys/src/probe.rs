@@ -1,6 +1,7 @@
 //! What this kernel can do, found out by trying.
 
 use std::io;
+use std::path::Path;
 
 use rustix::mount::FsOpenFlags;
 
@@ -16,9 +17,15 @@ pub fn overlay_lower_by_lower() -> io::Result<()> {
     Ok(rustix::mount::fsconfig_set_string(&context, "lowerdir+", "/")?)
 }
 
-/// Whether an EROFS image can be mounted from a file without a loop device (Linux 6.12). `image` is such a file.
-pub fn erofs_from_file(image: &std::path::Path) -> io::Result<()> {
+/// Whether an EROFS image with a further device can be mounted from files without loop devices (Linux 6.12).
+pub fn erofs_from_file(image: &Path, device: &Path) -> io::Result<()> {
     let source = image.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+    let device = device.to_str().ok_or(io::ErrorKind::InvalidInput)?;
     let attributes = rustix::mount::MountAttrFlags::MOUNT_ATTR_RDONLY;
-    crate::layer_mounts::new_mount("erofs", &[("source", Some(source)), ("ro", None)], attributes).map(drop)
+    crate::layer_mounts::new_mount(
+        "erofs",
+        &[("source", Some(source)), ("device", Some(device)), ("ro", None)],
+        attributes,
+    )
+    .map(drop)
 }

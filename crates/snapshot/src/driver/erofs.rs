@@ -1,0 +1,131 @@
+//! A layer is its tar and an EROFS index of it (docs/decisions/0002).
+
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+
+use strata_layer::diff::{Change, upper_changes};
+use strata_layer::erofs::{Builder, Reader};
+use strata_layer::tar::Limits;
+use strata_layer::whiteout::Namespace;
+use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
+use strata_types::Watch;
+use strata_types::mount::{Access, Mount};
+
+use super::{Driver, DriverName, Model, upper};
+use crate::import::TarFile;
+use crate::{Error, Result};
+
+#[derive(Debug)]
+pub(super) struct Erofs;
+
+const TAR: &str = "tar";
+const INDEX: &str = "index.erofs";
+
+impl Driver for Erofs {
+    fn name(&self) -> DriverName {
+        DriverName::Erofs
+    }
+
+    fn model(&self) -> Model {
+        Model::Diff
+    }
+
+    fn fill(&self, layer: &Path, _below: &[PathBuf], source: &mut dyn Read, watch: &dyn Watch) -> Result<Unpacked> {
+        write(layer, |sink| strata_layer::unpack(source, sink, &Limits::GENEROUS, watch))
+    }
+
+    fn pack(&self, layer: &Path, _below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
+        write(layer, |sink| upper::pack(container, sink, watch))
+    }
+
+    fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
+        let path = layer.join(TAR);
+        Ok(Box::new(File::open(&path).map_err(Error::at("open", &path))?))
+    }
+
+    fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {
+        upper::prepare(container, layers)
+    }
+
+    fn mount(&self, layers: &[PathBuf], container: Option<&Path>, access: Access, volatile: bool) -> Mount {
+        upper::mount(layers.iter().map(|layer| image(layer)), layers, container, access, volatile)
+    }
+
+    fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
+        let readers = layers.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
+        Ok(upper_changes(upper::open(container)?.as_ref(), &|path| lookup(&readers, path))?)
+    }
+
+    fn parts(&self) -> &'static [&'static str] {
+        upper::PARTS
+    }
+}
+
+fn image(layer: &Path) -> Mount {
+    Mount::Image { fs: "erofs".to_owned(), image: layer.join(INDEX), devices: vec![layer.join(TAR)] }
+}
+
+/// Writes both files of a layer while `produce` hands its tar to the sink.
+fn write(layer: &Path, produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer::Result<Unpacked>) -> Result<Unpacked> {
+    let mut sink = (TarFile::create(&layer.join(TAR))?, Builder::new(Namespace::Trusted));
+    let unpacked = produce(&mut sink)?;
+    let (tar, builder) = sink;
+    let path = layer.join(INDEX);
+    let mut index = std::io::BufWriter::new(File::create_new(&path).map_err(Error::at("create", &path))?);
+    builder.finish(unpacked.tar_bytes)?.write_to(&mut index)?;
+    index.flush().map_err(Error::at("write", &path))?;
+    index.get_ref().sync_data().map_err(Error::at("sync", &path))?;
+    tar.sync()?;
+    Ok(unpacked)
+}
+
+fn reader(layer: &Path) -> Result<Reader> {
+    let path = layer.join(INDEX);
+    Ok(Reader::open(File::open(&path).map_err(Error::at("open", &path))?)?)
+}
+
+/// What the layers (the uppermost first) show at a path: a whiteout or an opaque directory hides what is further below.
+fn lookup(layers: &[Reader], path: &LayerPath) -> strata_layer::Result<Option<Entry>> {
+    for layer in layers {
+        if let Some(node) = layer.lookup(path)? {
+            let hidden = matches!(node.entry.kind, Kind::Char(device) if device.major == 0 && device.minor == 0);
+            return Ok((!hidden).then_some(node.entry));
+        }
+        if hides(layer, path)? {
+            return Ok(None);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a layer that has nothing at `path` hides what lower layers have there, by what it has above it.
+fn hides(layer: &Reader, path: &LayerPath) -> strata_layer::Result<bool> {
+    let mut above = path.parent();
+    while let Some(dir) = above {
+        if let Some(node) = layer.lookup(&dir)? {
+            let opaque = node.entry.xattr(b"trusted.overlay.opaque") == Some(b"y");
+            return Ok(opaque || !node.entry.is_dir() || ancestors_hide(layer, &dir)?);
+        }
+        above = dir.parent();
+    }
+    Ok(false)
+}
+
+fn ancestors_hide(layer: &Reader, dir: &LayerPath) -> strata_layer::Result<bool> {
+    let Some(above) = dir.parent() else { return Ok(false) };
+    let opaque = layer.lookup(&above)?.is_some_and(|node| node.entry.xattr(b"trusted.overlay.opaque") == Some(b"y"));
+    Ok(opaque || ancestors_hide(layer, &above)?)
+}
+
+/// Writes a tiny layer and mounts it from its file.
+pub(super) fn probe(scratch: &Path) -> Result<(), String> {
+    strata_sys::probe::overlay_lower_by_lower().map_err(|error| format!("overlayfs takes no `lowerdir+`: {error}"))?;
+    let image = Builder::new(Namespace::Trusted).finish(0).map_err(|error| error.to_string())?;
+    let path = scratch.join(INDEX);
+    let mut file = File::create(&path).map_err(|error| error.to_string())?;
+    image.write_to(&mut file).map_err(|error| error.to_string())?;
+    File::create(scratch.join(TAR)).map_err(|error| error.to_string())?;
+    let tried = strata_sys::probe::erofs_from_file(&path, &scratch.join(TAR));
+    tried.map_err(|error| format!("the kernel mounts no EROFS image from a file (Linux 6.12): {error}"))
+}

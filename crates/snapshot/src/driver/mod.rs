@@ -1,0 +1,126 @@
+//! What a storage driver is, which there are, and which of them work here.
+
+mod erofs;
+mod overlay;
+mod upper;
+mod vfs;
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use strata_layer::{Unpacked, diff::Change};
+use strata_types::Watch;
+use strata_types::mount::{Access, Mount};
+
+use crate::{Error, Result};
+
+/// Knows how one layer lies in one directory. Names, parents, atomicity and recovery are not its business: it is handed
+/// directories, those of layers lowest first.
+pub(crate) trait Driver: Send + Sync + fmt::Debug {
+    /// Which it is.
+    fn name(&self) -> DriverName;
+
+    /// What a layer's directory holds.
+    fn model(&self) -> Model;
+
+    /// Writes the layer in `source`, a tar, compressed or not, into the empty directory `layer`. Everything is synced when
+    /// it returns.
+    fn fill(&self, layer: &Path, below: &[PathBuf], source: &mut dyn Read, watch: &dyn Watch) -> Result<Unpacked>;
+
+    /// Makes the container's changes a layer in the empty directory `layer`. Synced like [`fill`](Self::fill).
+    fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked>;
+
+    /// Opens a layer's tar: exactly the bytes that its diff id is the digest of.
+    fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>>;
+
+    /// Makes a container's writable layer in its directory.
+    fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()>;
+
+    /// Says how a container's tree is mounted; without a container, how the layers' tree is, read-only.
+    fn mount(&self, layers: &[PathBuf], container: Option<&Path>, access: Access, volatile: bool) -> Mount;
+
+    /// Lists what a container changed.
+    fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>>;
+
+    /// The names in a container's directory that are the driver's.
+    fn parts(&self) -> &'static [&'static str];
+}
+
+/// What a layer's directory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// What the layer changes. Named by diff id, filled in any order, shared by all chains that have the layer.
+    Diff,
+    /// The tree of the layer and all below it. Named by chain id, filled on top of its parent.
+    Tree,
+}
+
+/// The name of a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DriverName {
+    /// A layer is its tar and an EROFS index of it.
+    Erofs,
+    /// A layer is a directory for overlayfs.
+    Overlay,
+    /// A layer is a copy of everything.
+    Vfs,
+}
+
+/// Whether a driver works on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Availability {
+    /// Which.
+    pub driver: DriverName,
+    /// Why not, if it does not.
+    pub missing: Option<String>,
+}
+
+impl DriverName {
+    /// All of them, the best first: the order in which they are tried.
+    pub const ALL: [Self; 3] = [Self::Erofs, Self::Overlay, Self::Vfs];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Erofs => "erofs",
+            Self::Overlay => "overlay",
+            Self::Vfs => "vfs",
+        }
+    }
+
+    pub(crate) fn driver(self) -> Box<dyn Driver> {
+        match self {
+            Self::Erofs => Box::new(erofs::Erofs),
+            Self::Overlay => Box::new(overlay::Overlay),
+            Self::Vfs => Box::new(vfs::Vfs),
+        }
+    }
+
+    /// Tries whether the driver works with files in `scratch`, a directory of the store's filesystem.
+    pub(crate) fn probe(self, scratch: &Path) -> Result<(), String> {
+        match self {
+            Self::Erofs => erofs::probe(scratch),
+            Self::Overlay => overlay::probe(scratch),
+            Self::Vfs => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for DriverName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for DriverName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        // Docker's name for the same thing.
+        let text = if text == "overlay2" { "overlay" } else { text };
+        let found = Self::ALL.into_iter().find(|name| name.as_str() == text);
+        found.ok_or_else(|| Error::UnknownDriver(text.to_owned()))
+    }
+}

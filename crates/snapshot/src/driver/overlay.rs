@@ -1,0 +1,137 @@
+//! A layer is a directory for overlayfs, with a recipe for its exact tar.
+
+use std::fs::File;
+use std::io::{BufWriter, Read};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use strata_layer::diff::{Change, upper_changes};
+use strata_layer::dir::{Applier, Options, Whiteouts, entry_at};
+use strata_layer::recipe::{Player, Recorder};
+use strata_layer::tar::Limits;
+use strata_layer::whiteout::Namespace;
+use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
+use strata_sys::durable;
+use strata_types::Watch;
+use strata_types::mount::{Access, Mount};
+
+use super::{Driver, DriverName, Model, upper};
+use crate::{Error, Result};
+
+#[derive(Debug)]
+pub(super) struct Overlay;
+
+/// Where the files are.
+pub(super) const FILES: &str = "fs";
+/// What else the tar had.
+pub(super) const RECIPE: &str = "recipe";
+
+impl Driver for Overlay {
+    fn name(&self) -> DriverName {
+        DriverName::Overlay
+    }
+
+    fn model(&self) -> Model {
+        Model::Diff
+    }
+
+    fn fill(&self, layer: &Path, _below: &[PathBuf], source: &mut dyn Read, watch: &dyn Watch) -> Result<Unpacked> {
+        durable::create_dirs(&layer.join(FILES), 0o755)?;
+        record(layer, MARKS, |sink| strata_layer::unpack(source, sink, &Limits::GENEROUS, watch))
+    }
+
+    fn pack(&self, layer: &Path, _below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
+        durable::create_dirs(&layer.join(FILES), 0o755)?;
+        record(layer, MARKS, |sink| upper::pack(container, sink, watch))
+    }
+
+    fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
+        play(layer)
+    }
+
+    fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {
+        upper::prepare(container, layers)
+    }
+
+    fn mount(&self, layers: &[PathBuf], container: Option<&Path>, access: Access, volatile: bool) -> Mount {
+        let lower = layers.iter().map(|layer| Mount::Dir(layer.join(FILES)));
+        upper::mount(lower, layers, container, access, volatile)
+    }
+
+    fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
+        let roots = layers.iter().rev().map(|layer| open_dir(&layer.join(FILES))).collect::<Result<Vec<_>>>()?;
+        Ok(upper_changes(upper::open(container)?.as_ref(), &|path| lookup(&roots, path))?)
+    }
+
+    fn parts(&self) -> &'static [&'static str] {
+        upper::PARTS
+    }
+}
+
+const MARKS: Whiteouts = Whiteouts::Overlay(Namespace::Trusted);
+
+/// Applies what `produce` hands over to a layer's directory and keeps its recipe; all is synced at the end.
+pub(super) fn record(
+    layer: &Path,
+    whiteouts: Whiteouts,
+    produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer::Result<Unpacked>,
+) -> Result<Unpacked> {
+    let path = layer.join(RECIPE);
+    let recipe = File::create_new(&path).map_err(Error::at("create", &path))?;
+    let privileged = rustix::process::geteuid().is_root();
+    let applier = Applier::new(open_dir(&layer.join(FILES))?, Options { whiteouts, privileged })?;
+    let mut recorder = Recorder::new(applier, BufWriter::new(recipe))?;
+    let unpacked = produce(&mut recorder)?;
+    let recipe = recorder.finish(&unpacked.diff_id)?;
+    let recipe = recipe.into_inner().map_err(|error| Error::at("write", &path)(error.into_error()))?;
+    // One call for thousands of files costs less than a sync of each, and the filesystem is the store's.
+    rustix::fs::syncfs(&recipe).map_err(Error::at("sync", &path))?;
+    Ok(unpacked)
+}
+
+/// The tar again, from the recipe and the files.
+pub(super) fn play(layer: &Path) -> Result<Box<dyn Read + Send>> {
+    let path = layer.join(RECIPE);
+    let recipe = File::open(&path).map_err(Error::at("open", &path))?;
+    Ok(Box::new(Player::new(recipe, open_dir(&layer.join(FILES))?)?))
+}
+
+pub(super) fn open_dir(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(Error::at("open", path))
+}
+
+/// What the layers (the uppermost first) show at a path.
+fn lookup(layers: &[OwnedFd], path: &LayerPath) -> strata_layer::Result<Option<Entry>> {
+    for layer in layers {
+        if let Some(entry) = entry_at(layer.as_fd(), path)? {
+            let hidden = matches!(entry.kind, Kind::Char(device) if device.major == 0 && device.minor == 0);
+            return Ok((!hidden).then_some(entry));
+        }
+        let mut above = path.parent();
+        while let Some(dir) = above {
+            if let Some(entry) = entry_at(layer.as_fd(), &dir)?
+                && (!entry.is_dir() || entry.xattr(b"trusted.overlay.opaque") == Some(b"y"))
+            {
+                return Ok(None);
+            }
+            above = dir.parent();
+        }
+    }
+    Ok(None)
+}
+
+/// Whether overlayfs takes an upper directory on the store's filesystem.
+pub(super) fn probe(scratch: &Path) -> Result<(), String> {
+    strata_sys::probe::overlay_lower_by_lower().map_err(|error| format!("overlayfs takes no `lowerdir+`: {error}"))?;
+    let [below, container] = ["probe-below", "probe"].map(|name| scratch.join(name));
+    let made = durable::create_dirs(&below, 0o755).map_err(Error::from).and_then(|()| upper::prepare(&container, &[]));
+    made.map_err(|error| error.to_string())?;
+    let lower = std::iter::once(Mount::Dir(below.clone()));
+    let root = upper::mount(lower, &[below], Some(&container), Access::ReadWrite, true);
+    let plan = strata_types::mount::MountPlan { root, access: Access::ReadWrite };
+    let mounts = strata_sys::layer_mounts::LayerMounts::new(scratch, scratch);
+    let mounted = strata_sys::assemble::assemble(&plan, &mounts).map(drop);
+    mounted.map_err(|error| format!("overlayfs takes no upper directory on this filesystem: {error}"))
+}

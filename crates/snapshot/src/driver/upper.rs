@@ -1,0 +1,81 @@
+//! The writable layer of drivers that stand on overlayfs: `upper/` and `work/`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use strata_layer::pipeline::Packer;
+use strata_layer::{LayerSink, Unpacked, diff};
+use strata_sys::durable;
+use strata_types::Watch;
+use strata_types::mount::{Access, Mount, Union, Upper};
+
+use crate::{Error, Result};
+
+/// What lies in a container's directory.
+pub(super) const PARTS: &[&str] = &[UPPER, WORK, EMPTY];
+const UPPER: &str = "upper";
+const WORK: &str = "work";
+/// What a container without layers stands on.
+const EMPTY: &str = "empty";
+
+/// Makes both directories. The upper one's mode is that of the container's root directory.
+pub(super) fn prepare(container: &Path, layers: &[PathBuf]) -> Result<()> {
+    durable::create_dirs(&container.join(UPPER), 0o755)?;
+    durable::create_dirs(&container.join(WORK), 0o700)?;
+    if layers.is_empty() {
+        durable::create_dirs(&container.join(EMPTY), 0o755)?;
+    }
+    Ok(())
+}
+
+/// The union of layers (lowest first), with a container's upper directory if there is one.
+pub(super) fn mount(
+    lower: impl DoubleEndedIterator<Item = Mount>,
+    layers: &[PathBuf],
+    container: Option<&Path>,
+    access: Access,
+    volatile: bool,
+) -> Mount {
+    let mut lower: Vec<Mount> = lower.rev().collect();
+    let writable = container.filter(|_| access == Access::ReadWrite);
+    if let (Some(container), Access::ReadOnly) = (container, access) {
+        // Seen without being written, the container's changes are one more lower layer.
+        lower.insert(0, Mount::Dir(container.join(UPPER)));
+    }
+    if layers.is_empty() && lower.is_empty() {
+        // overlayfs wants something below.
+        let below = container.map_or_else(|| PathBuf::from("/var/empty"), |container| container.join(EMPTY));
+        lower.push(Mount::Dir(below));
+    }
+    let upper = writable.map(|container| Upper { dir: container.join(UPPER), work: container.join(WORK), volatile });
+    match (lower.len(), &upper) {
+        (1, None) => lower.remove(0),
+        _ => Mount::Union { how: Union::Overlay, lower, upper },
+    }
+}
+
+/// An upper directory, open.
+pub(super) struct Opened(OwnedFd);
+
+impl Opened {
+    pub(super) fn as_ref(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Opens a container's upper directory.
+pub(super) fn open(container: &Path) -> Result<Opened> {
+    let path = container.join(UPPER);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(Opened(rustix::fs::open(&path, flags, Mode::empty()).map_err(Error::at("open", &path))?))
+}
+
+/// Hands the upper directory as a layer's tar to the sink.
+pub(super) fn pack(container: &Path, sink: &mut dyn LayerSink, watch: &dyn Watch) -> strata_layer::Result<Unpacked> {
+    let upper = open(container)
+        .map_err(|error| strata_layer::Error::io("open the container's changes")(std::io::Error::other(error)))?;
+    let mut packer = Packer::new(sink);
+    diff::pack_upper(upper.as_ref(), &mut packer, watch)?;
+    packer.finish()
+}

@@ -1,0 +1,97 @@
+//! What can go wrong with layered filesystems.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use strata_sys::durable::{FileError, class_of};
+use strata_types::{ContainerId, DiffId, ErrorClass};
+
+use crate::DriverName;
+
+/// The result of working on snapshots.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a snapshot could not be made, mounted, read or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The layer's data is not good.
+    #[error("cannot unpack the layer")]
+    Layer(#[from] strata_layer::Error),
+    /// The layer is not the one it should be.
+    #[error("the layer's content has the digest {actual}, expected {expected}")]
+    DiffId {
+        /// What the image says.
+        expected: DiffId,
+        /// What the data says.
+        actual: DiffId,
+    },
+    /// A layer is not there.
+    #[error("layer {0} is not in the store")]
+    LayerMissing(DiffId),
+    /// A container has no writable layer.
+    #[error("container {0} has no filesystem")]
+    ContainerMissing(ContainerId),
+    /// A file could not be worked on.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Something could not be mounted.
+    #[error("cannot {act} with the storage driver `{driver}`")]
+    Mount {
+        /// What was tried.
+        act: &'static str,
+        /// By whom.
+        driver: DriverName,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A record of ours does not parse.
+    #[error("cannot read {}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// There is no driver of that name.
+    #[error("unknown storage driver `{0}`")]
+    UnknownDriver(String),
+    /// The driver cannot work here.
+    #[error("the storage driver `{driver}` is not available: {reason}")]
+    Unavailable {
+        /// Which.
+        driver: DriverName,
+        /// Why.
+        reason: String,
+    },
+    /// The store was made with another driver.
+    #[error("this store uses the storage driver `{used}`, not `{asked}`")]
+    OtherDriver {
+        /// What it uses.
+        used: DriverName,
+        /// What was asked for.
+        asked: DriverName,
+    },
+}
+
+impl Error {
+    /// What kind of trouble it is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Layer(error) => error.class(),
+            Self::DiffId { .. } | Self::Record { .. } => ErrorClass::Corrupt,
+            Self::LayerMissing(_) | Self::ContainerMissing(_) => ErrorClass::NotFound,
+            Self::File(error) => error.class(),
+            Self::Mount { source, .. } => class_of(source),
+            Self::UnknownDriver(_) | Self::OtherDriver { .. } => ErrorClass::InvalidInput,
+            Self::Unavailable { .. } => ErrorClass::Unsupported,
+        }
+    }
+
+    /// Makes a function that says what could not be done to `path`, for `map_err`.
+    pub(crate) fn at<E: Into<io::Error>>(act: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| FileError { act, path: path.to_owned(), source: source.into() }.into()
+    }
+}

@@ -1,0 +1,413 @@
+//! Layers and containers by name.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use strata_layer::Unpacked;
+use strata_layer::diff::Change;
+use strata_sys::assemble::assemble;
+use strata_sys::durable::{self, Durability};
+use strata_sys::layer_mounts::LayerMounts;
+use strata_sys::lock;
+use strata_sys::root_dir::RootDir;
+use strata_types::mount::{Access, MountPlan};
+use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
+
+use crate::driver::Driver;
+use crate::{Availability, DriverName, Error, Model, Result};
+
+/// The layered filesystems of one store.
+#[derive(Debug)]
+pub struct Snapshots {
+    root: PathBuf,
+    driver: Box<dyn Driver>,
+    mounts: LayerMounts,
+}
+
+/// Where the layers are and who keeps them.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The store's root directory.
+    pub root: PathBuf,
+    /// For what a reboot may lose: the shared mounts.
+    pub run_dir: PathBuf,
+    /// The driver to use; the best that works here if none is named. A store keeps the driver it was made with.
+    pub driver: Option<DriverName>,
+}
+
+/// A layer that is now in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerAdded {
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// Bytes of content: what Docker calls a layer's size.
+    pub size_bytes: u64,
+    /// Bytes of the tar.
+    pub tar_bytes: u64,
+    /// Whether it was there already.
+    pub was_there: bool,
+}
+
+/// What a container's tree is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepare {
+    /// The container is removed when it ends, so its files need not survive a power failure.
+    pub volatile: bool,
+}
+
+/// What something takes on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of the files' blocks.
+    pub disk_bytes: u64,
+    /// Bytes of the files' content.
+    pub content_bytes: u64,
+    /// Files and directories.
+    pub inodes: u64,
+}
+
+/// What a container stands on.
+#[derive(Debug, Serialize, Deserialize)]
+struct Footing {
+    layers: Vec<DiffId>,
+    volatile: bool,
+}
+
+impl Snapshots {
+    /// Opens the layers of a store. Cheap once the store has a driver: nothing is probed or mounted.
+    pub fn open(options: Options) -> Result<Self> {
+        let Options { root, run_dir, driver } = options;
+        let name = match (recorded_driver(&root)?, driver) {
+            (Some(used), Some(asked)) if used != asked => return Err(Error::OtherDriver { used, asked }),
+            (Some(used), _) => used,
+            (None, asked) => choose(&root, asked)?,
+        };
+        let mounts = LayerMounts::new(&root, &run_dir);
+        Ok(Self { root, driver: name.driver(), mounts })
+    }
+
+    /// Which driver keeps the layers.
+    pub fn driver_name(&self) -> DriverName {
+        self.driver.name()
+    }
+
+    /// What a layer's directory holds.
+    pub fn model(&self) -> Model {
+        self.driver.model()
+    }
+
+    /// Tries every driver, and says why those that do not work here do not.
+    pub fn availability(&self) -> Result<Vec<Availability>> {
+        availability(&self.root)
+    }
+
+    /// The shared mounts of the layers, as `sys::assemble` needs them.
+    pub fn layer_mounts(&self) -> &LayerMounts {
+        &self.mounts
+    }
+
+    /// Whether the uppermost of `chain` (lowest first) is here. True for no layers.
+    pub fn has_layer(&self, chain: &[DiffId]) -> bool {
+        self.digest_for(chain).is_none_or(|digest| self.layer_dir(&digest).is_dir())
+    }
+
+    /// Takes in a layer on top of `parents`: a tar, compressed or not. With `expected` the content must have that digest.
+    /// Atomic, and safe beside others who do the same.
+    pub fn import_layer(
+        &self,
+        parents: &[DiffId],
+        expected: Option<&DiffId>,
+        source: &mut dyn Read,
+        watch: &dyn Watch,
+    ) -> Result<LayerAdded> {
+        let below = self.dirs(parents)?;
+        self.add(parents, expected, |new| self.driver.fill(new, &below, source, watch))
+    }
+
+    /// Opens the tar of the uppermost layer of `chain`: exactly the bytes of its diff id.
+    pub fn open_layer_tar(&self, chain: &[DiffId]) -> Result<Box<dyn Read + Send>> {
+        let dirs = self.dirs(chain)?;
+        match dirs.last() {
+            Some(top) => self.driver.tar(top),
+            None => Ok(Box::new(io::empty())),
+        }
+    }
+
+    /// What the uppermost layer of `chain` takes on the disk.
+    pub fn layer_usage(&self, chain: &[DiffId]) -> Result<Usage> {
+        match self.dirs(chain)?.last() {
+            Some(top) => usage(top),
+            None => Ok(Usage::default()),
+        }
+    }
+
+    /// Makes a container's writable layer on top of `layers`. Its directory may hold files of others.
+    pub fn prepare(&self, id: &ContainerId, layers: &[DiffId], options: Prepare) -> Result<()> {
+        let dirs = self.dirs(layers)?;
+        let container = self.container_dir(id);
+        durable::create_dirs(&container, 0o710)?;
+        self.driver.prepare(&container, &dirs)?;
+        let footing = Footing { layers: layers.to_vec(), volatile: options.volatile };
+        let text = serde_json::to_vec(&footing).map_err(|source| Error::Record { path: container.clone(), source })?;
+        let durability = if options.volatile { Durability::Ephemeral } else { Durability::Durable };
+        Ok(durable::write_file(&container.join(FOOTING), &text, 0o600, durability)?)
+    }
+
+    /// Says how a container's tree is mounted.
+    pub fn plan(&self, id: &ContainerId, access: Access) -> Result<MountPlan> {
+        let (footing, dirs) = self.footing(id)?;
+        let container = self.container_dir(id);
+        let root = self.driver.mount(&dirs, Some(&container), access, footing.volatile);
+        Ok(MountPlan { root, access })
+    }
+
+    /// Says how the tree of some layers is mounted, read-only.
+    pub fn view(&self, layers: &[DiffId]) -> Result<MountPlan> {
+        let root = self.driver.mount(&self.dirs(layers)?, None, Access::ReadOnly, false);
+        Ok(MountPlan { root, access: Access::ReadOnly })
+    }
+
+    /// The tree that a plan describes, mounted where only this descriptor reaches it. The tree of a running container must
+    /// not be opened for writing here: the kernel does not know that two overlays write one directory.
+    pub fn open_root(&self, plan: &MountPlan) -> Result<RootDir> {
+        let mount = assemble(plan, &self.mounts);
+        let mount =
+            mount.map_err(|source| Error::Mount { act: "mount a filesystem", driver: self.driver.name(), source })?;
+        Ok(RootDir::new(mount))
+    }
+
+    /// Lists what a container changed, sorted by path.
+    pub fn changes(&self, id: &ContainerId) -> Result<Vec<Change>> {
+        let (_, dirs) = self.footing(id)?;
+        self.driver.changes(&self.container_dir(id), &dirs)
+    }
+
+    /// Makes what a container changed a layer on top of the container's layers. Costs what changed.
+    pub fn commit(&self, id: &ContainerId, watch: &dyn Watch) -> Result<LayerAdded> {
+        let (footing, dirs) = self.footing(id)?;
+        let container = self.container_dir(id);
+        self.add(&footing.layers, None, |new| self.driver.pack(new, &dirs, &container, watch))
+    }
+
+    /// The layers a container stands on, lowest first.
+    pub fn layers_of(&self, id: &ContainerId) -> Result<Vec<DiffId>> {
+        Ok(self.footing(id)?.0.layers)
+    }
+
+    /// What a container's own layer takes on the disk.
+    pub fn usage(&self, id: &ContainerId) -> Result<Usage> {
+        let container = self.container_dir(id);
+        // The first of a driver's parts holds what was written; others are scratch space.
+        self.driver.parts().first().map_or(Ok(Usage::default()), |part| usage(&container.join(part)))
+    }
+
+    /// Removes a container's writable layer; it may not be there.
+    pub fn remove(&self, id: &ContainerId) -> Result<()> {
+        let container = self.container_dir(id);
+        for part in self.driver.parts().iter().chain(&[FOOTING]) {
+            durable::remove(&container.join(part))?;
+        }
+        Ok(())
+    }
+
+    /// Where a container's files are.
+    pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
+        self.root.join("containers").join(id.as_str())
+    }
+
+    pub(crate) fn driver(&self) -> &dyn Driver {
+        &*self.driver
+    }
+
+    pub(crate) fn layer_dir(&self, digest: &Digest) -> PathBuf {
+        self.layers_dir().join(digest.hex())
+    }
+
+    /// The digests by which sealed layers are named. Clears away what makers that died left behind.
+    pub(crate) fn sealed(&self) -> Result<Vec<Digest>> {
+        self.sweep()?;
+        let names = names(&self.layers_dir())?;
+        Ok(names.iter().filter_map(|name| digest_of_hex(name)).collect())
+    }
+
+    /// Removes a layer's files. What containers have mounted stays valid for them.
+    pub(crate) fn remove_sealed(&self, digest: &Digest) -> Result<bool> {
+        let forgotten = self.mounts.forget(digest.hex());
+        forgotten.map_err(|source| Error::Mount { act: "unmount a layer", driver: self.driver.name(), source })?;
+        strata_sys::failpoint!("snapshot.remove-layer");
+        Ok(durable::remove(&self.layer_dir(digest))?)
+    }
+
+    fn layers_dir(&self) -> PathBuf {
+        self.root.join("layers").join(self.driver.name().as_str())
+    }
+
+    fn digest_for(&self, chain: &[DiffId]) -> Option<Digest> {
+        match self.driver.model() {
+            Model::Diff => chain.last().map(|layer| layer.digest().clone()),
+            Model::Tree => ChainId::of(chain).map(|chain| chain.digest().clone()),
+        }
+    }
+
+    /// The directories of all layers of a chain; all must be there.
+    fn dirs(&self, chain: &[DiffId]) -> Result<Vec<PathBuf>> {
+        (1..=chain.len())
+            .map(|length| {
+                let part = &chain[..length];
+                let dir = self.digest_for(part).map(|digest| self.layer_dir(&digest)).unwrap_or_default();
+                if dir.is_dir() { Ok(dir) } else { Err(Error::LayerMissing(chain[length - 1].clone())) }
+            })
+            .collect()
+    }
+
+    fn footing(&self, id: &ContainerId) -> Result<(Footing, Vec<PathBuf>)> {
+        let path = self.container_dir(id).join(FOOTING);
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::ContainerMissing(id.clone())),
+            read => read.map_err(Error::at("read", &path))?,
+        };
+        let footing: Footing = serde_json::from_slice(&text).map_err(|source| Error::Record { path, source })?;
+        let dirs = self.dirs(&footing.layers)?;
+        Ok((footing, dirs))
+    }
+
+    /// Lets `fill` write a layer into a new directory, and puts it into place under the name its content has.
+    fn add(
+        &self,
+        parents: &[DiffId],
+        expected: Option<&DiffId>,
+        fill: impl FnOnce(&Path) -> Result<Unpacked>,
+    ) -> Result<LayerAdded> {
+        self.sweep()?;
+        let layers = self.layers_dir();
+        let new = layers.join(format!("{NEW}{}", strata_sys::random::hex::<8>()));
+        durable::create_dirs(&new, 0o755)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let held = rustix::fs::open(&new, flags, Mode::empty()).map_err(Error::at("open", &new))?;
+        lock::take(held.as_fd(), lock::Mode::Exclusive).map_err(Error::at("lock", &new))?;
+        let placed = fill(&new).and_then(|unpacked| self.place(&new, parents, expected, &unpacked));
+        if placed.as_ref().map_or(true, |added| added.was_there) {
+            durable::remove(&new)?;
+        }
+        placed
+    }
+
+    fn place(
+        &self,
+        new: &Path,
+        parents: &[DiffId],
+        expected: Option<&DiffId>,
+        unpacked: &Unpacked,
+    ) -> Result<LayerAdded> {
+        let diff_id = unpacked.diff_id.clone();
+        if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
+            return Err(Error::DiffId { expected: expected.clone(), actual: diff_id });
+        }
+        let chain: Vec<DiffId> = parents.iter().chain([&diff_id]).cloned().collect();
+        let target = self.digest_for(&chain).map(|digest| self.layer_dir(&digest)).unwrap_or_default();
+        durable::sync_dir(new)?;
+        strata_sys::failpoint!("snapshot.before-rename");
+        let was_there = match rustix::fs::rename(new, &target) {
+            Ok(()) => false,
+            Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => true,
+            Err(error) => return Err(Error::at("rename into place", &target)(error)),
+        };
+        durable::sync_dir(&self.layers_dir())?;
+        strata_sys::failpoint!("snapshot.after-rename");
+        let (size_bytes, tar_bytes) = (unpacked.content_bytes, unpacked.tar_bytes);
+        Ok(LayerAdded { diff_id, size_bytes, tar_bytes, was_there })
+    }
+
+    /// Removes layers in the making whose maker is gone.
+    fn sweep(&self) -> Result<()> {
+        let layers = self.layers_dir();
+        for name in names(&layers)?.iter().filter(|name| name.starts_with(NEW)) {
+            let path = layers.join(name);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let Ok(dir) = rustix::fs::open(&path, flags, Mode::empty()) else { continue };
+            if lock::take(dir.as_fd(), lock::Mode::Exclusive).map_err(Error::at("lock", &path))? {
+                durable::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const FOOTING: &str = "layers.json";
+const NEW: &str = ".new-";
+const DRIVER: &str = "driver";
+
+fn recorded_driver(root: &Path) -> Result<Option<DriverName>> {
+    let path = root.join(DRIVER);
+    match std::fs::read_to_string(&path) {
+        Ok(name) => name.trim().parse().map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::at("read", &path)(error)),
+    }
+}
+
+/// Finds the driver for a new store and records it. Two processes that do so at once find the same.
+fn choose(root: &Path, asked: Option<DriverName>) -> Result<DriverName> {
+    durable::create_dirs(&root.join("layers"), 0o711)?;
+    let usable = availability(root)?;
+    let reason = |driver| usable.iter().find(|one| one.driver == driver).and_then(|one| one.missing.clone());
+    let chosen = match asked {
+        Some(driver) => match reason(driver) {
+            Some(reason) => return Err(Error::Unavailable { driver, reason }),
+            None => driver,
+        },
+        None => usable.iter().find(|one| one.missing.is_none()).map_or(DriverName::Vfs, |one| one.driver),
+    };
+    durable::create_dirs(&root.join("layers").join(chosen.as_str()), 0o711)?;
+    durable::write_file(&root.join(DRIVER), format!("{chosen}\n").as_bytes(), 0o644, Durability::Durable)?;
+    Ok(chosen)
+}
+
+fn availability(root: &Path) -> Result<Vec<Availability>> {
+    let scratch = root.join(format!("layers/.probe-{}", strata_sys::random::hex::<8>()));
+    durable::create_dirs(&scratch, 0o700)?;
+    let probed = DriverName::ALL.map(|driver| Availability { driver, missing: driver.probe(&scratch).err() });
+    durable::remove(&scratch)?;
+    Ok(probed.into())
+}
+
+fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(Error::at("list", dir))?,
+    };
+    entries.map(|entry| Ok(entry.map_err(Error::at("list", dir))?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+fn digest_of_hex(hex: &str) -> Option<Digest> {
+    let algorithm = if hex.len() == 128 { "sha512" } else { "sha256" };
+    format!("{algorithm}:{hex}").parse().ok()
+}
+
+/// Adds up a directory's files, each inode once.
+fn usage(dir: &Path) -> Result<Usage> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut total = Usage::default();
+    let mut seen = std::collections::HashSet::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).map_err(Error::at("list", &dir))? {
+            let entry = entry.map_err(Error::at("list", &dir))?;
+            let metadata = entry.metadata().map_err(Error::at("look at", &dir))?;
+            if metadata.is_dir() {
+                open.push(entry.path());
+            } else if !seen.insert(metadata.ino()) {
+                continue;
+            }
+            total.disk_bytes += metadata.blocks() * 512;
+            total.inodes += 1;
+            if metadata.is_file() {
+                total.content_bytes += metadata.len();
+            }
+        }
+    }
+    Ok(total)
+}
