@@ -6,6 +6,9 @@ use clap::{Arg, ArgAction, Command};
 
 use crate::verb::{self, Entry, Group};
 
+/// What strata is, in a line.
+pub const TAGLINE: &str = "A container engine whose heart is the layered image";
+
 /// The help of the whole program.
 pub fn program(columns: usize) -> String {
     let mut text =
@@ -60,21 +63,25 @@ fn commands(text: &mut String, title: &str, entries: &[(&str, &str)]) {
 }
 
 fn options(text: &mut String, title: &str, command: &Command, columns: usize) {
-    let mut listed: Vec<&Arg> = command.get_arguments().filter(|a| !a.is_positional() && !a.is_hide_set()).collect();
-    if listed.is_empty() {
+    let rows = option_rows(command);
+    if rows.is_empty() {
         return;
     }
-    listed.sort_by_key(|arg| arg.get_long().map(str::to_owned));
-    let left: Vec<String> = listed.iter().map(|arg| left_column(arg)).collect();
-    let width = left.iter().map(String::len).max().unwrap_or(0);
+    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
     let _ = write!(text, "\n{title}:\n");
-    for (arg, left) in listed.iter().zip(&left) {
-        let lines = wrap(&right_column(arg), columns.saturating_sub(width + 3));
-        for (index, line) in lines.iter().enumerate() {
+    for (left, right) in &rows {
+        for (index, line) in wrap(right, columns.saturating_sub(width + 3)).iter().enumerate() {
             let left = if index == 0 { left } else { "" };
             let _ = writeln!(text, "{}", format!("{left:width$}   {line}").trim_end());
         }
     }
+}
+
+/// The options of a command in the order of their names: `  -f, --filter filter` and what it does.
+pub fn option_rows(command: &Command) -> Vec<(String, String)> {
+    let mut listed: Vec<&Arg> = command.get_arguments().filter(|a| !a.is_positional() && !a.is_hide_set()).collect();
+    listed.sort_by_key(|arg| arg.get_long().map(str::to_owned));
+    listed.into_iter().map(|arg| (left_column(arg), right_column(arg))).collect()
 }
 
 /// `  -f, --filter filter`

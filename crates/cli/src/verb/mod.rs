@@ -12,6 +12,8 @@ use crate::session::Session;
 pub mod attach;
 pub mod check;
 pub mod commit;
+pub mod complete;
+pub mod completion;
 pub mod container_inspect;
 pub mod container_prune;
 pub mod cp;
@@ -31,6 +33,7 @@ pub mod load;
 pub mod login;
 pub mod logout;
 pub mod logs;
+pub mod man;
 pub mod pause;
 pub mod prelude;
 pub mod ps;
@@ -166,12 +169,15 @@ pub static ENTRIES: &[Entry] = &[
     entry::<top::Args>("top", Group::Other, Some(("container", &["top"]))),
     entry::<unpause::Args>("unpause", Group::Other, Some(("container", &["unpause"]))),
     entry::<wait::Args>("wait", Group::Other, Some(("container", &["wait"]))),
+    entry::<completion::Args>("completion", Group::Other, None),
     entry::<container_inspect::Args>("container inspect", Group::Unlisted, Some(("container", &["inspect"]))),
     entry::<container_prune::Args>("container prune", Group::Unlisted, Some(("container", &["prune"]))),
     entry::<image_inspect::Args>("image inspect", Group::Unlisted, Some(("image", &["inspect"]))),
     entry::<image_prune::Args>("image prune", Group::Unlisted, Some(("image", &["prune"]))),
     entry::<system_df::Args>("system df", Group::Unlisted, Some(("system", &["df"]))),
     entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
+    entry::<complete::Args>("__complete", Group::Unlisted, None),
+    entry::<man::Args>("man", Group::Unlisted, None),
 ];
 
 /// A verb's place in the table.

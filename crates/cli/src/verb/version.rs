@@ -1,5 +1,8 @@
 //! `strata version`: shows which strata this is.
 
+use serde_json::json;
+
+use crate::format;
 use crate::verb::prelude::*;
 
 /// The version and what it was built from, as `strata --version` shows it.
@@ -17,7 +20,26 @@ impl Verb for Args {
     const ABOUT: &str = "Show the strata version information";
     const USAGE: &str = "[OPTIONS]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata version"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let (version, build) = (env!("CARGO_PKG_VERSION"), env!("STRATA_BUILD"));
+        let native = strata_types::Platform::native();
+        let (os, arch) = (native.os.as_str(), native.architecture.as_str());
+        let text = match self.format.as_deref() {
+            None | Some("") => {
+                format!("strata:\n Version:    {version}\n Git commit: {build}\n OS/Arch:    {os}/{arch}\n")
+            }
+            Some(format) => {
+                // Scripts ask for either side; here they are the same program.
+                let uname = rustix::system::uname();
+                let kernel = uname.release().to_string_lossy();
+                let client = json!({"Version": version, "GitCommit": build, "Os": os, "Arch": arch});
+                let server =
+                    json!({"Version": version, "GitCommit": build, "Os": os, "Arch": arch, "KernelVersion": kernel});
+                let format = if format == "json" { "{{json .}}" } else { format };
+                format::inspect(Some(format), &[json!({"Client": client, "Server": server})])?
+            }
+        };
+        session.out.write_all(text.as_bytes())?;
+        Ok(Exit::SUCCESS)
     }
 }
