@@ -10,6 +10,8 @@
 //! Nothing here trusts a tar: names are parsed into [`LayerPath`] at the edge, every size has a named limit, and a
 //! directory is only ever touched through descriptors below its root.
 
+#[cfg(test)]
+mod collect;
 pub mod compress;
 pub mod diff;
 pub mod dir;

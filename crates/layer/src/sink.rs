@@ -4,9 +4,9 @@ use crate::{Entry, Result};
 
 /// Takes a layer in one pass. All methods but [`entry`](Self::entry) do nothing unless implemented.
 ///
-/// The order of calls: `bytes` for a piece of the tar, then `framing`, `entry`, `data` and `end` for what that piece
-/// holds. `data` and `end` are called for regular files only, `end` also for empty ones. After an error nothing more
-/// is called. It is `Send` because it runs on a thread of its own beside decompression.
+/// `bytes` gives the whole tar. `framing`, `entry`, `data` and `end` give the same tar taken apart, in its order, but
+/// `bytes` may run ahead of them or lag behind. `data` and `end` are called for regular files only, `end` also for empty
+/// ones. After an error nothing more is called. It is `Send` because it runs on a thread of its own beside decompression.
 pub trait LayerSink: Send {
     /// Takes the next bytes of the tar as they are; all of them together have the digest of the diff id.
     fn bytes(&mut self, chunk: &[u8]) -> Result<()> {
