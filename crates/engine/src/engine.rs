@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use strata_registry::{Client, Proxies};
+use strata_snapshot::Snapshots;
 use strata_store::Store;
 use strata_store::records::ImageRecord;
 use strata_types::config::{CONFIG_BYTES_MAX, ImageConfig};
@@ -36,6 +37,7 @@ pub struct Engine {
     settings: Settings,
     store: Store,
     client: OnceLock<Client>,
+    snapshots: OnceLock<Snapshots>,
 }
 
 impl Engine {
@@ -45,7 +47,7 @@ impl Engine {
     /// When the store cannot be opened.
     pub fn open(settings: Settings) -> Result<Self> {
         let store = Store::open(&settings.root)?;
-        Ok(Self { settings, store, client: OnceLock::new() })
+        Ok(Self { settings, store, client: OnceLock::new(), snapshots: OnceLock::new() })
     }
 
     /// What it was opened with.
@@ -56,6 +58,21 @@ impl Engine {
     /// Blobs and records.
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Layered filesystems, opened when first needed.
+    ///
+    /// # Errors
+    /// When no driver works here, or another one than the store's was asked for.
+    pub fn snapshots(&self) -> Result<&Snapshots> {
+        if let Some(snapshots) = self.snapshots.get() {
+            return Ok(snapshots);
+        }
+        let Settings { root, run_dir, driver, .. } = &self.settings;
+        let driver = driver.as_deref().map(str::parse).transpose()?;
+        let options = strata_snapshot::Options { root: root.clone(), run_dir: run_dir.clone(), driver };
+        let opened = Snapshots::open(options)?;
+        Ok(self.snapshots.get_or_init(|| opened))
     }
 
     /// Reads an image's config.

@@ -20,6 +20,12 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] strata_store::Error),
+    /// Layered filesystems.
+    #[error(transparent)]
+    Snapshot(#[from] strata_snapshot::Error),
+    /// Programs in containers.
+    #[error(transparent)]
+    Runtime(#[from] strata_runtime::Error),
     /// A registry.
     #[error(transparent)]
     Registry(#[from] strata_registry::Error),
@@ -47,6 +53,8 @@ impl Error {
             Self::Image(error) => error.class(),
             Self::Container(error) => error.class(),
             Self::Store(error) => error.class(),
+            Self::Snapshot(error) => error.class(),
+            Self::Runtime(error) => error.class(),
             Self::Registry(error) => error.class(),
             Self::Conf(error) => error.class(),
             Self::Credential(error) => error.class(),
