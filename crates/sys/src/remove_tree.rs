@@ -14,16 +14,18 @@ const DEPTH_MAX: usize = 64;
 
 /// Removes whatever is at `path`, itself included; says whether something was there.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<bool> {
-    match unlinkat(CWD, path, AtFlags::empty()) {
+    let refused = match unlinkat(CWD, path, AtFlags::empty()) {
         Ok(()) => return Ok(true),
         Err(Errno::NOENT) => return Ok(false),
-        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error @ (Errno::ISDIR | Errno::PERM)) => error,
         Err(error) => return Err(error.into()),
-    }
+    };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = match open(path, flags, Mode::empty()) {
         Ok(top) => top,
         Err(Errno::NOENT) => return Ok(false),
+        // No directory, but a file that must not be removed.
+        Err(Errno::NOTDIR) => return Err(refused.into()),
         Err(error) => return Err(error.into()),
     };
     loop {
