@@ -8,7 +8,7 @@ use http::header::{CONTENT_RANGE, RANGE};
 use http::{Method, StatusCode};
 use reqwest::Response;
 use strata_types::{Descriptor, Digest, Hasher};
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
 use crate::client::header;
 use crate::conf::Endpoint;
@@ -23,9 +23,10 @@ const PARALLEL_BYTES_MIN: u64 = 32 << 20;
 /// The bytes of a blob, as they come. Also a [`BufRead`], which spares a copy.
 #[derive(Debug)]
 pub struct BlobReader {
-    handle: Handle,
     opened: Opened,
     chunk: Bytes,
+    /// Kept alive, because a reader may outlive its client; dropped last.
+    runtime: Arc<Runtime>,
 }
 
 /// A blob that a registry has begun to send.
@@ -87,8 +88,8 @@ pub(crate) async fn open(
 }
 
 impl BlobReader {
-    pub(crate) const fn new(handle: Handle, opened: Opened) -> Self {
-        Self { handle, opened, chunk: Bytes::new() }
+    pub(crate) const fn new(runtime: Arc<Runtime>, opened: Opened) -> Self {
+        Self { opened, chunk: Bytes::new(), runtime }
     }
 
     /// Reads the same bytes, and fails at the end if their digest is not that of `blob`. Only for readers from offset 0.
@@ -101,7 +102,7 @@ impl BlobReader {
 impl BufRead for BlobReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.chunk.is_empty() {
-            self.chunk = self.handle.block_on(self.opened.next()).map_err(io::Error::other)?;
+            self.chunk = self.runtime.block_on(self.opened.next()).map_err(io::Error::other)?;
         }
         Ok(&self.chunk)
     }

@@ -8,6 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, LINK};
 use reqwest::Response;
 use strata_types::document::MANIFEST_BYTES_MAX;
 use strata_types::{Descriptor, Digest, Document as Parsed, Hasher, Reference, Watch, media};
+use tokio::runtime::Runtime;
 
 use crate::auth::{Credential, LoggedIn};
 use crate::blob::{self, BlobReader};
@@ -38,7 +39,7 @@ pub struct Document {
 #[derive(Debug)]
 pub struct Client {
     exchange: Arc<Exchange>,
-    runtime: OnceLock<tokio::runtime::Runtime>,
+    runtime: OnceLock<Arc<Runtime>>,
 }
 
 impl Client {
@@ -91,7 +92,7 @@ impl Client {
         let open = async |endpoint: &Endpoint| blob::open(&self.exchange, endpoint, blob, offset).await;
         let opened = runtime.block_on(self.exchange.first(&by_digest(reference, blob), open));
         let opened = opened.map_err(|error| blob_in_words(error, reference, blob))?;
-        Ok(BlobReader::new(runtime.handle().clone(), opened))
+        Ok(BlobReader::new(runtime.clone(), opened))
     }
 
     /// Fetches a small blob, such as an image config, and checks its digest.
@@ -199,13 +200,13 @@ impl Client {
     }
 
     /// The private runtime: one thread moves the bytes of all connections, and callers drive their own requests.
-    fn runtime(&self) -> Result<&tokio::runtime::Runtime> {
+    fn runtime(&self) -> Result<&Arc<Runtime>> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).thread_name("registry").enable_all().build().map_err(Error::Runtime)?;
-        Ok(self.runtime.get_or_init(|| runtime))
+        Ok(self.runtime.get_or_init(|| Arc::new(runtime)))
     }
 }
 

@@ -225,7 +225,7 @@ pub(crate) fn network(error: &reqwest::Error, settings: &Settings, url: &Url) ->
                 | io::ErrorKind::UnexpectedEof => return NetworkError::Lost(io::Error::from(error.kind())),
                 _ => {}
             }
-            if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            if let Some(error) = tls_within(error) {
                 return tls_fault(error);
             }
         }
@@ -239,6 +239,12 @@ pub(crate) fn network(error: &reqwest::Error, settings: &Settings, url: &Url) ->
         return NetworkError::Lost(io::Error::other(last));
     }
     NetworkError::Other(last)
+}
+
+/// The TLS library's error inside one or several of the standard library's, which hide it from `source`.
+fn tls_within(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| tls_within(inner.downcast_ref()?))
 }
 
 fn tls_fault(error: &rustls::Error) -> NetworkError {

@@ -80,7 +80,7 @@ impl Upload<'_> {
                 Step::Interrupted(fault, session) => {
                     let delay = attempts.next().ok_or(fault)?;
                     tracing::debug!(digest = %self.blob.digest, ?delay, "upload interrupted");
-                    self.runtime.block_on(tokio::time::sleep(delay));
+                    self.runtime.block_on(async { tokio::time::sleep(delay).await });
                     self.ask(session)?
                 }
             };

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod host;
 pub mod image;
 pub mod machine;
+pub mod mock_registry;
 pub mod peers;
 pub mod private;
 pub mod registry;

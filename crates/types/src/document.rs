@@ -110,6 +110,7 @@ pub struct Index {
 
 /// What a registry serves under a tag or a manifest's digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are few at a time, and a box is in every reader's way")]
 pub enum Document {
     /// One image.
     Manifest(Manifest),

@@ -2,6 +2,7 @@
 //! standard output (docker/docker-credential-helpers, "Development").
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde::Deserialize;
@@ -16,6 +17,7 @@ const NOT_FOUND: &str = "credentials not found";
 
 pub(super) struct Helper {
     name: String,
+    program: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -29,7 +31,7 @@ impl Helper {
     /// A helper by the last part of its name, which must not lead anywhere else.
     pub(super) fn new(name: &str) -> Result<Self, CredentialError> {
         if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
-            return Ok(Self { name: name.to_owned() });
+            return Ok(Self { name: name.to_owned(), program: format!("docker-credential-{name}").into() });
         }
         Err(CredentialError::HelperFailed {
             name: name.to_owned(),
@@ -73,7 +75,7 @@ impl Helper {
 
     fn run(&self, verb: &str, input: &[u8]) -> Result<Output, CredentialError> {
         let fault = |source| CredentialError::HelperStart { name: self.name.clone(), source };
-        let mut command = Command::new(format!("docker-credential-{}", self.name));
+        let mut command = Command::new(&self.program);
         command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(fault)?;
         let written = match child.stdin.take() {
@@ -97,4 +99,50 @@ impl Helper {
 fn said(output: &Output) -> String {
     let text = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
     String::from_utf8_lossy(text).lines().next().unwrap_or("it did not say why").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A helper in shell that keeps one credential in a file beside it.
+    const SCRIPT: &str = r#"#!/bin/sh
+held=$(dirname "$0")/held
+case $1 in
+store) cat >"$held" ;;
+get) if [ -f "$held" ]; then cat "$held"; else echo "credentials not found in native keychain"; exit 1; fi ;;
+erase) rm "$held" ;;
+esac
+"#;
+
+    fn helper(dir: &std::path::Path) -> Helper {
+        use std::os::unix::fs::PermissionsExt as _;
+        let program = dir.join("docker-credential-test");
+        std::fs::write(&program, SCRIPT).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Helper { name: "test".to_owned(), program }
+    }
+
+    #[test]
+    fn a_helper_keeps_finds_and_forgets_and_its_nonsense_is_not_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let helper = helper(dir.path());
+        assert_eq!(helper.find("x").unwrap(), None);
+        let password = Credential::Password { user: "me".to_owned(), password: "pa:ss".to_owned() };
+        let token = Credential::IdentityToken { user: String::new(), token: "t0ken".to_owned() };
+        for credential in [password, token] {
+            helper.save("x", &credential).unwrap();
+            assert_eq!(helper.find("x").unwrap(), Some(credential));
+        }
+        helper.erase("x").unwrap();
+        assert_eq!(helper.find("x").unwrap(), None);
+
+        // What it says is not repeated. In the same test, because a file cannot be run while another thread's child has
+        // it open for writing.
+        std::fs::write(dir.path().join("held"), "s3cret").unwrap();
+        let error = helper.find("x").unwrap_err();
+        assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        std::fs::remove_file(dir.path().join("held")).unwrap();
+        assert!(helper.erase("x").is_err());
+    }
 }
