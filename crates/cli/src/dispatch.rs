@@ -46,14 +46,16 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
     if asks_help || words.is_empty() {
         return print(session, &help::program(columns(session)));
     }
-    let (globals, mut words) = match globals::parse(words) {
+    let (globals, mut words) = match globals::parse(words.clone()) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let sentence = usage::option_error(&error, &globals::command()).unwrap_or_else(|| error.to_string());
+            let sentence =
+                usage::option_error(&error, &globals::command(), &words).unwrap_or_else(|| error.to_string());
             return misuse(session, &format!("{sentence}\nSee 'strata --help'.\n"), Exit::ENGINE);
         }
     };
     session.globals = globals;
+    start_log(&session.globals).map_err(|failure| (failure, Exit::FAILURE))?;
     if session.globals.version {
         return print(session, &format!("strata version {}\n", crate::verb::version::LONG));
     }
@@ -76,6 +78,24 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
             misuse(session, &text, Exit::FAILURE)
         }
     }
+}
+
+/// What the crates beneath have to say goes to stderr, from the level asked for.
+fn start_log(globals: &globals::Globals) -> Result<()> {
+    use tracing::Level;
+    let level = match globals.log_level.to_lowercase().as_str() {
+        _ if globals.debug => Level::DEBUG,
+        "trace" => Level::TRACE,
+        "debug" => Level::DEBUG,
+        "info" => Level::INFO,
+        "warn" | "warning" => Level::WARN,
+        "error" | "fatal" | "panic" => Level::ERROR,
+        other => return Err(Failure::new(format!("unable to parse logging level: {other}"))),
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).without_time().with_target(false);
+    // In tests there is one already; it serves as well.
+    drop(log.try_init());
+    Ok(())
 }
 
 /// Runs a verb of a management command.
@@ -105,12 +125,12 @@ fn manage(name: &str, about: &str, mut words: Vec<OsString>, session: &mut Sessi
 
 /// Parses a verb's words and runs it.
 fn call(entry: &Entry, path: String, mut words: Vec<OsString>, session: &mut Session) -> Outcome {
-    let command = (entry.command)();
+    let mut command = (entry.command)();
     if entry.options_end_at_name {
         argv::end_options_at_first_operand(&command, &mut words);
     }
-    let words = std::iter::once(OsString::from(entry.name)).chain(words);
-    match command.clone().try_get_matches_from(words) {
+    let all = std::iter::once(OsString::from(entry.name)).chain(words.iter().cloned());
+    match command.try_get_matches_from_mut(all) {
         Ok(matches) => {
             session.invoked_as = path;
             (entry.run)(&matches, session).map_err(|failure| (failure, Exit::with(entry.failure_code)))
@@ -120,7 +140,7 @@ fn call(entry: &Entry, path: String, mut words: Vec<OsString>, session: &mut Ses
             print(session, &text)
         }
         Err(error) => {
-            let wrong = usage::misuse(&error, &command, &path, entry.usage, entry.about);
+            let wrong = usage::misuse(&error, &command, &path, entry, &words);
             misuse(session, &wrong.text, wrong.exit)
         }
     }
@@ -144,3 +164,7 @@ fn io_failure(error: io::Error) -> (Failure, Exit) {
 fn columns(session: &Session) -> usize {
     session.terminal_size().map_or(80, |(columns, _)| usize::from(columns))
 }
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;

@@ -1,12 +1,14 @@
 //! Clap's errors in Docker's words.
 
 use std::error::Error as _;
+use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 use crate::exit::Exit;
 use crate::opts::number;
+use crate::verb::Entry;
 
 /// A wrong call: what to print on stderr, and the exit code.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,9 +19,10 @@ pub struct Misuse {
     pub exit: Exit,
 }
 
-/// Says what is wrong with a call of `command`, which was called by the words `path` (`strata image ls`).
-pub fn misuse(error: &clap::Error, command: &Command, path: &str, usage: &str, about: &str) -> Misuse {
-    match option_error(error, command) {
+/// Says what is wrong with a call of `entry`, by the words `path` (`strata image ls`) and those after it.
+pub fn misuse(error: &clap::Error, command: &Command, path: &str, entry: &Entry, words: &[OsString]) -> Misuse {
+    let (usage, about) = (entry.usage, entry.about);
+    match option_error(error, command, words) {
         Some(sentence) => Misuse { text: format!("{sentence}\nSee '{path} --help'.\n"), exit: Exit::ENGINE },
         None => {
             let sentence = operand_error(command, path);
@@ -30,7 +33,7 @@ pub fn misuse(error: &clap::Error, command: &Command, path: &str, usage: &str, a
 }
 
 /// The sentence for a wrong option; none if it is the number of words that is wrong.
-pub fn option_error(error: &clap::Error, command: &Command) -> Option<String> {
+pub fn option_error(error: &clap::Error, command: &Command, words: &[OsString]) -> Option<String> {
     let word = context(error, ContextKind::InvalidArg);
     let option = word.as_deref().and_then(|word| option_named(command, word));
     match error.kind() {
@@ -47,7 +50,7 @@ pub fn option_error(error: &clap::Error, command: &Command) -> Option<String> {
             let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
             let (option, word) = (option?, word?);
             if value.is_empty() && error.source().is_none() {
-                return Some(format!("flag needs an argument: {}", needing(option, &word)));
+                return Some(format!("flag needs an argument: {}", needing(option, words)));
             }
             let cause = match error.source() {
                 Some(cause) if cause.is::<std::num::ParseIntError>() => {
@@ -109,10 +112,11 @@ fn flag_name(option: &Arg) -> String {
     }
 }
 
-/// An option as pflag names it when its value is missing.
-fn needing(option: &Arg, word: &str) -> String {
-    match (option.get_short(), word.starts_with("--")) {
-        (Some(short), false) => format!("'{short}' in -{short}"),
-        _ => format!("--{}", option.get_long().unwrap_or_default()),
+/// An option as pflag names it when its value is missing. It is the last word then, in whichever form.
+fn needing(option: &Arg, words: &[OsString]) -> String {
+    let is_long = words.last().is_none_or(|last| last.as_encoded_bytes().starts_with(b"--"));
+    match option.get_short().filter(|_| !is_long) {
+        Some(short) => format!("'{short}' in -{short}"),
+        None => format!("--{}", option.get_long().unwrap_or_default()),
     }
 }

@@ -60,7 +60,9 @@ impl Verb for Args {
             "zsh" => ZSH,
             "fish" => FISH,
             other => {
-                return Err(Failure::new(format!("no completion for the shell `{other}`")).hint("use bash, zsh or fish"));
+                return Err(
+                    Failure::new(format!("no completion for the shell `{other}`")).hint("use bash, zsh or fish")
+                );
             }
         };
         session.out.write_all(script.as_bytes())?;
