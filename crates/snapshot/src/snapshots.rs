@@ -136,6 +136,11 @@ impl Snapshots {
         }
     }
 
+    /// How long that tar is, if the driver knows it without producing it.
+    pub fn layer_tar_bytes(&self, chain: &[DiffId]) -> Result<Option<u64>> {
+        self.dirs(chain)?.last().map_or(Ok(Some(0)), |top| self.driver.tar_bytes(top))
+    }
+
     /// What the uppermost layer of `chain` takes on the disk.
     pub fn layer_usage(&self, chain: &[DiffId]) -> Result<Usage> {
         match self.dirs(chain)?.last() {

@@ -44,6 +44,11 @@ impl Driver for Erofs {
         Ok(Box::new(File::open(&path).map_err(Error::at("open", &path))?))
     }
 
+    fn tar_bytes(&self, layer: &Path) -> Result<Option<u64>> {
+        let path = layer.join(TAR);
+        Ok(Some(std::fs::metadata(&path).map_err(Error::at("look at", &path))?.len()))
+    }
+
     fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {
         upper::prepare(container, layers)
     }

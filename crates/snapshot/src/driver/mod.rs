@@ -35,6 +35,12 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     /// Opens a layer's tar: exactly the bytes that its diff id is the digest of.
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>>;
 
+    /// How long that tar is, if that is known without producing it.
+    fn tar_bytes(&self, layer: &Path) -> Result<Option<u64>> {
+        let _ = layer;
+        Ok(None)
+    }
+
     /// Makes a container's writable layer in its directory.
     fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()>;
 
