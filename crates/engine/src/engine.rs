@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use strata_registry::{Client, Proxies};
 use strata_snapshot::Snapshots;
 use strata_store::Store;
-use strata_store::records::ImageRecord;
 use strata_types::config::{CONFIG_BYTES_MAX, ImageConfig};
 use strata_types::{ImageId, Platform};
 
@@ -101,10 +100,5 @@ impl Engine {
         }
         let settings = crate::registry::settings(&self.settings)?;
         Ok(self.client.get_or_init(|| Client::new(settings)))
-    }
-
-    /// Whether an image can be used as it is.
-    pub(crate) fn is_whole(&self, image: &ImageRecord) -> Result<bool> {
-        Ok(!image.damaged && self.store.blobs().has(image.id.digest())?)
     }
 }

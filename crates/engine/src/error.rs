@@ -41,6 +41,22 @@ pub enum Error {
     /// A file.
     #[error(transparent)]
     File(#[from] strata_sys::durable::FileError),
+    /// Something could not be read.
+    #[error("cannot read {what}")]
+    Read {
+        /// What.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Something could not be written.
+    #[error("cannot write {what}")]
+    Write {
+        /// What.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The person asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -60,6 +76,7 @@ impl Error {
             Self::Credential(error) => error.class(),
             Self::Layer(error) => error.class(),
             Self::File(error) => error.class(),
+            Self::Read { source, .. } | Self::Write { source, .. } => strata_sys::durable::class_of(source),
             Self::Cancelled => ErrorClass::Cancelled,
         }
     }

@@ -14,9 +14,13 @@ pub mod container;
 mod engine;
 mod error;
 pub mod image;
+mod layers;
+mod login;
+mod parallel;
 mod registry;
 pub mod system;
 
 pub use engine::{Engine, Settings};
 pub use error::{Error, Result};
+pub use login::Login;
 pub use strata_registry::Proxies;

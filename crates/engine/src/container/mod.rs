@@ -1,5 +1,6 @@
 //! Operations on containers.
 
 mod error;
+mod seam;
 
 pub use error::ContainerError;

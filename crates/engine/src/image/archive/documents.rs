@@ -1,0 +1,198 @@
+//! What the documents in an archive say.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use strata_types::config::CONFIG_BYTES_MAX;
+use strata_types::document::{Descriptor, Document, Index, MANIFEST_BYTES_MAX, Manifest};
+use strata_types::reference::Reference;
+use strata_types::{DiffId, Digest, Platform, media};
+
+use super::Bundle;
+
+/// Indexes in an archive may lead to indexes, but not for ever.
+const INDEX_DEPTH_MAX: usize = 3;
+
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// One image in an archive.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Its config's bytes.
+    pub(crate) config: Vec<u8>,
+    /// Its names.
+    pub(crate) names: Vec<Reference>,
+    /// Its layers, lowest first.
+    pub(crate) layers: Vec<FoundLayer>,
+}
+
+/// A layer in an archive.
+#[derive(Debug)]
+pub(crate) struct FoundLayer {
+    /// The file that holds it, compressed or not.
+    pub(crate) file: String,
+    /// The digest that file should have, where the archive says.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// An entry of Docker's `manifest.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerEntry {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Vec<String>,
+}
+
+/// Finds the images in an archive. Docker's `manifest.json` is preferred: it knows the names.
+pub(crate) fn find(bundle: &Bundle, platform: &Platform) -> io::Result<Vec<Found>> {
+    if let Some(bytes) = bundle.read("manifest.json", MANIFEST_BYTES_MAX)? {
+        let entries: Vec<DockerEntry> =
+            serde_json::from_slice(&bytes).map_err(|error| invalid("manifest.json", error))?;
+        return entries.into_iter().map(|entry| docker_image(bundle, entry)).collect();
+    }
+    if let Some(bytes) = bundle.read("index.json", MANIFEST_BYTES_MAX)? {
+        let Ok(Document::Index(index)) = Document::parse(&bytes, Some(media::OCI_INDEX)) else {
+            return Err(problem("its index.json is not an index".to_owned()));
+        };
+        return oci_images(bundle, &index, platform);
+    }
+    if bundle.has("repositories") {
+        return Err(problem("it has the format of Docker before 1.10, which is not supported".to_owned()));
+    }
+    Err(problem("it has neither manifest.json nor index.json".to_owned()))
+}
+
+fn docker_image(bundle: &Bundle, entry: DockerEntry) -> io::Result<Found> {
+    let config = bundle.read(&entry.config, CONFIG_BYTES_MAX)?;
+    let config = config.ok_or_else(|| problem(format!("its config {} is missing", entry.config)))?;
+    let parse = |name: &String| {
+        name.parse::<Reference>().map(Reference::or_latest).map_err(|error| problem(format!("name {name}: {error}")))
+    };
+    let names = entry.repo_tags.unwrap_or_default().iter().map(parse).collect::<io::Result<_>>()?;
+    let layers = entry.layers.into_iter().map(|file| FoundLayer { file, digest: None }).collect();
+    Ok(Found { config, names, layers })
+}
+
+/// All images of an index, each once with all its names.
+fn oci_images(bundle: &Bundle, index: &Index, platform: &Platform) -> io::Result<Vec<Found>> {
+    let mut found: BTreeMap<usize, Found> = BTreeMap::new();
+    let mut seen: Vec<Digest> = Vec::new();
+    let single = index.manifests.iter().filter(|entry| !entry.is_attestation()).count() == 1;
+    for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
+        let names = name_of(entry).into_iter();
+        if let Some(at) = seen.iter().position(|digest| *digest == entry.digest) {
+            found.entry(at).and_modify(|image| image.names.extend(names));
+            continue;
+        }
+        seen.push(entry.digest.clone());
+        // Of an archive for several platforms, what runs here is taken; a single image is taken whatever it is.
+        let other = entry.platform.as_ref().is_some_and(|offered| platform.rank(offered).is_none());
+        if other && !single {
+            continue;
+        }
+        let manifest = oci_manifest(bundle, entry, platform)?;
+        let config = blob(bundle, &manifest.config, CONFIG_BYTES_MAX)?;
+        let layer = |blob: &Descriptor| FoundLayer { file: path_of(&blob.digest), digest: Some(blob.digest.clone()) };
+        let layers = manifest.layers.iter().map(layer).collect();
+        found.insert(seen.len() - 1, Found { config, names: names.collect(), layers });
+    }
+    Ok(found.into_values().collect())
+}
+
+fn oci_manifest(bundle: &Bundle, entry: &Descriptor, platform: &Platform) -> io::Result<Manifest> {
+    let mut entry = entry.clone();
+    for _ in 0..INDEX_DEPTH_MAX {
+        let bytes = blob(bundle, &entry, MANIFEST_BYTES_MAX)?;
+        let media_type = Some(entry.media_type.as_str()).filter(|text| !text.is_empty());
+        match Document::parse(&bytes, media_type).map_err(|error| problem(error.to_string()))? {
+            Document::Manifest(manifest) if manifest.is_image() => return Ok(manifest),
+            Document::Manifest(_) => return Err(problem("it holds something that is no container image".to_owned())),
+            Document::Index(index) => {
+                let chosen = index.choose(platform);
+                entry = chosen.ok_or_else(|| problem(format!("it holds no image for {platform}")))?.clone();
+            }
+        }
+    }
+    Err(problem("its indexes lead nowhere".to_owned()))
+}
+
+/// Reads a blob and checks its digest.
+fn blob(bundle: &Bundle, wanted: &Descriptor, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    let bytes = bundle.read(&path_of(&wanted.digest), limit_bytes)?;
+    let bytes = bytes.ok_or_else(|| problem(format!("blob {} is missing", wanted.digest)))?;
+    let mut hasher = strata_types::Hasher::new(wanted.digest.algorithm());
+    hasher.update(&bytes);
+    let digest = hasher.finish();
+    if digest == wanted.digest { Ok(bytes) } else { Err(problem(format!("blob {} is damaged", wanted.digest))) }
+}
+
+/// The name of an image in an index: a whole reference, or what skopeo and podman were told to call it.
+fn name_of(entry: &Descriptor) -> Option<Reference> {
+    let whole = entry.annotations.get(CONTAINERD_NAME).and_then(|name| name.parse::<Reference>().ok());
+    let short = || {
+        // A bare tag, as the specification has it, names nothing without a repository.
+        let name = entry.annotations.get(REF_NAME).filter(|name| *name != "latest")?;
+        name.parse::<Reference>().ok()
+    };
+    whole.or_else(short).filter(|name| name.digest().is_none()).map(Reference::or_latest)
+}
+
+/// Where a blob is.
+pub(crate) fn path_of(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// OCI's `index.json`: every manifest under each of its names.
+pub(crate) fn index_json(images: &[(Descriptor, Vec<Reference>)]) -> Vec<u8> {
+    let mut manifests = Vec::new();
+    for (manifest, names) in images {
+        for name in names {
+            let mut named = manifest.clone();
+            named.annotations.insert(CONTAINERD_NAME.to_owned(), name.to_string());
+            named.annotations.insert(REF_NAME.to_owned(), name.tag().unwrap_or_default().to_owned());
+            manifests.push(named);
+        }
+        if names.is_empty() {
+            manifests.push(manifest.clone());
+        }
+    }
+    Index::new(media::OCI_INDEX, manifests).to_bytes()
+}
+
+/// Docker's `manifest.json` and `repositories` for the same images.
+pub(crate) fn manifest_json(images: &[(Digest, Vec<Reference>, Vec<(DiffId, u64)>)]) -> (Vec<u8>, Vec<u8>) {
+    let mut entries = Vec::new();
+    let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for (config, names, layers) in images {
+        let describe = |(layer, size): &(DiffId, u64)| {
+            (layer.to_string(), json!({"mediaType": media::OCI_LAYER, "size": size, "digest": layer}))
+        };
+        let sources: serde_json::Map<_, _> = layers.iter().map(describe).collect();
+        let tags = (!names.is_empty()).then(|| names.iter().map(Reference::familiar).collect::<Vec<_>>());
+        let paths: Vec<String> = layers.iter().map(|(layer, _)| path_of(layer.digest())).collect();
+        entries.push(json!({
+            "Config": path_of(config), "RepoTags": tags, "Layers": paths, "LayerSources": sources,
+        }));
+        for name in names {
+            let top = layers.last().map(|(layer, _)| layer.hex().to_owned()).unwrap_or_default();
+            let tags = repositories.entry(name.familiar_name()).or_default();
+            tags.insert(name.tag().unwrap_or_default().to_owned(), top);
+        }
+    }
+    let print = |value: serde_json::Result<Vec<u8>>| value.expect("strings and numbers always print");
+    (print(serde_json::to_vec(&entries)), print(serde_json::to_vec(&repositories)))
+}
+
+fn problem(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+fn invalid(what: &str, error: serde_json::Error) -> io::Error {
+    problem(format!("its {what} cannot be understood ({error})"))
+}

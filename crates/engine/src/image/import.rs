@@ -1,0 +1,87 @@
+//! Images made of a plain root filesystem.
+
+use std::io::Read;
+
+use strata_store::Key;
+use strata_store::records::{ImageRecord, NewImage, TagRecord};
+use strata_types::config::{Fields, History, ImageConfig, RootFs, RunConfig};
+use strata_types::reference::Reference;
+use strata_types::{ImageId, Platform, Watch};
+
+use super::change::{Change, apply};
+use crate::{Engine, Result};
+
+/// What an imported image is to be.
+#[derive(Clone, Debug, Default)]
+pub struct ImportWish {
+    /// Its name.
+    pub name: Option<Reference>,
+    /// A remark; where it came from, if none.
+    pub message: Option<String>,
+    /// Changes to its empty configuration.
+    pub changes: Vec<Change>,
+    /// What it runs on; this host if none.
+    pub platform: Option<Platform>,
+    /// Where it came from, for the remark: `-` or a file's name.
+    pub source: String,
+}
+
+impl Engine {
+    /// Makes an image with one layer of a tar, compressed or not.
+    ///
+    /// # Errors
+    /// When it is no tar, or something in it is not allowed.
+    pub fn import(&self, tar: &mut dyn Read, wish: &ImportWish, watch: &dyn Watch) -> Result<ImageId> {
+        let lease = self.store().lease()?;
+        let layer = self.import_unknown_layer(&lease, tar, watch)?;
+        let now = self.now();
+        let platform = wish.platform.clone().unwrap_or_else(|| self.platform());
+        let mut run = RunConfig::default();
+        apply(&wish.changes, &mut run);
+        let message = wish.message.clone().filter(|text| !text.is_empty());
+        let comment = message.unwrap_or_else(|| format!("Imported from {}", wish.source));
+        let config = ImageConfig::from(Fields {
+            created: Some(now.to_string()),
+            architecture: platform.architecture,
+            variant: platform.variant,
+            os: platform.os,
+            config: run,
+            rootfs: RootFs { diff_ids: vec![layer.diff_id.clone()], ..RootFs::default() },
+            history: vec![History { created: Some(now.to_string()), comment, ..History::default() }],
+            ..Fields::default()
+        });
+        let bytes = config.to_bytes();
+        let id = config.image_id();
+        lease.protect(&[Key::Blob(id.digest().clone())])?;
+        self.store().blobs().put(&bytes)?;
+        let image = ImageRecord {
+            id: id.clone(),
+            manifest: None,
+            media_type: String::new(),
+            index: None,
+            size_bytes: layer.size_bytes,
+            layers: vec![layer.diff_id.clone()],
+            parent: None,
+            added: now,
+            created: Some(now),
+            last_used: None,
+            damaged: false,
+        };
+        let tags = self.tag_for(wish.name.as_ref(), &id);
+        self.store().images().add(&NewImage { image, tags, layers: vec![layer], forms: Vec::new() })?;
+        lease.release()?;
+        Ok(id)
+    }
+
+    /// The tag of an image that was made here.
+    pub(crate) fn tag_for(&self, name: Option<&Reference>, id: &ImageId) -> Vec<TagRecord> {
+        let record = |name: &Reference| TagRecord {
+            name: name.clone().or_latest(),
+            image: id.clone(),
+            manifest: None,
+            index: None,
+            updated: self.now(),
+        };
+        name.map(record).into_iter().collect()
+    }
+}

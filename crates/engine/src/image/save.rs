@@ -1,0 +1,143 @@
+//! Images into an archive that docker, podman, skopeo and strata read.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use strata_store::Key;
+use strata_store::records::ImageRecord;
+use strata_types::config::CONFIG_BYTES_MAX;
+use strata_types::document::{Descriptor, Manifest};
+use strata_types::reference::Reference;
+use strata_types::{DiffId, Digest, Watch, media};
+
+use super::archive::{TarWriter, index_json, manifest_json};
+use super::find::as_recorded;
+use super::list::created;
+use crate::image::ImageError;
+use crate::{Engine, Error, Result};
+
+/// An image to be saved and the names it is saved under.
+struct Chosen {
+    image: ImageRecord,
+    names: Vec<Reference>,
+}
+
+impl Engine {
+    /// Writes images with all their layers. A repository's name alone means all its tags; an id means no name.
+    ///
+    /// # Errors
+    /// When one of them is not here, before anything is written; or when writing fails.
+    pub fn save(&self, names: &[String], target: &mut dyn Write, watch: &dyn Watch) -> Result<()> {
+        let chosen = self.choose_to_save(names)?;
+        let lease = self.store().lease()?;
+        for image in &chosen {
+            lease.protect(&Key::of_layers(&image.image.layers))?;
+        }
+        let mut tar = TarWriter::new(target);
+        tar.dir("blobs/", 0).and_then(|()| tar.dir("blobs/sha256/", 0)).map_err(writing)?;
+        let mut written = BTreeSet::new();
+        let (mut manifests, mut entries) = (Vec::new(), Vec::new());
+        for Chosen { image, names } in chosen {
+            let time = created(&image).as_second();
+            let layers = self.save_layers(&mut tar, &image, time, &mut written, watch)?;
+            let config = self.store().blobs().read_small(image.id.digest(), CONFIG_BYTES_MAX)?;
+            let described =
+                layers.iter().map(|(layer, size)| Descriptor::new(media::OCI_LAYER, layer.digest().clone(), *size));
+            let config_blob = Descriptor::new(media::OCI_CONFIG, image.id.digest().clone(), config.len() as u64);
+            let manifest = Manifest::new(media::OCI_MANIFEST, config_blob, described.collect()).to_bytes();
+            for bytes in [&config, &manifest] {
+                let digest = Digest::sha256(bytes);
+                if written.insert(digest.clone()) {
+                    tar.file(&path(&digest), time, bytes).map_err(writing)?;
+                }
+            }
+            manifests.push((Descriptor::of(media::OCI_MANIFEST, &manifest), names.clone()));
+            entries.push((image.id.digest().clone(), names, layers));
+        }
+        let (manifest, repositories) = manifest_json(&entries);
+        let mut end = || -> io::Result<()> {
+            tar.file("index.json", 0, &index_json(&manifests))?;
+            tar.file("manifest.json", 0, &manifest)?;
+            tar.file("oci-layout", 0, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            tar.file("repositories", 0, &repositories)
+        };
+        end().map_err(writing)?;
+        tar.finish().map_err(writing)?;
+        Ok(lease.release()?)
+    }
+
+    fn choose_to_save(&self, names: &[String]) -> Result<Vec<Chosen>> {
+        let mut chosen: Vec<Chosen> = Vec::new();
+        let mut add = |image: ImageRecord, name: Option<Reference>| {
+            let at = chosen.iter().position(|other| other.image.id == image.id);
+            let at = at.unwrap_or_else(|| {
+                chosen.push(Chosen { image, names: Vec::new() });
+                chosen.len() - 1
+            });
+            if let Some(name) = name.filter(|name| !chosen[at].names.contains(name)) {
+                chosen[at].names.push(name);
+            }
+        };
+        for name in names {
+            let parsed = name.parse::<Reference>().ok();
+            let tags = match parsed.as_ref().filter(|parsed| parsed.is_name_only()) {
+                Some(repository) => self.tags_of_repository(repository)?,
+                None => Vec::new(),
+            };
+            for tag in &tags {
+                add(self.image(&tag.familiar())?, Some(tag.clone()));
+            }
+            if tags.is_empty() {
+                let named = parsed.map(|parsed| as_recorded(&parsed)).filter(|parsed| parsed.digest().is_none());
+                let is_tag = match &named {
+                    Some(named) => self.store().tags().get(named)?.is_some(),
+                    None => false,
+                };
+                let image = self.find_image(name)?.ok_or_else(|| ImageError::NotFound(name.clone()))?;
+                add(image, named.filter(|_| is_tag));
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn tags_of_repository(&self, repository: &Reference) -> Result<Vec<Reference>> {
+        let mut names: Vec<Reference> = self.store().tags().list()?.into_iter().map(|tag| tag.name).collect();
+        names.retain(|name| name.digest().is_none() && name.name() == repository.name());
+        Ok(names)
+    }
+
+    /// Writes the layers that are not yet in the archive; says how long each is.
+    fn save_layers(
+        &self,
+        tar: &mut TarWriter<'_>,
+        image: &ImageRecord,
+        time: i64,
+        written: &mut BTreeSet<Digest>,
+        watch: &dyn Watch,
+    ) -> Result<Vec<(DiffId, u64)>> {
+        let mut layers = Vec::new();
+        for (at, layer) in image.layers.iter().enumerate() {
+            let mut content = self.layer_tar(&image.layers[..=at])?;
+            layers.push((layer.clone(), content.size_bytes));
+            if !written.insert(layer.digest().clone()) {
+                continue;
+            }
+            let size = content.size_bytes;
+            let mut tell = |done| {
+                watch.progress(layer.digest(), done, size);
+                if watch.cancelled() { Err(io::Error::other(Error::Cancelled)) } else { Ok(()) }
+            };
+            let saved = tar.stream(&path(layer.digest()), time, size, &mut content.reader, &mut tell);
+            saved.map_err(|error| error.downcast::<Error>().unwrap_or_else(|error| writing(error).into()))?;
+        }
+        Ok(layers)
+    }
+}
+
+fn path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+fn writing(source: io::Error) -> ImageError {
+    ImageError::ArchiveIo { act: "write the archive".to_owned(), source }
+}
