@@ -48,7 +48,7 @@ pub fn option_error(error: &clap::Error, command: &Command, words: &[OsString]) 
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::TooFewValues | ErrorKind::NoEquals => {
             let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
-            let (option, word) = (option?, word?);
+            let option = option?;
             if value.is_empty() && error.source().is_none() {
                 return Some(format!("flag needs an argument: {}", needing(option, words)));
             }
