@@ -150,7 +150,7 @@ impl Store {
             };
             let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             if now.duration_since(written).is_ok_and(|age| age >= older_than) {
-                self.disk.remove_file(&path).map_err(FileError::at("remove", &path))?;
+                self.disk.remove_tree(&path).map_err(FileError::at("remove", &path))?;
                 collected.freed_bytes += metadata.len();
                 collected.ingests += 1;
             }

@@ -39,7 +39,14 @@ impl Engine {
                 let mut file = self.store().blobs().open(&job.blob.digest)?;
                 self.import_layer(job.layers, &mut file, watch)?
             }
-            Begin::Write(ingest) => self.fetch_into(ingest, job, watch)?,
+            Begin::Write(ingest) => {
+                let is_resumed = ingest.offset() > 0;
+                match self.fetch_into(ingest, job, watch) {
+                    // What a power failure left need not be what was written. It is discarded now: once more from zero.
+                    Err(error) if is_resumed && is_doubtful(&error) => return self.fetch_layer(job, watch),
+                    outcome => outcome?,
+                }
+            }
         };
         self.store().layers().put(&record)?;
         watch.phase(&job.blob.digest, "Pull complete");
@@ -79,6 +86,11 @@ impl Engine {
         let known = self.store().layers().get(diff_id)?;
         Ok(if known.is_some() && self.has_layer(layers)? { known } else { None })
     }
+}
+
+/// Whether wrong bytes may be the cause: any nonsense can come out of decompressing them.
+fn is_doubtful(error: &Error) -> bool {
+    matches!(error.class(), ErrorClass::Corrupt | ErrorClass::InvalidInput | ErrorClass::Unsupported)
 }
 
 /// Reads what is on disk already, then the network; what comes from there goes to disk. At the end the whole must have
