@@ -3,10 +3,14 @@
 //! Everything happens below a descriptor of the root. No name from a tar reaches the kernel unless `openat2` resolves it
 //! inside that root.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+mod walk;
+
+pub use walk::{entry_at, walk};
+
+use std::os::fd::OwnedFd;
 
 use crate::whiteout::Namespace;
-use crate::{Entry, Error, LayerPath, LayerSink, Result};
+use crate::{Entry, Error, LayerSink, Result};
 
 /// What to do about things a layer removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +54,4 @@ impl LayerSink for Applier {
         let _ = (entry, data_offset);
         Err(Error::Cancelled)
     }
-}
-
-/// Visits everything below `root` but not `root` itself: directories before what is in them, sorted by name, second
-/// names of a file as hard links, sockets passed over. For a file, the second argument is the open file.
-pub fn walk(root: BorrowedFd<'_>, visit: &mut dyn FnMut(&Entry, Option<BorrowedFd<'_>>) -> Result<()>) -> Result<()> {
-    let _ = (root, visit);
-    Err(Error::Cancelled)
-}
-
-/// What is at `path`, not following a symbolic link at its end; links before that are followed inside `root`.
-pub fn entry_at(root: BorrowedFd<'_>, path: &LayerPath) -> Result<Option<Entry>> {
-    let _ = (root, path);
-    Err(Error::Cancelled)
 }
