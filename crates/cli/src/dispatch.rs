@@ -21,7 +21,7 @@ pub fn run(words: Vec<OsString>, session: &mut Session) -> Exit {
 }
 
 /// Prints what a failure has to say; returns the code to end with.
-fn tell(failure: &Failure, usual: Exit, session: &mut Session) -> Exit {
+pub(crate) fn tell(failure: &Failure, usual: Exit, session: &mut Session) -> Exit {
     // What was printed so far comes first; that it may fail changes nothing any more.
     if session.out.flush().is_err() && failure.error.is_none() {
         return failure.exit.unwrap_or(usual);

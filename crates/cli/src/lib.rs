@@ -12,6 +12,7 @@
 //! ```
 
 pub mod argv;
+pub mod confirm;
 pub mod dispatch;
 pub mod exit;
 pub mod filter;
@@ -19,9 +20,11 @@ pub mod format;
 pub mod globals;
 pub mod help;
 pub mod hint;
+pub mod operands;
 pub mod opts;
 pub mod progress;
 pub mod session;
+pub mod streams;
 pub mod usage;
 pub mod verb;
 

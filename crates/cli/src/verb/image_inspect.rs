@@ -1,5 +1,7 @@
 //! `strata image inspect`: display detailed information on one or more images.
 
+use crate::format;
+use crate::operands;
 use crate::verb::prelude::*;
 
 /// What `strata image inspect` understands.
@@ -17,7 +19,17 @@ impl Verb for Args {
     const ABOUT: &str = "Display detailed information on one or more images";
     const USAGE: &str = "[OPTIONS] IMAGE [IMAGE...]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata image inspect"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        let mut found = Vec::new();
+        let mut failures = Vec::new();
+        for name in &self.images {
+            match engine.inspect_image(name) {
+                Ok(image) => found.push(serde_json::to_value(image)?),
+                Err(error) => failures.push(Failure::from(error)),
+            }
+        }
+        session.out.write_all(format::inspect(self.format.as_deref(), &found)?.as_bytes())?;
+        operands::each(session, failures, |_, failure| Err(failure))
     }
 }

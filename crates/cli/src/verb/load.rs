@@ -1,5 +1,11 @@
 //! `strata load`: load an image from a tar archive or STDIN.
 
+use std::path::Path;
+
+use strata_engine::image::Archive;
+
+use crate::progress::{Progress, Show};
+use crate::streams::input;
 use crate::verb::prelude::*;
 
 /// What `strata load` understands.
@@ -17,7 +23,29 @@ impl Verb for Args {
     const ABOUT: &str = "Load an image from a tar archive or STDIN";
     const USAGE: &str = "[OPTIONS]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata load"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        let path = self.input.as_deref().map(Path::new);
+        let name = path.map_or_else(|| String::from("the standard input"), |path| path.display().to_string());
+        if path.is_none() && session.terminal().stdin {
+            return Err(Failure::new("requested load from stdin, but stdin is empty").hint("name an archive with -i"));
+        }
+        let archive = match path.filter(|path| path.is_dir()) {
+            Some(dir) => Archive::Dir(dir),
+            None => Archive::File(input(self.input.as_deref())?),
+        };
+        let show = if self.quiet || !session.terminal().stdout { Show::Nowhere } else { Show::Stdout };
+        let progress = Progress::start(session, show)?;
+        let loaded = engine.load(archive, &name, &progress);
+        progress.finish();
+        for image in loaded? {
+            for name in &image.names {
+                writeln!(session.out, "Loaded image: {}", name.familiar())?;
+            }
+            if image.names.is_empty() {
+                writeln!(session.out, "Loaded image ID: {}", image.id)?;
+            }
+        }
+        Ok(Exit::SUCCESS)
     }
 }

@@ -1,5 +1,6 @@
 //! `strata logout`: log out from a registry.
 
+use super::login::{DEFAULT, DEFAULT_URL, registry_of};
 use crate::verb::prelude::*;
 
 /// What `strata logout` understands.
@@ -13,7 +14,15 @@ impl Verb for Args {
     const ABOUT: &str = "Log out from a registry";
     const USAGE: &str = "[SERVER]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata logout"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let host = registry_of(self.server.as_deref());
+        let shown = if host == DEFAULT { DEFAULT_URL } else { &host };
+        let engine = session.engine()?;
+        if engine.logout(&host)? {
+            writeln!(session.out, "Removing login credentials for {shown}")?;
+        } else {
+            writeln!(session.out, "Not logged in to {shown}")?;
+        }
+        Ok(Exit::SUCCESS)
     }
 }

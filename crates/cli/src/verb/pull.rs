@@ -1,5 +1,11 @@
 //! `strata pull`: download an image from a registry.
 
+use strata_engine::image::{LayerState, PullPlan, PullWish};
+use strata_types::Platform;
+use strata_types::reference::Reference;
+
+use crate::format::size;
+use crate::progress::{Progress, Show};
 use crate::verb::prelude::*;
 
 /// What `strata pull` understands.
@@ -8,6 +14,9 @@ pub struct Args {
     /// Download all tagged images in the repository
     #[arg(short = 'a', long)]
     pub all_tags: bool,
+    /// Say what would be fetched, written and kept, and whether it fits on the disk
+    #[arg(long)]
+    pub plan: bool,
     /// Set platform if server is multi-platform capable
     #[arg(long)]
     pub platform: Option<String>,
@@ -22,7 +31,58 @@ impl Verb for Args {
     const ABOUT: &str = "Download an image from a registry";
     const USAGE: &str = "[OPTIONS] NAME[:TAG|@DIGEST]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata pull"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let reference: Reference = self.image.parse()?;
+        let engine = session.engine()?;
+        let platform = self.platform.as_deref().map(|text| Platform::parse(text, &engine.platform())).transpose()?;
+        let wish = PullWish { platform, all_tags: self.all_tags };
+        if reference.is_name_only() && !self.all_tags && !self.quiet {
+            writeln!(session.out, "Using default tag: latest")?;
+        }
+        if self.plan {
+            let plan = engine.plan_pull(&reference, &wish)?;
+            return show_plan(session, &plan);
+        }
+        let show = if self.quiet { Show::Nowhere } else { Show::Stdout };
+        let progress = Progress::start(session, show)?;
+        let pulled = engine.pull(&reference, &wish, &progress);
+        progress.finish();
+        let pulled = pulled?;
+        let asked = if self.all_tags { reference } else { reference.or_latest() };
+        if !self.quiet {
+            let status = match pulled.iter().any(|one| one.is_newer) {
+                true => "Downloaded newer image for",
+                false => "Image is up to date for",
+            };
+            writeln!(session.out, "Status: {status} {}", asked.familiar())?;
+        }
+        writeln!(session.out, "{asked}")?;
+        Ok(Exit::SUCCESS)
     }
+}
+
+/// Says what a pull would do; fails when it does not fit.
+fn show_plan(session: &mut Session, plan: &PullPlan) -> Result<Exit> {
+    let out = &mut session.out;
+    writeln!(out, "{} for {}", plan.reference.familiar(), plan.platform)?;
+    writeln!(out, "Digest: {}", plan.digest)?;
+    for layer in &plan.layers {
+        let state = match layer.state {
+            LayerState::Kept => "Already exists",
+            LayerState::Fetched => "Would be fetched",
+        };
+        writeln!(out, "{}: {state} ({})", layer.digest.short(), size::human(layer.size_bytes))?;
+    }
+    let kept = plan.layers.iter().filter(|layer| layer.state == LayerState::Kept).count();
+    writeln!(out, "Fetch: {} in {} layers", size::human(plan.fetch_bytes), plan.layers.len() - kept)?;
+    writeln!(out, "Keep:  {kept} layers")?;
+    writeln!(out, "Write: about {}", size::human(plan.write_bytes))?;
+    let (free, place) = (size::human(plan.free_bytes), plan.root.display());
+    if plan.fits() {
+        writeln!(out, "Fits:  yes, {free} are free at {place}")?;
+        return Ok(Exit::SUCCESS);
+    }
+    let peak = size::human(plan.peak_bytes);
+    writeln!(out, "Fits:  no, about {peak} are needed and {free} are free at {place}")?;
+    Ok(Exit::FAILURE)
 }

@@ -1,5 +1,8 @@
 //! `strata push`: upload an image to a registry.
 
+use strata_types::reference::Reference;
+
+use crate::progress::{Progress, Show};
 use crate::verb::prelude::*;
 
 /// What `strata push` understands.
@@ -19,7 +22,22 @@ impl Verb for Args {
     const ABOUT: &str = "Upload an image to a registry";
     const USAGE: &str = "[OPTIONS] NAME[:TAG]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata push"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let reference: Reference = self.image.parse()?;
+        let engine = session.engine()?;
+        if reference.is_name_only() && !self.all_tags && !self.quiet {
+            writeln!(session.out, "Using default tag: latest")?;
+        }
+        let show = if self.quiet { Show::Nowhere } else { Show::Stdout };
+        let progress = Progress::start(session, show)?;
+        let pushed = engine.push(&reference, self.all_tags, &progress);
+        progress.finish();
+        let pushed = pushed?;
+        if self.quiet {
+            let asked = if self.all_tags { reference } else { reference.or_latest() };
+            writeln!(session.out, "{asked}")?;
+        }
+        debug_assert!(!pushed.is_empty(), "a push without a tag fails");
+        Ok(Exit::SUCCESS)
     }
 }

@@ -1,5 +1,7 @@
 //! `strata save`: save one or more images to a tar archive (streamed to STDOUT by default).
 
+use crate::progress::{Progress, Show};
+use crate::streams::Output;
 use crate::verb::prelude::*;
 
 /// What `strata save` understands.
@@ -17,7 +19,19 @@ impl Verb for Args {
     const ABOUT: &str = "Save one or more images to a tar archive (streamed to STDOUT by default)";
     const USAGE: &str = "[OPTIONS] IMAGE [IMAGE...]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata save"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        let mut output = Output::open(session, self.output.as_deref())?;
+        let progress = Progress::start(session, Show::Nowhere)?;
+        let saved = engine.save(&self.images, output.file(), &progress);
+        progress.finish();
+        match saved {
+            Ok(()) => output.keep()?,
+            Err(error) => {
+                output.discard();
+                return Err(error.into());
+            }
+        }
+        Ok(Exit::SUCCESS)
     }
 }
