@@ -2,7 +2,7 @@
 
 use strata_store::records::ImageRecord;
 use strata_store::{BoxError, Key, LayerFiles};
-use strata_types::{DiffId, Digest, Hasher, Watch};
+use strata_types::{DiffId, Digest, ErrorClass, Hasher, Watch};
 
 use crate::{Model, Result, Snapshots};
 
@@ -34,7 +34,11 @@ impl LayerFiles for Snapshots {
             // A chain id does not say the digest of its uppermost layer; the recipe does, and its player compares.
             _ => self.read_whole(digest, None, watch),
         };
-        Ok(verified.err().map(|error| sentence(&error)))
+        match verified {
+            Ok(()) => Ok(self.driver().verify(&self.layer_dir(digest), watch)?),
+            Err(error) if error.class() == ErrorClass::Cancelled => Err(error.into()),
+            Err(error) => Ok(Some(sentence(&error))),
+        }
     }
 }
 

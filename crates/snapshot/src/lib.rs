@@ -6,7 +6,8 @@
 //!      erofs:   tar  index.erofs     the exact tar, and metadata whose extents point into it
 //!      overlay: fs/  recipe          the files as overlayfs wants them, and what else the tar had
 //!      vfs:     fs/  recipe          the whole tree, and what else the layer's tar had
-//! ROOT/layers/<driver>/.new-<random>/   a layer in the making, flock'd by its maker
+//! ROOT/layers/<driver>/.new-<random>/   a layer being made or removed, flock'd by who does; garbage without an owner
+//! ROOT/layers/empty/                 nothing, where a union needs something
 //! ROOT/containers/<id>/layers.json   what the container stands on
 //!      erofs, overlay: upper/ work/
 //!      vfs:            fs/
@@ -19,6 +20,7 @@ mod error;
 mod files;
 mod import;
 mod snapshots;
+mod staging;
 
 pub use driver::{Availability, DriverName, Model};
 pub use error::{Error, Result};

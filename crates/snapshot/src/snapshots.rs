@@ -1,22 +1,20 @@
 //! Layers and containers by name.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use strata_layer::Unpacked;
 use strata_layer::diff::Change;
 use strata_sys::assemble::assemble;
 use strata_sys::durable::{self, Durability};
 use strata_sys::layer_mounts::LayerMounts;
-use strata_sys::lock;
 use strata_sys::root_dir::RootDir;
 use strata_types::mount::{Access, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Stack};
+use crate::staging::{self, Staging};
 use crate::{Availability, DriverName, Error, Model, Result};
 
 /// The layered filesystems of one store.
@@ -165,13 +163,17 @@ impl Snapshots {
     pub fn plan(&self, id: &ContainerId, access: Access) -> Result<MountPlan> {
         let (footing, dirs) = self.footing(id)?;
         let container = self.container_dir(id);
-        let root = self.driver.mount(&dirs, Some(&container), access, footing.volatile);
+        let empty = self.empty_dir()?;
+        let stack = Stack { layers: &dirs, container: Some(&container), volatile: footing.volatile, empty: &empty };
+        let root = self.driver.mount(&stack, access);
         Ok(MountPlan { root, access })
     }
 
     /// Says how the tree of some layers is mounted, read-only.
     pub fn view(&self, layers: &[DiffId]) -> Result<MountPlan> {
-        let root = self.driver.mount(&self.dirs(layers)?, None, Access::ReadOnly, false);
+        let (dirs, empty) = (self.dirs(layers)?, self.empty_dir()?);
+        let stack = Stack { layers: &dirs, container: None, volatile: false, empty: &empty };
+        let root = self.driver.mount(&stack, Access::ReadOnly);
         Ok(MountPlan { root, access: Access::ReadOnly })
     }
 
@@ -233,21 +235,35 @@ impl Snapshots {
 
     /// The digests by which sealed layers are named. Clears away what makers that died left behind.
     pub(crate) fn sealed(&self) -> Result<Vec<Digest>> {
-        self.sweep()?;
+        staging::sweep(&self.layers_dir())?;
         let names = names(&self.layers_dir())?;
         Ok(names.iter().filter_map(|name| digest_of_hex(name)).collect())
     }
 
     /// Removes a layer's files. What containers have mounted stays valid for them.
     pub(crate) fn remove_sealed(&self, digest: &Digest) -> Result<bool> {
-        let forgotten = self.mounts.forget(digest.hex());
-        forgotten.map_err(|source| Error::Mount { act: "unmount a layer", driver: self.driver.name(), source })?;
-        strata_sys::failpoint!("snapshot.remove-layer");
-        Ok(durable::remove(&self.layer_dir(digest))?)
+        let was_there = staging::discard(&self.layer_dir(digest), &self.layers_dir())?;
+        self.forget(digest.hex())?;
+        Ok(was_there)
+    }
+
+    /// Unmounts what is shared under a layer's name.
+    fn forget(&self, name: &str) -> Result<()> {
+        let forgotten = self.mounts.forget(name);
+        forgotten.map_err(|source| Error::Mount { act: "unmount a layer", driver: self.driver.name(), source })
     }
 
     fn layers_dir(&self) -> PathBuf {
         self.root.join("layers").join(self.driver.name().as_str())
+    }
+
+    /// An empty directory on the store's filesystem.
+    fn empty_dir(&self) -> Result<PathBuf> {
+        let empty = self.root.join("layers/empty");
+        if !empty.is_dir() {
+            durable::create_dirs(&empty, 0o755)?;
+        }
+        Ok(empty)
     }
 
     fn digest_for(&self, chain: &[DiffId]) -> Option<Digest> {
@@ -286,63 +302,25 @@ impl Snapshots {
         expected: Option<&DiffId>,
         fill: impl FnOnce(&Path) -> Result<Unpacked>,
     ) -> Result<LayerAdded> {
-        self.sweep()?;
         let layers = self.layers_dir();
-        let new = layers.join(format!("{NEW}{}", strata_sys::random::hex::<8>()));
-        durable::create_dirs(&new, 0o755)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let held = rustix::fs::open(&new, flags, Mode::empty()).map_err(Error::at("open", &new))?;
-        lock::take(held.as_fd(), lock::Mode::Exclusive).map_err(Error::at("lock", &new))?;
-        let placed = fill(&new).and_then(|unpacked| self.place(&new, parents, expected, &unpacked));
-        if placed.as_ref().map_or(true, |added| added.was_there) {
-            durable::remove(&new)?;
-        }
-        placed
-    }
-
-    fn place(
-        &self,
-        new: &Path,
-        parents: &[DiffId],
-        expected: Option<&DiffId>,
-        unpacked: &Unpacked,
-    ) -> Result<LayerAdded> {
-        let diff_id = unpacked.diff_id.clone();
+        staging::sweep(&layers)?;
+        let new = Staging::new(&layers)?;
+        let Unpacked { diff_id, content_bytes: size_bytes, tar_bytes, .. } = fill(new.path())?;
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(Error::DiffId { expected: expected.clone(), actual: diff_id });
         }
         let chain: Vec<DiffId> = parents.iter().chain([&diff_id]).cloned().collect();
         let target = self.digest_for(&chain).map(|digest| self.layer_dir(&digest)).unwrap_or_default();
-        durable::sync_dir(new)?;
-        strata_sys::failpoint!("snapshot.before-rename");
-        let was_there = match rustix::fs::rename(new, &target) {
-            Ok(()) => false,
-            Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => true,
-            Err(error) => return Err(Error::at("rename into place", &target)(error)),
-        };
-        durable::sync_dir(&self.layers_dir())?;
-        strata_sys::failpoint!("snapshot.after-rename");
-        let (size_bytes, tar_bytes) = (unpacked.content_bytes, unpacked.tar_bytes);
-        Ok(LayerAdded { diff_id, size_bytes, tar_bytes, was_there })
-    }
-
-    /// Removes layers in the making whose maker is gone.
-    fn sweep(&self) -> Result<()> {
-        let layers = self.layers_dir();
-        for name in names(&layers)?.iter().filter(|name| name.starts_with(NEW)) {
-            let path = layers.join(name);
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let Ok(dir) = rustix::fs::open(&path, flags, Mode::empty()) else { continue };
-            if lock::take(dir.as_fd(), lock::Mode::Exclusive).map_err(Error::at("lock", &path))? {
-                durable::remove(&path)?;
-            }
+        // What a removed layer of this name left mounted must not be taken for the new one.
+        if !target.exists() {
+            self.forget(&target.file_name().unwrap_or_default().to_string_lossy())?;
         }
-        Ok(())
+        let was_there = !new.publish(&target)?;
+        Ok(LayerAdded { diff_id, size_bytes, tar_bytes, was_there })
     }
 }
 
 const FOOTING: &str = "layers.json";
-const NEW: &str = ".new-";
 const DRIVER: &str = "driver";
 
 fn recorded_driver(root: &Path) -> Result<Option<DriverName>> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use strata_types::mount::{Access, Mount, MountPlan, Upper};
 
+use crate::detached;
 use crate::layer_mounts::{Inside, LayerMounts, open_tree};
 
 /// Mounts what a plan says and gives it as a detached mount, to be attached by move_mount(2) or worked in by descriptor. It
@@ -17,7 +18,14 @@ pub fn assemble(plan: &MountPlan, layers: &LayerMounts) -> io::Result<OwnedFd> {
         Access::ReadWrite => MountAttrFlags::empty(),
     };
     match &plan.root {
-        Mount::Dir(dir) => open_tree(dir),
+        Mount::Dir(dir) => {
+            let mount = open_tree(dir)?;
+            detached::set_private(mount.as_fd())?;
+            if plan.access == Access::ReadOnly {
+                detached::set_read_only(mount.as_fd(), false)?;
+            }
+            Ok(mount)
+        }
         Mount::Image { fs, image, devices } => layers.inside(|inside| {
             // A copy of the shared mount, which stays where it is.
             open_tree(&inside.layer(fs, image, devices)?)
@@ -59,10 +67,6 @@ fn dir(mount: &Mount) -> io::Result<PathBuf> {
 /// Makes an overlay. Nothing in its upper directory depends on its lowers: no file without its data (`metacopy`), no renamed
 /// directory without its content (`redirect_dir`).
 fn union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
-    // An overlay without an upper directory needs two lowers; one alone is seen as it is.
-    if let (None, [only]) = (upper, lower) {
-        return open_tree(only);
-    }
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
     let set = |key: &str, path: &Path| rustix::mount::fsconfig_set_string(context, key, path);

@@ -114,12 +114,11 @@ pub fn make_all_private() -> Result<()> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
 }
 
-/// Fails with `EPERM` in the first mount namespace, whose number the kernel has fixed (linux/nsfs.h, 6.17 and later), or
-/// where that of process 1 is.
+/// Fails with `EPERM` in the first mount namespace, or where that of process 1 is: what is unmounted or pivoted there is
+/// gone for everybody. It also fails where nobody can tell.
 pub fn refuse_in_machine_namespace() -> Result<()> {
-    const FIRST_MOUNT_NAMESPACE: u64 = 0xEFFF_FFF8;
     let mine = rustix::fs::stat("/proc/thread-self/ns/mnt")?.st_ino;
-    if mine == FIRST_MOUNT_NAMESPACE {
+    if FIRST_MOUNT_NAMESPACES.contains(&mine) {
         return Err(Errno::PERM);
     }
     match rustix::fs::stat("/proc/1/ns/mnt") {
@@ -127,6 +126,10 @@ pub fn refuse_in_machine_namespace() -> Result<()> {
         _ => Ok(()),
     }
 }
+
+/// The number is fixed since Linux 6.17 (`MNT_NS_INIT_INO` of linux/nsfs.h); before, the first mount namespace got one of the
+/// first two numbers that are given out at boot.
+const FIRST_MOUNT_NAMESPACES: [u64; 3] = [0xEFFF_FFF8, 0xF000_0000, 0xF000_0001];
 
 #[cfg(test)]
 mod tests {

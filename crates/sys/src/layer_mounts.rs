@@ -18,7 +18,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -26,6 +26,7 @@ use rustix::mount::{
 };
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
+use crate::detached;
 use crate::durable::FileError;
 use crate::lock::{Lock, Mode as LockMode};
 
@@ -53,27 +54,41 @@ impl LayerMounts {
     }
 
     /// Does something inside the namespace, on a thread of its own: the caller's threads stay where they are. Makes the
-    /// namespace when it is missing, which needs CAP_SYS_ADMIN.
+    /// namespace when it is missing, which needs CAP_SYS_ADMIN. No layer is forgotten meanwhile.
     pub fn inside<T: Send>(&self, act: impl FnOnce(&Inside<'_>) -> io::Result<T> + Send) -> io::Result<T> {
         let namespace = match self.pinned()? {
             Some(namespace) => namespace,
             None => self.create()?,
         };
-        on_thread(|| {
-            unshare(UnshareFlags::FS)?;
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
-            act(&Inside { mounts: self })
-        })
+        self.enter(namespace, FlockOperation::LockShared, act)
     }
 
     /// Unmounts a layer here; containers that use it keep their own hold on it. It may not be mounted.
     pub fn forget(&self, layer: &str) -> io::Result<()> {
-        let Some(_exists) = self.pinned()? else { return Ok(()) };
+        let Some(namespace) = self.pinned()? else { return Ok(()) };
         let point = format!("{LAYERS}/{layer}");
-        self.inside(|_| match rustix::mount::unmount(point.as_str(), UnmountFlags::DETACH) {
-            Ok(()) => ignore_missing(rustix::fs::rmdir(point.as_str())),
-            Err(Errno::INVAL | Errno::NOENT) => Ok(()),
-            Err(error) => Err(error.into()),
+        self.enter(namespace, FlockOperation::LockExclusive, |_| {
+            match rustix::mount::unmount(point.as_str(), UnmountFlags::DETACH) {
+                Ok(()) => ignore_missing(rustix::fs::rmdir(point.as_str())),
+                Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+
+    /// Acts inside `namespace` while holding its layers: shared by who uses them, alone by who takes some away.
+    fn enter<T: Send>(
+        &self,
+        namespace: OwnedFd,
+        hold: FlockOperation,
+        act: impl FnOnce(&Inside<'_>) -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        on_thread(|| {
+            unshare(UnshareFlags::FS)?;
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
+            let layers = open_dir(LAYERS)?;
+            rustix::io::retry_on_intr(|| rustix::fs::flock(&layers, hold))?;
+            act(&Inside { mounts: self })
         })
     }
 
@@ -132,7 +147,7 @@ impl LayerMounts {
         unshare(UnshareFlags::FS | UnshareFlags::NEWNS)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let namespace = rustix::fs::open("/proc/thread-self/ns/mnt", flags, Mode::empty())?;
-        crate::namespace::refuse_in_initial()?;
+        detached::refuse_in_machine_namespace()?;
         rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
         let store = open_tree(&self.store_root)?;
         let root = new_mount("tmpfs", &[("mode", Some("700"))], MountAttrFlags::empty())?;
@@ -142,8 +157,7 @@ impl LayerMounts {
         let into = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         rustix::mount::move_mount(&root, "", CWD, &self.run_dir, into)?;
         rustix::mount::move_mount(&store, "", &root, "s", into)?;
-        rustix::process::fchdir(&root)?;
-        crate::namespace::pivot_here()?;
+        detached::pivot(root.as_fd())?;
         Ok(namespace)
     }
 }
@@ -170,9 +184,9 @@ impl Inside<'_> {
         if is_mount_point(&point)? {
             return Ok(point);
         }
-        // Outside the lock's directory is not visible in here; the namespace's own root serves as well.
-        let root = rustix::fs::open("/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::fs::flock(&root, rustix::fs::FlockOperation::LockExclusive)?;
+        // The run directory is not visible in here; the namespace's own root serves as well.
+        let root = open_dir("/")?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&root, FlockOperation::LockExclusive))?;
         if !is_mount_point(&point)? {
             ignore_existing(rustix::fs::mkdir(&point, Mode::RWXU))?;
             let layer = self.mount_image(fs, image, devices)?;
@@ -212,6 +226,10 @@ pub(crate) fn new_mount(fs: &str, options: &[(&str, Option<&str>)], attributes: 
 pub(crate) fn open_tree(path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     Ok(rustix::mount::open_tree(CWD, path, flags)?)
+}
+
+fn open_dir(path: &str) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn on_thread<T: Send>(act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {

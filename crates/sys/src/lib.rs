@@ -21,7 +21,6 @@ pub mod durable;
 pub mod failpoint;
 pub mod layer_mounts;
 pub mod lock;
-pub mod namespace;
 pub mod probe;
 pub mod random;
 mod remove_tree;

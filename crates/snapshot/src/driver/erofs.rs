@@ -12,7 +12,7 @@ use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
-use super::{Driver, DriverName, Model, upper};
+use super::{Driver, DriverName, Model, Stack, upper};
 use crate::import::TarFile;
 use crate::{Error, Result};
 
@@ -44,17 +44,28 @@ impl Driver for Erofs {
         Ok(Box::new(File::open(&path).map_err(Error::at("open", &path))?))
     }
 
+    /// The index is a function of the tar: it is made again and compared.
+    fn verify(&self, layer: &Path, watch: &dyn Watch) -> Result<Option<String>> {
+        let mut builder = Builder::new(Namespace::Trusted);
+        let unpacked = strata_layer::unpack(&mut *self.tar(layer)?, &mut builder, &Limits::GENEROUS, watch)?;
+        let mut expected = Vec::new();
+        builder.finish(unpacked.tar_bytes)?.write_to(&mut expected)?;
+        let path = layer.join(INDEX);
+        let index = std::fs::read(&path).map_err(Error::at("read", &path))?;
+        Ok((index != expected).then(|| "its index does not describe its tar".to_owned()))
+    }
+
     fn tar_bytes(&self, layer: &Path) -> Result<Option<u64>> {
         let path = layer.join(TAR);
         Ok(Some(std::fs::metadata(&path).map_err(Error::at("look at", &path))?.len()))
     }
 
-    fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {
-        upper::prepare(container, layers)
+    fn prepare(&self, container: &Path, _layers: &[PathBuf]) -> Result<()> {
+        upper::prepare(container)
     }
 
-    fn mount(&self, layers: &[PathBuf], container: Option<&Path>, access: Access, volatile: bool) -> Mount {
-        upper::mount(layers.iter().map(|layer| image(layer)), layers, container, access, volatile)
+    fn mount(&self, stack: &Stack<'_>, access: Access) -> Mount {
+        upper::mount(stack.layers.iter().map(|layer| image(layer)), stack, access)
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {

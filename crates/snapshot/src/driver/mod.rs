@@ -35,6 +35,12 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     /// Opens a layer's tar: exactly the bytes that its diff id is the digest of.
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>>;
 
+    /// Looks for damage that reading the tar does not show, and says it in words.
+    fn verify(&self, layer: &Path, watch: &dyn Watch) -> Result<Option<String>> {
+        let _ = (layer, watch);
+        Ok(None)
+    }
+
     /// How long that tar is, if that is known without producing it.
     fn tar_bytes(&self, layer: &Path) -> Result<Option<u64>> {
         let _ = layer;
@@ -44,14 +50,27 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     /// Makes a container's writable layer in its directory.
     fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()>;
 
-    /// Says how a container's tree is mounted; without a container, how the layers' tree is, read-only.
-    fn mount(&self, layers: &[PathBuf], container: Option<&Path>, access: Access, volatile: bool) -> Mount;
+    /// Says how a stack is mounted; without a container it is only ever seen read-only.
+    fn mount(&self, stack: &Stack<'_>, access: Access) -> Mount;
 
     /// Lists what a container changed.
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>>;
 
     /// The names in a container's directory that are the driver's.
     fn parts(&self) -> &'static [&'static str];
+}
+
+/// Layers, and perhaps what a container writes on top of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stack<'a> {
+    /// The layers' directories, lowest first.
+    pub(crate) layers: &'a [PathBuf],
+    /// The container's directory.
+    pub(crate) container: Option<&'a Path>,
+    /// Whether what the container writes need not survive the power.
+    pub(crate) volatile: bool,
+    /// An empty directory, for what is made of nothing and for unions of one.
+    pub(crate) empty: &'a Path,
 }
 
 /// What a layer's directory holds.

@@ -16,7 +16,7 @@ use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
-use super::{Driver, DriverName, Model, upper};
+use super::{Driver, DriverName, Model, Stack, upper};
 use crate::{Error, Result};
 
 #[derive(Debug)]
@@ -50,13 +50,12 @@ impl Driver for Overlay {
         play(layer)
     }
 
-    fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {
-        upper::prepare(container, layers)
+    fn prepare(&self, container: &Path, _layers: &[PathBuf]) -> Result<()> {
+        upper::prepare(container)
     }
 
-    fn mount(&self, layers: &[PathBuf], container: Option<&Path>, access: Access, volatile: bool) -> Mount {
-        let lower = layers.iter().map(|layer| Mount::Dir(layer.join(FILES)));
-        upper::mount(lower, layers, container, access, volatile)
+    fn mount(&self, stack: &Stack<'_>, access: Access) -> Mount {
+        upper::mount(stack.layers.iter().map(|layer| Mount::Dir(layer.join(FILES))), stack, access)
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
@@ -126,10 +125,10 @@ fn lookup(layers: &[OwnedFd], path: &LayerPath) -> strata_layer::Result<Option<E
 pub(super) fn probe(scratch: &Path) -> Result<(), String> {
     strata_sys::probe::overlay_lower_by_lower().map_err(|error| format!("overlayfs takes no `lowerdir+`: {error}"))?;
     let [below, container] = ["probe-below", "probe"].map(|name| scratch.join(name));
-    let made = durable::create_dirs(&below, 0o755).map_err(Error::from).and_then(|()| upper::prepare(&container, &[]));
+    let made = durable::create_dirs(&below, 0o755).map_err(Error::from).and_then(|()| upper::prepare(&container));
     made.map_err(|error| error.to_string())?;
-    let lower = std::iter::once(Mount::Dir(below.clone()));
-    let root = upper::mount(lower, &[below], Some(&container), Access::ReadWrite, true);
+    let stack = Stack { layers: &[], container: Some(&container), volatile: true, empty: &below };
+    let root = upper::mount(std::iter::empty(), &stack, Access::ReadWrite);
     let plan = strata_types::mount::MountPlan { root, access: Access::ReadWrite };
     let mounts = strata_sys::layer_mounts::LayerMounts::new(scratch, scratch);
     let mounted = strata_sys::assemble::assemble(&plan, &mounts).map(drop);

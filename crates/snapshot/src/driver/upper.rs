@@ -1,7 +1,7 @@
 //! The writable layer of drivers that stand on overlayfs: `upper/` and `work/`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use strata_layer::pipeline::Packer;
@@ -10,49 +10,43 @@ use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union, Upper};
 
+use super::Stack;
 use crate::{Error, Result};
 
 /// What lies in a container's directory.
-pub(super) const PARTS: &[&str] = &[UPPER, WORK, EMPTY];
+pub(super) const PARTS: &[&str] = &[UPPER, WORK];
 const UPPER: &str = "upper";
 const WORK: &str = "work";
-/// What a container without layers stands on.
-const EMPTY: &str = "empty";
 
 /// Makes both directories. The upper one's mode is that of the container's root directory.
-pub(super) fn prepare(container: &Path, layers: &[PathBuf]) -> Result<()> {
+pub(super) fn prepare(container: &Path) -> Result<()> {
     durable::create_dirs(&container.join(UPPER), 0o755)?;
     durable::create_dirs(&container.join(WORK), 0o700)?;
-    if layers.is_empty() {
-        durable::create_dirs(&container.join(EMPTY), 0o755)?;
-    }
     Ok(())
 }
 
-/// The union of layers (lowest first), with a container's upper directory if there is one.
-pub(super) fn mount(
-    lower: impl DoubleEndedIterator<Item = Mount>,
-    layers: &[PathBuf],
-    container: Option<&Path>,
-    access: Access,
-    volatile: bool,
-) -> Mount {
+/// The union of layers (lowest first) with a container's upper directory. One layer alone is a union, too: of itself and
+/// nothing, because overlayfs wants two lowers, and because the marks of what is gone must not be seen.
+pub(super) fn mount(lower: impl DoubleEndedIterator<Item = Mount>, stack: &Stack<'_>, access: Access) -> Mount {
     let mut lower: Vec<Mount> = lower.rev().collect();
-    let writable = container.filter(|_| access == Access::ReadWrite);
-    if let (Some(container), Access::ReadOnly) = (container, access) {
-        // Seen without being written, the container's changes are one more lower layer.
-        lower.insert(0, Mount::Dir(container.join(UPPER)));
-    }
-    if layers.is_empty() && lower.is_empty() {
-        // overlayfs wants something below.
-        let below = container.map_or_else(|| PathBuf::from("/var/empty"), |container| container.join(EMPTY));
-        lower.push(Mount::Dir(below));
-    }
-    let upper = writable.map(|container| Upper { dir: container.join(UPPER), work: container.join(WORK), volatile });
+    let upper = match (stack.container, access) {
+        (Some(container), Access::ReadWrite) => {
+            Some(Upper { dir: container.join(UPPER), work: container.join(WORK), volatile: stack.volatile })
+        }
+        (Some(container), Access::ReadOnly) => {
+            // Seen without being written, the container's changes are one more lower layer.
+            lower.insert(0, Mount::Dir(container.join(UPPER)));
+            None
+        }
+        (None, _) => None,
+    };
+    let empty = || Mount::Dir(stack.empty.to_owned());
     match (lower.len(), &upper) {
-        (1, None) => lower.remove(0),
-        _ => Mount::Union { how: Union::Overlay, lower, upper },
+        (0, None) => return empty(),
+        (0, Some(_)) | (1, None) => lower.push(empty()),
+        _ => {}
     }
+    Mount::Union { how: Union::Overlay, lower, upper }
 }
 
 /// An upper directory, open.

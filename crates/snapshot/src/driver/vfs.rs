@@ -14,7 +14,7 @@ use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
 use super::overlay::{FILES, open_dir, play, record};
-use super::{Driver, DriverName, Model};
+use super::{Driver, DriverName, Model, Stack};
 use crate::{Error, Result};
 
 #[derive(Debug)]
@@ -53,9 +53,9 @@ impl Driver for Vfs {
         copy_top(layers, &container.join(FILES))
     }
 
-    fn mount(&self, layers: &[PathBuf], container: Option<&Path>, _access: Access, _volatile: bool) -> Mount {
-        let holder = container.or_else(|| layers.last().map(PathBuf::as_path)).unwrap_or(Path::new("/var/empty"));
-        Mount::Dir(holder.join(FILES))
+    fn mount(&self, stack: &Stack<'_>, _access: Access) -> Mount {
+        let holder = stack.container.or_else(|| stack.layers.last().map(PathBuf::as_path));
+        Mount::Dir(holder.map_or_else(|| stack.empty.to_owned(), |holder| holder.join(FILES)))
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
