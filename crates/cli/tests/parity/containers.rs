@@ -1,0 +1,155 @@
+//! Containers: exit codes, lists, inspections, changes.
+
+use strata_testkit::image::Image;
+use strata_testkit::{Machine, need};
+
+use super::{Pair, needs, without_ids};
+
+/// Both engines with one image, `box`.
+fn pair(machine: &Machine) -> Pair<'_> {
+    let pair = Pair::start(machine);
+    std::fs::write(machine.dir().join("box.tar"), Image::busybox().docker_archive("box:latest")).unwrap();
+    pair.prepare(&["load", "-i", "box.tar"]);
+    pair
+}
+
+/// `run` with no network, which is all that a machine has.
+fn run<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--network", "none"], words].concat()
+}
+
+#[test]
+fn programs_end_the_same() {
+    need!(needs());
+    let machine = Machine::isolated();
+    let mut pair = pair(&machine);
+    for words in [
+        &["--rm", "box", "true"][..],
+        &["--rm", "box", "false"],
+        &["--rm", "box", "sh", "-c", "exit 42"],
+        &["--rm", "box", "sh", "-c", "kill -9 $$"],
+        &["--rm", "box", "sh", "-c", "kill -TERM $$; sleep 9"],
+        &["--rm", "box", "nothing-there"],
+        &["--rm", "box", "/etc/passwd"],
+        &["--rm", "box", "/etc"],
+        &["--rm", "box", "echo", "-n", "words"],
+        &["--rm", "-e", "A=1", "-e", "B", "box", "sh", "-c", "echo $A-$B"],
+        &["--rm", "-w", "/tmp/new/dir", "box", "pwd"],
+        &["--rm", "-u", "user", "box", "id"],
+        &["--rm", "-u", "1000:10", "box", "id"],
+        &["--rm", "-u", "4242", "box", "id"],
+        &["--rm", "-u", "nobody-there", "box", "id"],
+        &["--rm", "--entrypoint", "echo", "box", "a", "b"],
+        &["--rm", "--entrypoint", "", "box", "echo", "c"],
+        &["--rm", "--hostname", "here", "box", "hostname"],
+        &["--rm", "--read-only", "box", "touch", "/x"],
+        &["--rm", "--tmpfs", "/t:size=64k", "box", "sh", "-c", "df -k /t | tail -1 | awk '{print $2}'"],
+        &["--rm", "--cap-drop", "ALL", "box", "grep", "CapEff", "/proc/self/status"],
+        &["--rm", "box", "grep", "-E", "CapEff|Seccomp:|NoNewPrivs", "/proc/self/status"],
+        &["--rm", "--privileged", "box", "grep", "-E", "Seccomp:|NoNewPrivs", "/proc/self/status"],
+        &["--rm", "--ulimit", "nofile=100:200", "box", "sh", "-c", "ulimit -n; ulimit -Hn"],
+        &["--rm", "--shm-size", "1m", "box", "sh", "-c", "df -k /dev/shm | tail -1 | awk '{print $2}'"],
+        &["--rm", "--add-host", "a:1.2.3.4", "box", "grep", "1.2.3.4", "/etc/hosts"],
+        &["--rm", "-v", "/vol", "box", "sh", "-c", "touch /vol/x && ls /vol"],
+        &["--rm", "--init", "box", "sh", "-c", "echo $$ && cat /proc/1/comm | wc -c"],
+        &["--rm", "box", "sh", "-c", "ls /dev"],
+        &["--rm", "box", "sh", "-c", "ls -l /proc/self/fd | wc -l"],
+        &["--rm", "box", "sh", "-c", "id; umask; pwd; tty; env | sort | grep -v HOSTNAME"],
+        &["--rm", "box", "sh", "-c", "cut -d' ' -f5 /proc/self/mountinfo | sort"],
+    ] {
+        pair.same(&run(words));
+    }
+    for words in [
+        &["--rm", "nothing-here", "true"][..],
+        &["--rm", "--pull", "never", "nothing-here", "true"],
+        &["--rm", "--nope", "box", "true"],
+        &["--rm", "-v", "/a:/b:zz", "box", "true"],
+        &["--rm", "-m", "1", "box", "true"],
+        &["--rm", "--name", "?", "box", "true"],
+        &["--rm", "--cap-add", "NOPE", "box", "true"],
+        &["--rm", "-w", "relative", "box", "true"],
+        &["--rm", "--security-opt", "nope", "box", "true"],
+    ] {
+        pair.same_code(&run(words));
+    }
+    pair.finish();
+}
+
+#[test]
+fn containers_look_the_same() {
+    need!(needs());
+    let machine = Machine::isolated();
+    let mut pair = pair(&machine);
+    let command = "echo out; echo err >&2; echo \"a long command\" > /new; rm /etc/group; exit 3";
+    let words = run(&[
+        "--name",
+        "ended",
+        "-l",
+        "a=1",
+        "-l",
+        "b=two words",
+        "-e",
+        "X=y",
+        "-m",
+        "64m",
+        "box",
+        "sh",
+        "-c",
+        command,
+    ]);
+    pair.same(&words);
+    pair.prepare(&["create", "--name", "made", "--network", "none", "-w", "/tmp", "-v", "/vol", "box", "ls"]);
+    for words in [
+        &["ps"][..],
+        &[
+            "ps",
+            "-a",
+            "--format",
+            "{{.Names}}|{{.Image}}|{{.Command}}|{{.Labels}}|{{.Ports}}|{{.State}}|{{.Networks}}|{{.LocalVolumes}}|{{.Mounts}}",
+        ],
+        &["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.Command}}"],
+        &["ps", "-a", "--format", r"table {{.Names}}\t{{.Image}}\t{{.Status}}"],
+        &["ps", "-a", "--filter", "status=exited", "--format", "{{.Names}}"],
+        &["ps", "-a", "--filter", "exited=3", "--format", "{{.Names}}"],
+        &["ps", "-a", "--filter", "name=end", "--format", "{{.Names}}"],
+        &["ps", "-a", "--filter", "label=a", "--format", "{{.Names}}"],
+        &["ps", "-a", "--filter", "ancestor=box", "--format", "{{.Names}}"],
+        &["ps", "-a", "--filter", "status=nope"],
+        &["ps", "-n", "1", "--format", "{{.Names}}"],
+        &["ps", "-l", "--format", "{{.Names}}"],
+        &["logs", "ended"],
+        &["logs", "--tail", "1", "ended"],
+        &["diff", "ended"],
+        &["wait", "ended"],
+        &["inspect", "-f", "{{.Name}} {{.Path}} {{json .Args}} {{.RestartCount}} {{.Platform}}", "ended"],
+        &[
+            "inspect",
+            "-f",
+            "{{.State.Status}} {{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Pid}}",
+            "ended",
+            "made",
+        ],
+        &[
+            "inspect",
+            "-f",
+            "{{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.Labels}} {{.Config.Image}} {{.Config.Tty}} {{.Config.WorkingDir}}",
+            "ended",
+            "made",
+        ],
+        &[
+            "inspect",
+            "-f",
+            "{{.HostConfig.Memory}} {{.HostConfig.NetworkMode}} {{.HostConfig.AutoRemove}} {{.HostConfig.Privileged}} {{.HostConfig.ShmSize}}",
+            "ended",
+        ],
+        &["inspect", "-f", "{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}}{{end}}", "made"],
+        &["rename", "made", "renamed"],
+        &["rm", "renamed", "nothing"],
+        &["container", "prune", "-f", "--filter", "label=zz"],
+        &["rm", "ended"],
+    ] {
+        pair.same(words);
+    }
+    pair.same_by(&["ps", "-a"], without_ids);
+    pair.finish();
+}
