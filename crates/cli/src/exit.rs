@@ -105,10 +105,13 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
-/// The cause of an error.
+/// The cause of an error. An I/O error around another error hides it from `source` and shows only its cause.
 fn below<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let error: &'a (dyn Error + 'static) = *error;
-    error.source()
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
 }
 
 /// An error that is one sentence.

@@ -1,5 +1,8 @@
 //! Advice for failures that people meet often. Errors say what happened; what to do about it is said here, at the edge.
 
+use std::error::Error as StdError;
+use std::io::{Error as IoError, ErrorKind};
+
 use strata_engine::Error as EngineError;
 use strata_types::ErrorClass;
 
@@ -12,23 +15,56 @@ pub fn class(failure: &Failure) -> Option<ErrorClass> {
 
 /// The exit code that a failure's cause demands, whatever the verb: broken pipes and interruptions.
 pub fn exit(failure: &Failure) -> Option<Exit> {
-    let broken_pipe = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     if class(failure) == Some(ErrorClass::Cancelled) {
         return Some(Exit::INTERRUPTED);
     }
     // Only the outermost error: deeper down it is some other pipe, not our output.
-    let outermost = failure.causes().next()?.downcast_ref::<std::io::Error>()?;
-    broken_pipe(outermost).then_some(Exit::BROKEN_PIPE)
+    let outermost = failure.causes().next()?.downcast_ref::<IoError>()?;
+    (outermost.kind() == ErrorKind::BrokenPipe).then_some(Exit::BROKEN_PIPE)
 }
 
 /// Lines of advice for a failure, from its causes.
 pub fn of(failure: &Failure) -> Vec<&'static str> {
     let mut hints = Vec::new();
-    let denied = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
-    };
-    if failure.causes().any(denied) && !rustix::process::geteuid().is_root() {
+    let has = |kind: ErrorKind| failure.causes().any(|cause| kind_of(cause) == Some(kind));
+    if has(ErrorKind::PermissionDenied) && !rustix::process::geteuid().is_root() {
         hints.push("run it as root");
     }
+    if has(ErrorKind::StorageFull) || has(ErrorKind::QuotaExceeded) {
+        hints.push("`strata system df` shows what takes the room, `strata system prune` frees what is not in use");
+    }
+    if has(ErrorKind::ReadOnlyFilesystem) {
+        hints.push("choose another directory with --root");
+    }
     hints
+}
+
+/// What kind of system error a cause is, in either of the forms it comes in.
+fn kind_of(cause: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    let errno = |cause: &(dyn StdError + 'static)| cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind());
+    cause.downcast_ref::<IoError>().map(IoError::kind).or_else(|| errno(cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_gets_advice() {
+        for failure in [
+            Failure::from(IoError::from(ErrorKind::StorageFull)),
+            Failure::from(rustix::io::Errno::NOSPC),
+            Failure::from(IoError::other(rustix::io::Errno::DQUOT)),
+        ] {
+            assert_eq!(of(&failure).len(), 1, "{failure:?}");
+        }
+        assert!(of(&Failure::new("something else")).is_empty());
+    }
+
+    #[test]
+    fn interruptions_and_broken_pipes_have_their_codes() {
+        assert_eq!(exit(&Failure::from(EngineError::Cancelled)), Some(Exit::INTERRUPTED));
+        assert_eq!(exit(&Failure::from(IoError::from(ErrorKind::BrokenPipe))), Some(Exit::BROKEN_PIPE));
+        assert_eq!(exit(&Failure::new("x")), None);
+    }
 }
