@@ -71,7 +71,7 @@ impl Exchange {
         path: &str,
         request: &Request,
     ) -> Result<Response> {
-        let base = self.base(endpoint).await?;
+        let base = self.base(endpoint, purpose).await?;
         let url = base.join(path).map_err(|_| self.protocol(endpoint, format!("`{path}` leads nowhere")))?;
         let mut attempts = Attempts::new(self.settings.patience);
         let mut proved = false;
@@ -113,7 +113,7 @@ impl Exchange {
         url: &Url,
         (request, body): (&Request, Body),
     ) -> Result<Response> {
-        let base = self.base(endpoint).await?;
+        let base = self.base(endpoint, purpose).await?;
         let authorization = match same_origin(&base, url) {
             true => self.authorization(endpoint, purpose).await?,
             false => None,
@@ -132,8 +132,8 @@ impl Exchange {
 
     /// Tries a credential: asks for the protocol's root with it. Gives back a refresh token if there is one.
     pub(crate) async fn prove(&self, endpoint: &Endpoint, credential: &Credential) -> Result<Option<String>> {
-        let base = self.base(endpoint).await?;
         let purpose = Purpose { act: "log in", scopes: Vec::new() };
+        let base = self.base(endpoint, &purpose).await?;
         let request = Request::new(Method::GET);
         let verify = !endpoint.insecure;
         let ask = async |authorization: Option<&HeaderValue>| {
@@ -189,7 +189,7 @@ impl Exchange {
 
     /// Where the endpoint's `/v2/` is. Where plain HTTP is allowed, both ways are tried once: on this machine plain HTTP
     /// first, elsewhere TLS first, so that nobody on the way can talk us out of it.
-    async fn base(&self, endpoint: &Endpoint) -> Result<Url> {
+    async fn base(&self, endpoint: &Endpoint, purpose: &Purpose) -> Result<Url> {
         let authority = endpoint.authority();
         if let Some(base) = self.memory().bases.get(authority) {
             return Ok(base.clone());
@@ -199,9 +199,9 @@ impl Exchange {
                 .map_err(|error| self.protocol(endpoint, format!("its name makes no URL: {error}")))
         };
         let base = if endpoint.is_loopback() {
-            self.probe(endpoint, [root("http")?, root("https")?]).await?
+            self.probe(endpoint, purpose, [root("http")?, root("https")?]).await?
         } else if endpoint.insecure {
-            self.probe(endpoint, [root("https")?, root("http")?]).await?
+            self.probe(endpoint, purpose, [root("https")?, root("http")?]).await?
         } else {
             root("https")?
         };
@@ -210,8 +210,7 @@ impl Exchange {
     }
 
     /// Takes the first of two URLs where a registry answers. No credentials are shown.
-    async fn probe(&self, endpoint: &Endpoint, [first, second]: [Url; 2]) -> Result<Url> {
-        let purpose = Purpose { act: "connect", scopes: Vec::new() };
+    async fn probe(&self, endpoint: &Endpoint, purpose: &Purpose, [first, second]: [Url; 2]) -> Result<Url> {
         let mut fault = None;
         for url in [first, second] {
             let sent = self.http.send(&self.settings, &url, &Request::new(Method::GET), None, !endpoint.insecure).await;
@@ -220,15 +219,15 @@ impl Exchange {
                 Ok(response) if response.status() == StatusCode::BAD_REQUEST && url.scheme() == "http" => {}
                 Ok(response) => {
                     if response.status() == StatusCode::UNAUTHORIZED {
-                        self.learn(endpoint, &purpose, &response);
+                        self.learn(endpoint, purpose, &response);
                     }
                     return Ok(url);
                 }
                 Err(Failure::Setup(error)) => return Err(error),
                 Err(Failure::Network(source @ (NetworkError::Refused | NetworkError::NoSuchHost(_)))) => {
-                    return Err(network(endpoint, &purpose, source));
+                    return Err(network(endpoint, purpose, source));
                 }
-                Err(Failure::Network(source)) => fault = fault.or(Some(network(endpoint, &purpose, source))),
+                Err(Failure::Network(source)) => fault = fault.or(Some(network(endpoint, purpose, source))),
             }
         }
         Err(fault.unwrap_or_else(|| self.protocol(endpoint, "it speaks neither HTTP nor HTTPS".to_owned())))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::io;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use http::{Method, StatusCode};
 use reqwest::{Body, Response, Url};
 
 use crate::conf::is_loopback;
+use crate::dns::Names;
 use crate::tls::{self, HostCertificates};
 use crate::{NetworkError, Result, Settings};
 
@@ -54,6 +56,7 @@ pub(crate) enum Failure {
 #[derive(Debug, Default)]
 pub(crate) struct Http {
     clients: Mutex<HashMap<Kind, reqwest::Client>>,
+    names: Names,
 }
 
 /// Hosts of one kind share a client, and so its connections.
@@ -117,7 +120,7 @@ impl Http {
     fn client(&self, settings: &Settings, url: &Url, verify: bool) -> Result<reqwest::Client> {
         let authority = authority(url);
         let host = match url.scheme() {
-            "https" => HostCertificates::find(&settings.certs_dirs, &authority)?,
+            "https" => tls::host_dir(&settings.certs_dirs, &authority),
             _ => None,
         };
         let kind = match url.scheme() {
@@ -130,9 +133,41 @@ impl Http {
         if let Some(client) = clients.get(&kind) {
             return Ok(client.clone());
         }
-        let client = build(settings, &kind, host)?;
+        let client = self.build(settings, &kind, host.as_deref())?;
         clients.insert(kind, client.clone());
         Ok(client)
+    }
+
+    fn build(&self, settings: &Settings, kind: &Kind, host: Option<&Path>) -> Result<reqwest::Client> {
+        let loopback = match kind {
+            Kind::Loopback => true,
+            Kind::Host { authority, .. } => is_loopback(authority),
+            _ => false,
+        };
+        let tls = match kind {
+            Kind::Loopback | Kind::Plain => tls::distrusting()?,
+            Kind::System => tls::config(None, true)?,
+            Kind::Host { verify, .. } => tls::config(host.map(HostCertificates::read).transpose()?, *verify)?,
+        };
+        let patience = settings.patience;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent(&settings.user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .dns_resolver(self.names.clone())
+            .connect_timeout(patience.connect)
+            .read_timeout(patience.idle)
+            .http2_initial_stream_window_size(4 << 20)
+            .http2_initial_connection_window_size(16 << 20)
+            // None from the environment: whoever made the settings has read it.
+            .no_proxy();
+        if !loopback {
+            for proxy in settings.proxies.to_reqwest().map_err(setup)? {
+                builder = builder.proxy(proxy);
+            }
+        }
+        builder.build().map_err(setup)
     }
 }
 
@@ -149,37 +184,6 @@ fn same_host(one: &Url, other: &Url) -> bool {
 pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-fn build(settings: &Settings, kind: &Kind, host: Option<HostCertificates>) -> Result<reqwest::Client> {
-    let loopback = match kind {
-        Kind::Loopback => true,
-        Kind::Host { authority, .. } => is_loopback(authority),
-        _ => false,
-    };
-    let tls = match kind {
-        Kind::Loopback | Kind::Plain => tls::distrusting()?,
-        Kind::System => tls::config(None, true)?,
-        Kind::Host { verify, .. } => tls::config(host, *verify)?,
-    };
-    let patience = settings.patience;
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .user_agent(&settings.user_agent)
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(patience.connect)
-        .read_timeout(patience.idle)
-        .http2_initial_stream_window_size(4 << 20)
-        .http2_initial_connection_window_size(16 << 20)
-        // None from the environment: whoever made the settings has read it.
-        .no_proxy();
-    if !loopback {
-        for proxy in settings.proxies.to_reqwest().map_err(setup)? {
-            builder = builder.proxy(proxy);
-        }
-    }
-    builder.build().map_err(setup)
 }
 
 fn setup(error: reqwest::Error) -> crate::Error {

@@ -14,6 +14,7 @@ pub mod auth;
 mod blob;
 mod client;
 pub mod conf;
+mod dns;
 mod error;
 mod exchange;
 mod http;

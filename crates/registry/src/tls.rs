@@ -22,16 +22,8 @@ pub(crate) struct HostCertificates {
 }
 
 impl HostCertificates {
-    /// Reads the first of the folders that has one for `authority`; `None` if none has.
-    pub(crate) fn find(dirs: &[PathBuf], authority: &str) -> Result<Option<Self>> {
-        if authority.contains('/') || authority.starts_with('.') {
-            return Ok(None);
-        }
-        let found = dirs.iter().map(|dir| dir.join(authority)).find(|dir| dir.is_dir());
-        found.map(|dir| Self::read(&dir)).transpose()
-    }
-
-    fn read(dir: &Path) -> Result<Self> {
+    /// Reads a host's folder.
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
         let fault = |source| Error::Certificate { what: dir.display().to_string(), source };
         let entries = std::fs::read_dir(dir).map_err(fault)?;
         let mut paths =
@@ -51,6 +43,14 @@ impl HostCertificates {
         }
         Ok(found)
     }
+}
+
+/// The first of the folders below `dirs` that is for `authority`.
+pub(crate) fn host_dir(dirs: &[PathBuf], authority: &str) -> Option<PathBuf> {
+    if authority.contains('/') || authority.starts_with('.') {
+        return None;
+    }
+    dirs.iter().map(|dir| dir.join(authority)).find(|dir| dir.is_dir())
 }
 
 /// A config for hosts that speak no TLS: nothing is read from the disk, and nobody would be trusted.

@@ -47,6 +47,8 @@ struct Session {
     at: u64,
     /// How many bytes one request may carry.
     request_bytes: u64,
+    /// How many it must carry at least, but for the last.
+    request_bytes_min: u64,
 }
 
 /// What one request led to.
@@ -96,7 +98,8 @@ impl Upload<'_> {
         let response = self.exchange_request(&path, Request::new(Method::POST))?;
         let response = self.accepted("begin an upload", response)?;
         let url = location(&response).ok_or_else(|| self.nowhere())?;
-        Ok(Session { url, at: 0, request_bytes: u64::MAX })
+        let minimum = header(&response, "oci-chunk-min-length").and_then(|text| text.parse().ok());
+        Ok(Session { url, at: 0, request_bytes: u64::MAX, request_bytes_min: minimum.unwrap_or(0) })
     }
 
     /// Sends what is missing, or as much of it as one request may carry.
@@ -119,7 +122,7 @@ impl Upload<'_> {
             let url = location(&response).unwrap_or(session.url);
             return Ok(Step::On(Session { url, at, ..session }));
         }
-        let small = session.request_bytes.min(smallest(&response).max(SMALL_REQUEST_BYTES));
+        let small = session.request_bytes_min.max(SMALL_REQUEST_BYTES);
         if status == StatusCode::PAYLOAD_TOO_LARGE && small < session.request_bytes {
             let fault = self.refused(response)?;
             return Ok(Step::Interrupted(fault, Session { request_bytes: small, ..session }));
@@ -288,9 +291,4 @@ fn received(response: &Response) -> Option<u64> {
         Ok(0) | Err(_) => Some(0),
         Ok(last) => last.checked_add(1),
     }
-}
-
-/// The smallest request the registry takes.
-fn smallest(response: &Response) -> u64 {
-    header(response, "oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -72,3 +72,18 @@ fn a_blocked_registry_is_not_asked() {
     assert!(told(&error).contains("blocked"), "{error}");
     assert_eq!(registry.seen().len(), 0);
 }
+
+#[test]
+fn a_proxy_stands_between_us_and_all_but_this_machine() {
+    let (proxy, near) = (MockRegistry::start(), MockRegistry::start());
+    near.put_manifest("app", "1", media::OCI_MANIFEST, &manifest());
+    let proxies = strata_registry::Proxies {
+        all: Some(format!("http://{}", proxy.host())),
+        ..strata_registry::Proxies::default()
+    };
+    let settings = configured("[[registry]]\nlocation = 'far.invalid:5000'\ninsecure = true\n");
+    let client = Client::new(strata_registry::Settings { proxies, ..settings });
+    client.resolve(&"far.invalid:5000/app:1".parse().unwrap()).unwrap_err();
+    assert!(proxy.count("GET", "http://far.invalid:5000/v2/") > 0, "{:?}", proxy.seen());
+    assert_eq!(client.resolve(&at(&near, "app:1")).unwrap().bytes, manifest());
+}

@@ -45,7 +45,7 @@ fn nobody_there_is_one_clear_sentence() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let reference = format!("localhost:{port}/app").parse().unwrap();
     let error = client().resolve(&reference).unwrap_err();
-    assert_eq!(told(&error), format!("cannot connect at registry localhost:{port}: connection refused"));
+    assert_eq!(told(&error), format!("cannot get the manifest at registry localhost:{port}: connection refused"));
 }
 
 #[test]
