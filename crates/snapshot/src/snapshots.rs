@@ -1,8 +1,10 @@
 //! Layers and containers by name.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use strata_layer::Unpacked;
 use strata_layer::diff::Change;
@@ -184,6 +186,17 @@ impl Snapshots {
         let mount =
             mount.map_err(|source| Error::Mount { act: "mount a filesystem", driver: self.driver.name(), source })?;
         Ok(RootDir::new(mount))
+    }
+
+    /// Copies the directory `dir` of some layers' tree to the empty directory `to`, as a new volume wants it. False, and
+    /// nothing is done, if there is no such directory.
+    pub fn copy_out(&self, layers: &[DiffId], dir: &Path, to: &Path) -> Result<bool> {
+        let root = self.open_root(&self.view(layers)?)?;
+        match root.open(dir, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(from) => crate::driver::copy_tree(from.as_fd(), to).map(|()| true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(Error::at("open", dir)(error)),
+        }
     }
 
     /// Lists what a container changed, sorted by path.

@@ -5,6 +5,8 @@ mod overlay;
 mod upper;
 mod vfs;
 
+pub(crate) use vfs::copy_tree;
+
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};

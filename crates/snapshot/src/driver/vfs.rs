@@ -73,10 +73,14 @@ impl Driver for Vfs {
 fn copy_top(layers: &[PathBuf], to: &Path) -> Result<()> {
     durable::create_dirs(to, 0o755)?;
     let Some(top) = layers.last() else { return Ok(()) };
-    let from = open_dir(&top.join(FILES))?;
+    copy_tree(open_dir(&top.join(FILES))?.as_fd(), to)
+}
+
+/// Copies everything below `from`, and its own mode and owner, to the empty directory `to`.
+pub(crate) fn copy_tree(from: BorrowedFd<'_>, to: &Path) -> Result<()> {
     let privileged = rustix::process::geteuid().is_root();
     let mut applier = Applier::new(open_dir(to)?, Options { whiteouts: Whiteouts::Execute, privileged })?;
-    walk(from.as_fd(), &mut |entry, file| {
+    walk(from, &mut |entry, file| {
         applier.entry(entry, 0)?;
         if let (true, Some(file)) = (entry.is_file(), file) {
             copy_content(file, &mut applier)?;
@@ -84,7 +88,7 @@ fn copy_top(layers: &[PathBuf], to: &Path) -> Result<()> {
         Ok(())
     })?;
     applier.finish()?;
-    copy_root_attributes(from.as_fd(), to)
+    copy_root_attributes(from, to)
 }
 
 fn copy_content(file: BorrowedFd<'_>, applier: &mut Applier) -> strata_layer::Result<()> {
