@@ -1,6 +1,8 @@
 //! What can go wrong with containers, in Docker's words where Docker has them.
 
-use strata_types::ErrorClass;
+use std::path::PathBuf;
+
+use strata_types::{ContainerId, ErrorClass};
 
 /// Why an operation on containers failed.
 #[derive(Debug, thiserror::Error)]
@@ -8,13 +10,94 @@ pub enum ContainerError {
     /// There is no such container here.
     #[error("No such container: {0}")]
     NotFound(String),
+    /// What was asked for contradicts itself or has an impossible value; the sentence is Docker's.
+    #[error("{0}")]
+    Invalid(String),
+    /// What was asked for is not offered by this version.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The name is another container's.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        holder: ContainerId,
+    },
+    /// A container cannot be used for this as long as it runs.
+    #[error("{0}")]
+    Running(String),
+    /// It has to run for this.
+    #[error("{0}")]
+    NotRunning(String),
+    /// The image went away while the container was made.
+    #[error("No such image: {0}")]
+    ImageGone(String),
+    /// A host path for a bind mount is not there.
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .0.display())]
+    BindSource(PathBuf),
+    /// There is no such volume here.
+    #[error("get {0}: no such volume")]
+    NoVolume(String),
+    /// Containers use the volume.
+    #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
+    VolumeInUse {
+        /// Which.
+        name: String,
+        /// The containers' ids.
+        users: Vec<String>,
+    },
+    /// A container's record is not what we wrote.
+    #[error("cannot read the record of container {0}")]
+    Record(ContainerId, #[source] serde_json::Error),
+    /// A step failed.
+    #[error("{act}")]
+    Step {
+        /// What we could not do, to what.
+        act: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It could not be removed.
+    #[error("cannot remove container {0:?}")]
+    Remove(String, #[source] Box<crate::Error>),
+    /// It could not be started, and may have been stopped before.
+    #[error("cannot {act} container {name}")]
+    Act {
+        /// The verb.
+        act: &'static str,
+        /// The container as the person named it.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<crate::Error>,
+    },
 }
 
 impl ContainerError {
     /// What kind of trouble it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NotFound(_) => ErrorClass::NotFound,
+            Self::NotFound(_) | Self::ImageGone(_) | Self::NoVolume(_) => ErrorClass::NotFound,
+            Self::Invalid(_) | Self::BindSource(_) => ErrorClass::InvalidInput,
+            Self::Unsupported(_) => ErrorClass::Unsupported,
+            Self::NameTaken { .. } | Self::Running(_) | Self::NotRunning(_) | Self::VolumeInUse { .. } => {
+                ErrorClass::Conflict
+            }
+            Self::Record(..) => ErrorClass::Corrupt,
+            Self::Step { source, .. } => strata_sys::durable::class_of(source),
+            Self::Remove(_, source) | Self::Act { source, .. } => source.class(),
         }
+    }
+
+    pub(crate) fn invalid(sentence: impl Into<String>) -> crate::Error {
+        Self::Invalid(sentence.into()).into()
+    }
+
+    pub(crate) fn step(act: impl Into<String>) -> impl FnOnce(std::io::Error) -> crate::Error {
+        move |source| Self::Step { act: act.into(), source }.into()
     }
 }

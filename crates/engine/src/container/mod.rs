@@ -1,6 +1,49 @@
 //! Operations on containers.
+//!
+//! ```text
+//! config.rs     what is kept about a container, in Docker's shapes
+//! create.rs     request + image → record, writable layer, volumes        merge.rs check.rs names.rs help it
+//! spec.rs       record → runtime::Spec, for each start                   etc_files.rs devices.rs security.rs help it
+//! mounts.rs     what `-v`, `--mount`, VOLUME mean on this host            volume.rs  volumes themselves
+//! start.rs stop.rs remove.rs exec.rs list.rs inspect.rs top.rs …          one operation each
+//! ```
 
+mod check;
+mod config;
+mod create;
+mod devices;
 mod error;
+mod etc_files;
+mod exec;
+mod find;
+mod inspect;
+mod list;
+mod merge;
+mod mounts;
+mod names;
+mod prune;
+mod remove;
+mod rename;
 mod seam;
+mod security;
+mod spec;
+mod start;
+mod stop;
+mod top;
+mod volume;
 
+pub use config::{
+    ContainerConfig, Device, Document, HostConfig, LogConfig, MASKED_PATHS, MountFrom, MountPoint, MountShown,
+    PortBinding, READONLY_PATHS, Resources, RestartPolicy, SHM_SIZE_BYTES, Ulimit,
+};
+pub use create::{CreateRequest, Created};
 pub use error::ContainerError;
+pub use exec::ExecRequest;
+pub use find::Known;
+pub use list::Listed;
+pub use mounts::{MountRequest, MountWish};
+pub use prune::{PruneFilter, Pruned};
+pub use remove::Remove;
+pub use stop::Stop;
+pub use top::Processes;
+pub use volume::{VolumeRequest, VolumeUse};

@@ -32,7 +32,7 @@ impl Engine {
     /// # Errors
     /// When there is no such container, or the changes cannot be read.
     pub fn commit(&self, container: &str, wish: &CommitWish, watch: &dyn Watch) -> Result<ImageId> {
-        let container = self.container(container)?;
+        let container = self.container(container)?.record;
         let lease = self.store().lease()?;
         lease.protect(&Key::of_layers(&container.layers))?;
         let paused = wish.pause && self.pause_for_commit(&container)?;

@@ -1,0 +1,162 @@
+//! Making a container: a record that has a name, a writable layer, volumes. Nothing runs yet.
+
+use std::path::Path;
+
+use strata_snapshot::Prepare;
+use strata_store::Durability;
+use strata_store::records::{ContainerRecord, ImageRecord, Inserted};
+use strata_sys::durable;
+use strata_types::ContainerId;
+use strata_types::config::RunConfig;
+
+use crate::container::{
+    ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, check, merge, names,
+};
+use crate::{Engine, Result};
+
+/// How often a name at random may be taken before we give up: by then the world is full of containers.
+const NAME_TRIES_MAX: usize = 20;
+
+/// What a container is made from.
+#[derive(Clone, Debug)]
+pub struct CreateRequest {
+    /// Its name; one at random without.
+    pub name: Option<String>,
+    /// The image.
+    pub image: ImageRecord,
+    /// The image as the person named it.
+    pub image_name: String,
+    /// Settings; what is open is taken from the image.
+    pub config: ContainerConfig,
+    /// The host's part.
+    pub host: HostConfig,
+    /// What to mount.
+    pub mounts: Vec<MountRequest>,
+}
+
+/// A container that was made.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The container.
+    pub known: Known,
+    /// Sentences for the person.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Makes a container. If that fails, nothing of it stays.
+    ///
+    /// # Errors
+    /// When the request contradicts itself, the name is taken, the image is gone or the disk is full.
+    pub fn create_container(&self, request: CreateRequest) -> Result<Created> {
+        let CreateRequest { name, image, image_name, mut config, mut host, mounts } = request;
+        if let Some(name) = &name {
+            check::name(name)?;
+        }
+        check::host(&mut host)?;
+        let image_config = self.config(&image.id)?;
+        merge::merge(&mut config.run, &image_config.fields.config)?;
+        config.image.clone_from(&image_name);
+        check_config(&config)?;
+        let id = ContainerId::from_random(strata_sys::random::bytes());
+        if config.hostname.is_empty() {
+            config.hostname = hostname(&id, &host);
+        }
+        if host.network_mode == "default" {
+            host.network_mode = String::from("none");
+        }
+        let volatile = host.auto_remove;
+        let mut document = Document { config, host, mounts: Vec::new(), restarts: 0 };
+        let mut warnings = Vec::new();
+        let resolved = self.resolve_mounts(&document, mounts, &image.layers, &mut warnings)?;
+        document.mounts = resolved.mounts;
+        let mut record = ContainerRecord {
+            id,
+            name: String::new(),
+            image: image.id,
+            image_name,
+            layers: image.layers,
+            driver: self.snapshots()?.driver_name().to_string(),
+            created: self.now(),
+            spec: document.print(),
+        };
+        if let Err(error) = self.record(&mut record, name, volatile) {
+            self.discard_volumes(&resolved.new_volumes);
+            return Err(error);
+        }
+        let known = Known { record, document };
+        match self.furnish(&known, volatile) {
+            Ok(()) => Ok(Created { known, warnings }),
+            Err(error) => {
+                self.undo(&known);
+                self.discard_volumes(&resolved.new_volumes);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records the container under its name, or under a name nobody has.
+    fn record(&self, record: &mut ContainerRecord, name: Option<String>, volatile: bool) -> Result<()> {
+        let durability = if volatile { Durability::Ephemeral } else { Durability::Durable };
+        let chosen = name.is_some();
+        record.name = name.unwrap_or_else(names::random);
+        for attempt in 1.. {
+            match self.store().containers().insert(record, durability)? {
+                Inserted::Done => return Ok(()),
+                Inserted::ImageGone => return Err(ContainerError::ImageGone(record.image_name.clone()).into()),
+                Inserted::NameTaken(_) if !chosen && attempt < NAME_TRIES_MAX => record.name = names::random(),
+                Inserted::NameTaken(_) if !chosen && attempt == NAME_TRIES_MAX => {
+                    record.name = format!("{}_{}", names::random(), record.id.short());
+                }
+                Inserted::NameTaken(holder) => {
+                    return Err(ContainerError::NameTaken { name: record.name.clone(), holder }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the container's directory and writable layer, and fills new volumes from the image.
+    fn furnish(&self, known: &Known, volatile: bool) -> Result<()> {
+        let snapshots = self.snapshots()?;
+        snapshots.prepare(known.id(), &known.record.layers, Prepare { volatile })?;
+        // A specification that cannot be made is an error now, not at the start.
+        self.spec(known).map(drop)
+    }
+
+    /// Takes back what [`Engine::furnish`] did. The first error is the one to tell.
+    fn undo(&self, known: &Known) {
+        let removed = self
+            .remove_files(known.id())
+            .and_then(|()| Ok(self.store().containers().remove(known.id(), known.durability())?));
+        if let Err(error) = removed {
+            tracing::warn!(container = %known.id(), %error, "cannot remove a container that could not be made");
+        }
+    }
+
+    /// Removes a container's writable layer and its directory.
+    pub(crate) fn remove_files(&self, id: &ContainerId) -> Result<()> {
+        self.snapshots()?.remove(id)?;
+        durable::remove(&self.container_dir(id))?;
+        Ok(())
+    }
+}
+
+fn check_config(config: &ContainerConfig) -> Result<()> {
+    check::stop_signal(&config.run.stop_signal)?;
+    let RunConfig { working_dir, env, .. } = &config.run;
+    if !working_dir.is_empty() && !Path::new(working_dir).is_absolute() {
+        let sentence = format!("the working directory '{working_dir}' is invalid, it needs to be an absolute path");
+        return Err(ContainerError::invalid(sentence));
+    }
+    if let Some(bad) = env.iter().find(|variable| variable.is_empty() || variable.starts_with('=')) {
+        return Err(ContainerError::invalid(format!("invalid environment variable: {bad}")));
+    }
+    Ok(())
+}
+
+/// A container's host name: the start of its id, or the host's own where it shares the host's.
+fn hostname(id: &ContainerId, host: &HostConfig) -> String {
+    let shares = host.network_mode == "host" || host.uts_mode == "host";
+    if shares { rustix::system::uname().nodename().to_string_lossy().into_owned() } else { id.short().to_owned() }
+}

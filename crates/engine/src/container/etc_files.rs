@@ -1,0 +1,147 @@
+//! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`: made for each start in the container's directory, and bound into
+//! the container.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use strata_runtime::spec::{Mount, MountSource, Propagation};
+use strata_sys::durable::{self, Durability};
+
+use crate::Result;
+use crate::container::Document;
+
+/// The files' names in the container's directory and in `/etc`.
+const FILES: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
+
+/// Everybody may read them.
+const MODE: u32 = 0o644;
+
+/// Writes the files and says how to mount them. They are not synced: every start writes them anew.
+pub(super) fn write(dir: &Path, document: &Document) -> Result<Vec<Mount>> {
+    let config = &document.config;
+    let contents = [resolv_conf(document), format!("{}\n", config.hostname), hosts(document)];
+    let mut mounts = Vec::with_capacity(FILES.len());
+    for (name, content) in FILES.into_iter().zip(contents) {
+        let path = dir.join(name);
+        let changed = std::fs::read(&path).map_or(true, |present| present != content.as_bytes());
+        if changed {
+            durable::write_file(&path, content.as_bytes(), MODE, Durability::Ephemeral)?;
+        }
+        let source = MountSource::Bind { path, recursive: false, propagation: Propagation::Private };
+        mounts.push(Mount {
+            target: format!("/etc/{name}"),
+            source,
+            read_only: document.host.readonly_rootfs,
+            exec: true,
+        });
+    }
+    Ok(mounts)
+}
+
+/// Where one of the files is, for `inspect`: `hosts`, `hostname` or `resolv.conf`.
+pub(crate) fn path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(name)
+}
+
+fn hosts(document: &Document) -> String {
+    let mut text = match document.host.network_mode.as_str() {
+        "host" => host_file("/etc/hosts"),
+        _ => String::from(HOSTS),
+    };
+    for entry in document.host.extra_hosts.iter().flatten() {
+        if let Some((name, address)) = entry.split_once(':') {
+            let address = if address == "host-gateway" { "127.0.0.1" } else { address };
+            writeln!(text, "{address}\t{name}").expect("writing to a string cannot fail");
+        }
+    }
+    text
+}
+
+/// What Docker writes for a container that has addresses of its own.
+const HOSTS: &str = "127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff00::0\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+";
+
+fn resolv_conf(document: &Document) -> String {
+    let host = &document.host;
+    let theirs = host_file("/etc/resolv.conf");
+    if host.dns.is_empty() && host.dns_search.is_empty() && host.dns_options.is_empty() {
+        return if host.network_mode == "host" { theirs } else { without_loopback(&theirs) };
+    }
+    let mut text = String::new();
+    let word = |line: &str, name: &str| line.split_whitespace().next() == Some(name);
+    let keep = |text: &mut String, name: &str| {
+        for line in theirs.lines().filter(|line| word(line, name)) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    };
+    match host.dns_search.as_slice() {
+        [] => keep(&mut text, "search"),
+        [dot] if dot == "." => {}
+        domains => text.push_str(&format!("search {}\n", domains.join(" "))),
+    }
+    match host.dns.as_slice() {
+        [] => keep(&mut text, "nameserver"),
+        servers => servers.iter().for_each(|server| text.push_str(&format!("nameserver {server}\n"))),
+    }
+    match host.dns_options.as_slice() {
+        [] => keep(&mut text, "options"),
+        options => text.push_str(&format!("options {}\n", options.join(" "))),
+    }
+    text
+}
+
+/// The host's resolvers, without those on its loopback, which a container of its own network cannot reach.
+fn without_loopback(text: &str) -> String {
+    let reachable = |line: &&str| {
+        let mut words = line.split_whitespace();
+        let is_server = words.next() == Some("nameserver");
+        let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+        !is_server || address.is_none_or(|address| !address.is_loopback())
+    };
+    text.lines().filter(reachable).fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// A host's file; one that is missing or unreadable is empty.
+fn host_file(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::{ContainerConfig, HostConfig};
+
+    fn document(host: HostConfig) -> Document {
+        Document { config: ContainerConfig::default(), host, mounts: vec![], restarts: 0 }
+    }
+
+    #[test]
+    fn further_hosts_stand_at_the_end() {
+        let host =
+            HostConfig { extra_hosts: Some(vec!["db:10.0.0.1".into(), "six:::1".into()]), ..HostConfig::default() };
+        assert_eq!(hosts(&document(host)), format!("{HOSTS}10.0.0.1\tdb\n::1\tsix\n"));
+    }
+
+    #[test]
+    fn resolvers_of_ones_own_replace_the_hosts() {
+        let host = HostConfig {
+            dns: vec!["1.1.1.1".into(), "::1".into()],
+            dns_search: vec!["example.com".into()],
+            dns_options: vec!["ndots:2".into()],
+            ..HostConfig::default()
+        };
+        let expected = "search example.com\nnameserver 1.1.1.1\nnameserver ::1\noptions ndots:2\n";
+        assert_eq!(resolv_conf(&document(host)), expected);
+        assert_eq!(
+            without_loopback("nameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch a\n"),
+            "nameserver 9.9.9.9\nsearch a\n"
+        );
+    }
+}

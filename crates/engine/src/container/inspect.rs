@@ -1,0 +1,193 @@
+//! A container field by field, as `docker inspect` shows it.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use strata_runtime::{State, Status};
+
+use crate::container::{ContainerConfig, Known, MountFrom, MountPoint, etc_files};
+use crate::{Engine, Result};
+
+/// Go's zero time, which Docker shows for what has not happened.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+impl Engine {
+    /// Everything about a container, in Docker's shape and order.
+    ///
+    /// # Errors
+    /// When its state or its files cannot be read.
+    pub fn inspect_container(&self, known: &Known, with_size: bool) -> Result<Value> {
+        let Known { record, document } = known;
+        let state = self.container_state(known)?;
+        let dir = self.container_dir(&record.id);
+        let words = document.words();
+        let started = state.started_at.is_some();
+        let file = |name: &str| if started { json!(etc_files::path(&dir, name)) } else { json!("") };
+        let log = dir.join("log.json");
+        let log_path = if started && document.host.log_config.kind != "none" { json!(log) } else { json!("") };
+        let mut value = json!({
+            "Id": record.id.as_str(),
+            "Created": record.created.to_string(),
+            "Path": words.first(),
+            "Args": words.get(1..).unwrap_or_default(),
+            "State": state_of(&state),
+            "Image": record.image.to_string(),
+            "ResolvConfPath": file("resolv.conf"),
+            "HostnamePath": file("hostname"),
+            "HostsPath": file("hosts"),
+            "LogPath": log_path,
+            "Name": format!("/{}", record.name),
+            "RestartCount": document.restarts,
+            "Driver": record.driver,
+            "Platform": "linux",
+            "MountLabel": "",
+            "ProcessLabel": "",
+            "AppArmorProfile": "",
+            "ExecIDs": null,
+            "HostConfig": &document.host,
+            "GraphDriver": { "Data": self.graph(known)?, "Name": record.driver },
+        });
+        let more = value.as_object_mut().expect("it was made an object");
+        if with_size {
+            let (own, image_bytes) = self.container_usage(known)?;
+            more.insert("SizeRw".into(), json!(own.content_bytes));
+            more.insert("SizeRootFs".into(), json!(own.content_bytes + image_bytes));
+        }
+        let mounts: Vec<Value> = document.mounts.iter().filter_map(|point| self.mount_value(point)).collect();
+        more.insert("Mounts".into(), json!(mounts));
+        more.insert("Config".into(), config(&document.config));
+        more.insert("NetworkSettings".into(), network(&document.host.network_mode));
+        Ok(value)
+    }
+
+    fn graph(&self, known: &Known) -> Result<Value> {
+        let dir = self.container_dir(known.id());
+        if self.snapshots()?.model() == strata_snapshot::Model::Tree {
+            return Ok(Value::Null);
+        }
+        let layers = self.settings().root.join("layers").join(&known.record.driver);
+        let lower: Vec<String> =
+            known.record.layers.iter().rev().map(|layer| layers.join(layer.hex()).display().to_string()).collect();
+        Ok(json!({ "LowerDir": lower.join(":"), "UpperDir": dir.join("upper"), "WorkDir": dir.join("work") }))
+    }
+
+    fn mount_value(&self, point: &MountPoint) -> Option<Value> {
+        let writable = !point.read_only;
+        Some(match &point.source {
+            MountFrom::Bind { path, propagation, .. } => json!({
+                "Type": "bind", "Source": path, "Destination": point.target, "Mode": point.mode, "RW": writable,
+                "Propagation": propagation,
+            }),
+            MountFrom::Volume { name, .. } => json!({
+                "Type": "volume", "Name": name, "Source": self.volume_dir(name, None).ok(),
+                "Destination": point.target, "Driver": "local", "Mode": point.mode, "RW": writable, "Propagation": "",
+            }),
+            // Those of `--tmpfs` are in HostConfig only.
+            MountFrom::Tmpfs { .. } => return None,
+            MountFrom::Image { name, .. } => json!({
+                "Type": "image", "Source": name, "Destination": point.target, "Mode": point.mode, "RW": false,
+                "Propagation": "",
+            }),
+        })
+    }
+}
+
+fn state_of(state: &State) -> Value {
+    let time = |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
+    json!({
+        "Status": state.status.as_str(),
+        "Running": state.status.is_alive(),
+        "Paused": state.status == Status::Paused,
+        "Restarting": false,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == Status::Dead,
+        "Pid": if state.status.is_alive() { state.pid } else { 0 },
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": time(state.started_at),
+        "FinishedAt": time(state.finished_at.filter(|_| !state.status.is_alive() || state.started_at.is_some())),
+    })
+}
+
+/// Docker's `Config`: names that are always there, and those that are left out when empty.
+fn config(config: &ContainerConfig) -> Value {
+    let run = &config.run;
+    let set = |names: &std::collections::BTreeSet<String>| -> Value {
+        names.iter().map(|name| (name.clone(), json!({}))).collect::<Map<_, _>>().into()
+    };
+    let mut map = Map::new();
+    let mut put = |name: &str, value: Value| _ = map.insert(name.to_owned(), value);
+    put("Hostname", json!(config.hostname));
+    put("Domainname", json!(config.domainname));
+    put("User", json!(run.user));
+    put("AttachStdin", json!(config.attach_stdin));
+    put("AttachStdout", json!(config.attach_stdout));
+    put("AttachStderr", json!(config.attach_stderr));
+    if !run.exposed_ports.is_empty() {
+        put("ExposedPorts", set(&run.exposed_ports));
+    }
+    put("Tty", json!(config.tty));
+    put("OpenStdin", json!(config.open_stdin));
+    put("StdinOnce", json!(config.stdin_once));
+    put("Env", json!(run.env));
+    put("Cmd", json!(run.cmd));
+    if let Some(healthcheck) = &run.healthcheck {
+        put("Healthcheck", json!(healthcheck));
+    }
+    if run.args_escaped {
+        put("ArgsEscaped", json!(true));
+    }
+    put("Image", json!(config.image));
+    put("Volumes", if run.volumes.is_empty() { Value::Null } else { set(&run.volumes) });
+    put("WorkingDir", json!(run.working_dir));
+    put("Entrypoint", json!(run.entrypoint));
+    put("OnBuild", Value::Null);
+    put("Labels", json!(run.labels));
+    if !run.stop_signal.is_empty() {
+        put("StopSignal", json!(run.stop_signal));
+    }
+    if let Some(timeout) = run.stop_timeout {
+        put("StopTimeout", json!(timeout));
+    }
+    if !run.shell.is_empty() {
+        put("Shell", json!(run.shell));
+    }
+    Value::Object(map)
+}
+
+/// Docker's `NetworkSettings` for containers that have no addresses of their own.
+fn network(mode: &str) -> Value {
+    let endpoint = json!({
+        "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "", "NetworkID": "", "EndpointID": "",
+        "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0, "DriverOpts": null, "DNSNames": null,
+    });
+    json!({
+        "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "HairpinMode": false,
+        "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "SecondaryIPAddresses": null,
+        "SecondaryIPv6Addresses": null, "EndpointID": "", "Gateway": "", "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0, "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "MacAddress": "",
+        "Networks": { mode: endpoint },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_has_dockers_fields_in_dockers_order() {
+        let value = config(&ContainerConfig { hostname: "h".into(), ..ContainerConfig::default() });
+        let names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected = "Hostname Domainname User AttachStdin AttachStdout AttachStderr Tty OpenStdin StdinOnce Env Cmd \
+                        Image Volumes WorkingDir Entrypoint OnBuild Labels";
+        assert_eq!(names.join(" "), expected);
+    }
+
+    #[test]
+    fn what_has_not_happened_is_gos_zero_time() {
+        let value = state_of(&State::created());
+        assert_eq!(value["Status"], "created");
+        assert_eq!(value["StartedAt"], NEVER);
+        assert_eq!(value["Running"], false);
+    }
+}

@@ -1,0 +1,60 @@
+//! Listing containers.
+
+use strata_runtime::State;
+use strata_snapshot::Usage;
+
+use crate::container::{Known, MountFrom};
+use crate::{Engine, Result};
+
+/// A container in a list.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The container.
+    pub known: Known,
+    /// What it is doing.
+    pub state: State,
+}
+
+impl Listed {
+    /// Its mounts as `ps` shows them: names of volumes, paths of the host.
+    pub fn mounts(&self) -> Vec<String> {
+        let shown = |source: &MountFrom| match source {
+            MountFrom::Bind { path, .. } => Some(path.to_string_lossy().into_owned()),
+            MountFrom::Volume { name, .. } => Some(name.clone()),
+            MountFrom::Tmpfs { .. } | MountFrom::Image { .. } => None,
+        };
+        self.known.document.mounts.iter().filter_map(|point| shown(&point.source)).collect()
+    }
+}
+
+impl Engine {
+    /// All containers, the newest first.
+    ///
+    /// # Errors
+    /// When records or states cannot be read.
+    pub fn containers(&self) -> Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        for record in self.store().containers().list()? {
+            let known = Known::read(record)?;
+            let state = self.container_state(&known)?;
+            listed.push(Listed { known, state });
+        }
+        Ok(listed)
+    }
+
+    /// What a container's own files take, and those of its image in bytes.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn container_usage(&self, known: &Known) -> Result<(Usage, u64)> {
+        let image = self.store().images().get(&known.record.image)?;
+        let image_bytes = match image {
+            Some(image) => image.size_bytes,
+            None => {
+                let sizes = self.layer_sizes()?;
+                known.record.layers.iter().filter_map(|layer| sizes.get(layer)).sum()
+            }
+        };
+        Ok((self.snapshots()?.usage(known.id())?, image_bytes))
+    }
+}

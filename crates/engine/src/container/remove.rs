@@ -1,0 +1,78 @@
+//! Removing containers.
+
+use strata_runtime::Status;
+use strata_sys::signal::Signal;
+
+use crate::container::{ContainerError, Known, MountFrom};
+use crate::{Engine, Result};
+
+/// How to remove a container.
+#[derive(Clone, Copy, Debug)]
+pub struct Remove {
+    /// Kill it if it runs.
+    pub force: bool,
+    /// With the volumes that were made for it alone.
+    pub volumes: bool,
+}
+
+impl Engine {
+    /// Removes a container: its processes if forced, its files, its record. Whatever of it is gone already is no error, so
+    /// that a removal that was interrupted is completed by the next one.
+    ///
+    /// # Errors
+    /// When it runs and is not to be killed.
+    pub fn remove_container(&self, known: &Known, how: Remove) -> Result<()> {
+        let process = self.process(known.id());
+        let refuse = |why: &str| {
+            let sentence = format!("cannot remove container \"/{}\": {why}", known.record.name);
+            Err(ContainerError::Running(sentence).into())
+        };
+        let lock = self.store().lock_container(known.id())?;
+        match process.state()?.status {
+            Status::Running if !how.force => {
+                return refuse("container is running: stop the container before removing or force remove");
+            }
+            Status::Paused if !how.force => {
+                return refuse("container is paused and must be unpaused first");
+            }
+            Status::Running | Status::Paused => {
+                process.stop(Signal::KILL, Some(std::time::Duration::ZERO))?;
+            }
+            Status::Created | Status::Exited | Status::Dead => {}
+        }
+        process.cleanup()?;
+        self.remove_files(known.id())?;
+        self.store().containers().remove(known.id(), known.durability())?;
+        if how.volumes || known.document.host.auto_remove {
+            self.remove_anonymous_volumes(known)?;
+        }
+        let path = lock.path().to_owned();
+        lock.remove().map_err(strata_sys::durable::FileError::at("remove lock", &path))?;
+        Ok(())
+    }
+
+    /// Removes a `--rm` container whose client may be gone; it may be removed already, or have been started again.
+    ///
+    /// # Errors
+    /// When its files cannot be removed.
+    pub fn reap_container(&self, id: &str) -> Result<()> {
+        let Some(record) = self.store().containers().find(id)? else { return Ok(()) };
+        let known = Known::read(record)?;
+        if !known.document.host.auto_remove || self.is_running(known.id())? {
+            return Ok(());
+        }
+        self.remove_container(&known, Remove { force: false, volumes: true })
+    }
+
+    fn remove_anonymous_volumes(&self, known: &Known) -> Result<()> {
+        for point in &known.document.mounts {
+            let MountFrom::Volume { name, anonymous: true, .. } = &point.source else { continue };
+            match self.remove_volume(name, true) {
+                // Another container took it over with --volumes-from.
+                Ok(()) | Err(crate::Error::Container(ContainerError::VolumeInUse { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

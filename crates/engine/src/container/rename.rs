@@ -1,0 +1,26 @@
+//! Giving a container another name.
+
+use strata_store::records::Renamed;
+
+use crate::container::{ContainerError, Known, check};
+use crate::{Engine, Result};
+
+impl Engine {
+    /// Renames a container.
+    ///
+    /// # Errors
+    /// When the name is taken or none for a container.
+    pub fn rename_container(&self, known: &Known, name: &str) -> Result<()> {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        if name == known.record.name {
+            let sentence = "Renaming a container with the same name as its current name";
+            return Err(ContainerError::invalid(sentence));
+        }
+        check::name(name)?;
+        match self.store().containers().rename(known.id(), name)? {
+            Renamed::Done(_) => Ok(()),
+            Renamed::NameTaken(holder) => Err(ContainerError::NameTaken { name: name.to_owned(), holder }.into()),
+            Renamed::NotThere => Err(ContainerError::NotFound(known.record.name.clone()).into()),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! From a container's record to what the runtime is told, for each start.
+
+use strata_runtime::Spec;
+use strata_runtime::spec::{
+    Capabilities, Limits, Log, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
+    TerminalSize, User,
+};
+use strata_types::mount::Access;
+
+use crate::container::{
+    ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, merge, security,
+};
+use crate::{Engine, Result};
+
+/// Without `max-file`, only the current file is kept.
+const LOG_FILES: u32 = 1;
+
+impl Engine {
+    /// Makes the runtime's specification of a container, and writes the files in `/etc` that it mounts.
+    pub(crate) fn spec(&self, known: &Known) -> Result<Spec> {
+        let Document { config, host, mounts, .. } = &known.document;
+        let (nodes, device_rules) = devices::of(host)?;
+        let mut all = etc_files::write(&self.container_dir(known.id()), &known.document)?;
+        let mut points: Vec<&MountPoint> = mounts.iter().collect();
+        // Outer before inner, as Docker mounts them.
+        points.sort_by_key(|point| point.target.matches('/').count());
+        for point in points {
+            let mount = self.mount(point)?;
+            all.retain(|present| present.target != mount.target);
+            all.push(mount);
+        }
+        let privileged = host.privileged;
+        let paths = |list: &Option<Vec<String>>| if privileged { Vec::new() } else { list.clone().unwrap_or_default() };
+        Ok(Spec {
+            id: known.id().clone(),
+            process: process(&known.document)?,
+            when_done: self.when_done(known),
+            hostname: (host.uts_mode != "host").then(|| config.hostname.clone()),
+            domainname: (!config.domainname.is_empty()).then(|| config.domainname.clone()),
+            rootfs: self.snapshots()?.plan(known.id(), Access::ReadWrite)?,
+            read_only: host.readonly_rootfs,
+            mounts: all,
+            shm_size_bytes: host.shm_size,
+            devices: nodes,
+            namespaces: namespaces(host),
+            sysctls: host.sysctls.clone(),
+            masked_paths: paths(&host.masked_paths),
+            readonly_paths: paths(&host.readonly_paths),
+            system_writable: privileged,
+            limits: limits(host),
+            device_rules,
+            init: host.init.unwrap_or(false),
+            log: log(host)?,
+        })
+    }
+
+    /// What the shim executes when a `--rm` container has ended and its client may be gone.
+    fn when_done(&self, known: &Known) -> Vec<String> {
+        if !known.document.host.auto_remove {
+            return Vec::new();
+        }
+        let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let (root, run_dir) = (path(&self.settings().root), path(&self.settings().run_dir));
+        let words = ["--root", &root, "--run-dir", &run_dir, "container", "reap", known.id().as_str()];
+        words.map(str::to_owned).to_vec()
+    }
+
+    fn mount(&self, point: &MountPoint) -> Result<Mount> {
+        let source = match &point.source {
+            MountFrom::Bind { path, propagation, recursive } => {
+                if !path.exists() {
+                    return Err(ContainerError::BindSource(path.clone()).into());
+                }
+                MountSource::Bind { path: path.clone(), recursive: *recursive, propagation: word(propagation) }
+            }
+            MountFrom::Volume { name, subpath, .. } => {
+                let path = self.volume_dir(name, subpath.as_deref())?;
+                MountSource::Bind { path, recursive: true, propagation: Propagation::Private }
+            }
+            MountFrom::Tmpfs { size_bytes, mode, options } => {
+                MountSource::Tmpfs { size_bytes: *size_bytes, mode: *mode, options: options.clone() }
+            }
+            MountFrom::Image { layers, subpath, .. } => {
+                MountSource::Plan { plan: self.snapshots()?.view(layers)?, subpath: subpath.clone() }
+            }
+        };
+        let exec = match &point.source {
+            MountFrom::Tmpfs { options, .. } => options.iter().any(|option| option == "exec"),
+            _ => true,
+        };
+        Ok(Mount { target: point.target.clone(), source, read_only: point.read_only, exec })
+    }
+}
+
+fn word(propagation: &str) -> Propagation {
+    match propagation {
+        "shared" | "rshared" => Propagation::Shared,
+        "slave" | "rslave" => Propagation::Slave,
+        _ => Propagation::Private,
+    }
+}
+
+/// The container's first process.
+fn process(document: &Document) -> Result<Process> {
+    let Document { config, host, .. } = document;
+    let run = &config.run;
+    let security = security::of(host)?;
+    let stdin = match (config.open_stdin, config.stdin_once) {
+        (false, _) => Stdin::Empty,
+        (true, true) => Stdin::Once,
+        (true, false) => Stdin::Open,
+    };
+    let [rows, columns] = host.console_size;
+    Ok(Process {
+        args: document.words(),
+        env: merge::environment(&config.hostname, config.tty, &run.env),
+        cwd: if run.working_dir.is_empty() { String::from("/") } else { run.working_dir.clone() },
+        user: User::default(),
+        named_user: Some(NamedUser { user: run.user.clone(), groups: host.group_add.clone().unwrap_or_default() }),
+        tty: config.tty,
+        stdin,
+        capabilities: Capabilities::docker(check::capabilities(host)?),
+        seccomp: security.seccomp,
+        no_new_privileges: security.no_new_privileges,
+        rlimits: rlimits(host),
+        oom_score_adj: i32::try_from(host.oom_score_adj).ok().filter(|adjustment| *adjustment != 0),
+        terminal_size: (config.tty && rows > 0).then_some(TerminalSize { rows, columns }),
+    })
+}
+
+fn rlimits(host: &HostConfig) -> Vec<Rlimit> {
+    let limit = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
+    let of = |limits: &crate::container::Ulimit| Rlimit {
+        name: limits.name.clone(),
+        soft: limit(limits.soft),
+        hard: limit(limits.hard),
+    };
+    host.resources.ulimits.iter().map(of).collect()
+}
+
+fn namespaces(host: &HostConfig) -> Namespaces {
+    let network = if host.network_mode == "host" { Network::Host } else { Network::None };
+    Namespaces { network, pid: host.pid_mode != "host", ipc: host.ipc_mode != "host", uts: host.uts_mode != "host" }
+}
+
+fn limits(host: &HostConfig) -> Limits {
+    let resources = &host.resources;
+    let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
+    let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+    let (period, quota) = match resources.nano_cpus {
+        0 => (positive(resources.cpu_period), (resources.cpu_quota != 0).then_some(resources.cpu_quota)),
+        // `--cpus 1.5` is 150 ms of each 100 ms.
+        nano => (Some(100_000), Some(nano / 10_000)),
+    };
+    Limits {
+        memory_bytes: positive(resources.memory),
+        memory_swap_bytes: (resources.memory_swap != 0).then_some(resources.memory_swap),
+        memory_reservation_bytes: positive(resources.memory_reservation),
+        oom_kill_disable: resources.oom_kill_disable,
+        cpu_shares: positive(resources.cpu_shares),
+        cpu_quota_us: quota,
+        cpu_period_us: period,
+        cpuset_cpus: text(&resources.cpuset_cpus),
+        cpuset_mems: text(&resources.cpuset_mems),
+        pids: resources.pids_limit,
+        blkio_weight: (resources.blkio_weight != 0).then_some(resources.blkio_weight),
+    }
+}
+
+/// How output is kept, from `--log-driver` and `--log-opt`.
+pub(super) fn log(host: &HostConfig) -> Result<Log> {
+    let mut log = Log { keep: host.log_config.kind != "none", max_size_bytes: None, max_files: LOG_FILES };
+    for (name, value) in &host.log_config.config {
+        match name.as_str() {
+            "max-size" => log.max_size_bytes = Some(size(value)?),
+            "max-file" => {
+                let files = value.parse().ok().filter(|files| *files > 0);
+                log.max_files = files.ok_or_else(|| invalid(format!("max-file cannot be less than 1: {value}")))?;
+            }
+            "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {}
+            other => {
+                let kind = &host.log_config.kind;
+                return Err(invalid(format!("unknown log opt '{other}' for {kind} log driver")));
+            }
+        }
+    }
+    if log.max_files > 1 && log.max_size_bytes.is_none() {
+        return Err(invalid(String::from("max-file cannot be used without max-size")));
+    }
+    Ok(log)
+}
+
+/// `10m` and the like.
+fn size(text: &str) -> Result<u64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = lower[digits.len()..].trim_end_matches('b');
+    let shift = match unit {
+        "" => 0,
+        "k" | "ki" => 10,
+        "m" | "mi" => 20,
+        "g" | "gi" => 30,
+        _ => return Err(invalid(format!("invalid size: '{text}'"))),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| invalid(format!("invalid size: '{text}'")))?;
+    number
+        .checked_shl(shift)
+        .filter(|bytes| bytes >> shift == number)
+        .ok_or_else(|| invalid(format!("invalid size: '{text}'")))
+}
+
+fn invalid(sentence: String) -> crate::Error {
+    ContainerError::invalid(sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_become_a_quota() {
+        let mut host = HostConfig::default();
+        host.resources.nano_cpus = 1_500_000_000;
+        let limits = limits(&host);
+        assert_eq!((limits.cpu_quota_us, limits.cpu_period_us), (Some(150_000), Some(100_000)));
+    }
+
+    #[test]
+    fn log_options_are_checked() {
+        let with = |options: &[(&str, &str)]| {
+            let mut host = HostConfig::default();
+            host.log_config.config = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            log(&host).map_err(|error| error.to_string())
+        };
+        let kept = Log { keep: true, max_size_bytes: Some(10 << 20), max_files: 3 };
+        assert_eq!(with(&[("max-size", "10m"), ("max-file", "3")]).unwrap(), kept);
+        assert_eq!(with(&[("nope", "1")]).unwrap_err(), "unknown log opt 'nope' for json-file log driver");
+        assert_eq!(with(&[("max-file", "3")]).unwrap_err(), "max-file cannot be used without max-size");
+        assert!(with(&[("max-size", "x")]).is_err());
+    }
+}

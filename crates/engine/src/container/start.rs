@@ -1,0 +1,48 @@
+//! Starting containers, and being attached to them.
+
+use strata_runtime::{Attach, Error as RuntimeError, Started, State, Status};
+
+use crate::container::{ContainerError, Known};
+use crate::{Engine, Result};
+
+impl Engine {
+    /// Starts a container, with the caller connected before its first byte of output if `attach` is given. One that runs
+    /// already is left alone, which gives nothing.
+    ///
+    /// # Errors
+    /// When it is paused, or its program cannot be executed.
+    pub fn start_container(&self, known: &Known, attach: Option<Attach<'_>>) -> Result<Option<Started>> {
+        let _changing = self.store().lock_container(known.id())?;
+        let process = self.process(known.id());
+        match process.state()?.status {
+            Status::Running => return Ok(None),
+            Status::Paused => {
+                let sentence = "cannot start a paused container, try unpause instead";
+                return Err(ContainerError::Running(sentence.to_owned()).into());
+            }
+            Status::Created | Status::Exited | Status::Dead => {}
+        }
+        let spec = self.spec(known)?;
+        match process.start(&spec, attach) {
+            Ok(started) => Ok(Some(started)),
+            Err(RuntimeError::AlreadyRunning(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What a container is doing.
+    ///
+    /// # Errors
+    /// When its state cannot be read.
+    pub fn container_state(&self, known: &Known) -> Result<State> {
+        Ok(self.process(known.id()).state()?)
+    }
+
+    /// Waits until a container does not run; gives its exit code.
+    ///
+    /// # Errors
+    /// When its state cannot be read.
+    pub fn wait_container(&self, known: &Known) -> Result<i32> {
+        Ok(self.process(known.id()).wait()?.exit_code)
+    }
+}
