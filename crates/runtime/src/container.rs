@@ -1,13 +1,21 @@
 //! One container, as seen from outside.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use strata_sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use strata_sys::cgroup::Cgroup;
+use strata_sys::signal::{self, Signal};
+use strata_sys::{packet, process};
 use strata_types::ContainerId;
 
 use crate::logs::Logs;
+use crate::shim::{record, remove_socket, socket_dir};
 use crate::spec::TerminalSize;
-use crate::{Attach, Error, ExecSpec, Session, Spec, State};
+use crate::wire::{self, Answer, Request, SOCKET, Wish};
+use crate::{Attach, Error, ExecSpec, Outcome, Session, Spec, State, Status, reexec};
 
 /// A container's place on disk and, while it runs, its shim.
 #[derive(Clone, Debug)]
@@ -15,6 +23,7 @@ pub struct Container {
     id: ContainerId,
     dir: PathBuf,
     run_dir: PathBuf,
+    program: PathBuf,
 }
 
 /// A container that was started.
@@ -28,73 +37,221 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
+/// A living process, certainly the one that was recorded.
+struct Alive {
+    pidfd: OwnedFd,
+}
+
 impl Container {
     /// Names the container `id` whose files are in `dir` (`<root>/containers/<id>`); `run_dir` is the engine's. Touches
     /// nothing.
     pub fn at(id: ContainerId, dir: &Path, run_dir: &Path) -> Self {
-        Self { id, dir: dir.to_owned(), run_dir: run_dir.to_owned() }
+        Self { id, dir: dir.to_owned(), run_dir: run_dir.to_owned(), program: PathBuf::from("/proc/self/exe") }
+    }
+
+    /// Uses another program than this one as shim; it must call [`reexec::main`]. For tests, whose own program does not.
+    #[must_use]
+    pub fn with_program(self, program: &Path) -> Self {
+        Self { program: program.to_owned(), ..self }
     }
 
     /// Starts it: a shim is left behind that outlives the caller. With `attach` the caller is connected before the first
     /// byte of output. Returns when the program is being executed, or why it cannot be.
-    pub fn start(&self, _spec: &Spec, _attach: Option<Attach<'_>>) -> Result<Started, Error> {
-        Err(Error::ShimGone)
+    pub fn start(&self, spec: &Spec, attach: Option<Attach<'_>>) -> Result<Started, Error> {
+        if self.state()?.status.is_alive() {
+            return Err(Error::AlreadyRunning(self.id.to_string()));
+        }
+        record::put(&self.dir.join(record::SPEC), spec)?;
+        let socket = reexec::spawn(&self.program)?;
+        let (wish, fds) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
+        let request =
+            Request::Start { id: self.id.clone(), dir: self.dir.clone(), run_dir: self.run_dir.clone(), attach: wish };
+        wire::send(socket.as_fd(), &request, &fds, true).map_err(Error::step("speak to the shim"))?;
+        started(socket, attach.is_some())
     }
 
     /// Says what it is doing now, by looking at its process.
     pub fn state(&self) -> Result<State, Error> {
-        Err(Error::ShimGone)
+        let state = record::read::<State>(&self.dir.join(record::STATE))?.unwrap_or(State::created());
+        if !state.status.is_alive() {
+            return Ok(state);
+        }
+        if alive(state.pid, state.pid_started_ticks).is_some() {
+            let frozen = Cgroup::open(self.id.as_str()).is_frozen();
+            return Ok(State { status: if frozen { Status::Paused } else { Status::Running }, ..state });
+        }
+        // Its shim is about to record the end: that is worth waiting for.
+        if let Some(shim) = alive(state.shim_pid, state.shim_started_ticks) {
+            return self.state_after(&shim);
+        }
+        let ended = record::read::<State>(&self.dir.join(record::STATE))?.unwrap_or(State::created());
+        if ended.status.is_alive() {
+            return Ok(State { status: Status::Dead, pid: 0, shim_pid: 0, exit_code: 137, ..ended });
+        }
+        Ok(ended)
+    }
+
+    /// The state that a shim whose container has ended is about to record.
+    fn state_after(&self, shim: &Alive) -> Result<State, Error> {
+        /// A shim needs a moment to drain pipes and remove control groups; far below this.
+        const RECORD_MAX: Duration = Duration::from_secs(10);
+        const LOOK: Duration = Duration::from_millis(2);
+        let deadline = Instant::now() + RECORD_MAX;
+        loop {
+            let shim_ended = wait_until(shim.pidfd.as_fd(), Some(LOOK))?;
+            let state = record::read::<State>(&self.dir.join(record::STATE))?.unwrap_or(State::created());
+            if !state.status.is_alive() {
+                return Ok(state);
+            }
+            if shim_ended || Instant::now() > deadline {
+                return Ok(State { status: Status::Dead, pid: 0, exit_code: 137, ..state });
+            }
+        }
     }
 
     /// The specification it was started with last.
     pub fn spec(&self) -> Result<Spec, Error> {
-        Err(Error::ShimGone)
+        let path = self.dir.join(record::SPEC);
+        record::read(&path)?.ok_or_else(|| Error::path("read", path.display().to_string())(Errno::NOENT))
     }
 
     /// Connects to its first process.
-    pub fn attach(&self, _attach: Attach<'_>) -> Result<Session, Error> {
-        Err(Error::ShimGone)
+    pub fn attach(&self, attach: Attach<'_>) -> Result<Session, Error> {
+        let socket = self.connect()?;
+        let (wish, fds) = Wish::of(&attach);
+        wire::send(socket.as_fd(), &Request::Attach(wish), &fds, true).map_err(Error::step("speak to the shim"))?;
+        match wire::receive(&socket)? {
+            Some((Answer::Attached, _)) => Ok(Session::new(socket)),
+            _ => Err(Error::NotRunning(self.id.to_string())),
+        }
     }
 
     /// Starts another process in it; `session` is there if `attach` was given. The process outlives the caller.
-    pub fn exec(&self, _spec: &ExecSpec, _attach: Option<Attach<'_>>) -> Result<Started, Error> {
-        Err(Error::ShimGone)
+    pub fn exec(&self, spec: &ExecSpec, attach: Option<Attach<'_>>) -> Result<Started, Error> {
+        if self.state()?.status == Status::Paused {
+            return Err(Error::Paused(self.id.to_string()));
+        }
+        let socket = self.connect()?;
+        let (wish, fds) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
+        let request = Request::Exec { spec: Box::new(spec.clone()), attach: wish };
+        wire::send(socket.as_fd(), &request, &fds, true).map_err(Error::step("speak to the shim"))?;
+        started(socket, attach.is_some())
     }
 
     /// Tells its terminal a size.
-    pub fn resize(&self, _size: TerminalSize) -> Result<(), Error> {
-        Err(Error::ShimGone)
+    pub fn resize(&self, size: TerminalSize) -> Result<(), Error> {
+        let socket = self.connect()?;
+        wire::send(socket.as_fd(), &Request::Resize(size), &[], true).map_err(Error::step("speak to the shim"))
     }
 
-    /// Sends its first process a signal.
-    pub fn kill(&self, _signal: Signal) -> Result<(), Error> {
-        Err(Error::ShimGone)
+    fn connect(&self) -> Result<OwnedFd, Error> {
+        let not_running = || Error::NotRunning(self.id.to_string());
+        let dir = match process::open_dir(&socket_dir(&self.run_dir, &self.id)) {
+            Err(Errno::NOENT) => return Err(not_running()),
+            other => other.map_err(Error::step("find the shim"))?,
+        };
+        match packet::connect(dir.as_fd(), SOCKET) {
+            Err(Errno::NOENT | Errno::CONNREFUSED) => Err(not_running()),
+            other => other.map_err(Error::step("connect to the shim")),
+        }
+    }
+
+    /// Its first process.
+    fn first(&self) -> Result<(State, Alive), Error> {
+        let state = self.state()?;
+        let found = if state.status.is_alive() { alive(state.pid, state.pid_started_ticks) } else { None };
+        found.map(|found| (state, found)).ok_or_else(|| Error::NotRunning(self.id.to_string()))
+    }
+
+    /// Sends its first process a signal. A paused container goes on to be killed.
+    pub fn kill(&self, signal: Signal) -> Result<(), Error> {
+        let (state, first) = self.first()?;
+        self.send(&first, signal)?;
+        if state.status == Status::Paused && signal == Signal::KILL {
+            self.freeze(false)?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, first: &Alive, signal: Signal) -> Result<(), Error> {
+        match signal::send(first.pidfd.as_fd(), signal) {
+            Err(Errno::SRCH) => Err(Error::NotRunning(self.id.to_string())),
+            other => other.map_err(Error::step("send a signal")),
+        }
     }
 
     /// Sends `signal`, and SIGKILL after `timeout` (never, without). Returns its state when it has ended; a container that
     /// does not run is left alone.
-    pub fn stop(&self, _signal: Signal, _timeout: Option<std::time::Duration>) -> Result<State, Error> {
-        Err(Error::ShimGone)
+    pub fn stop(&self, signal: Signal, timeout: Option<Duration>) -> Result<State, Error> {
+        let (state, first) = match self.first() {
+            Err(Error::NotRunning(_)) => return self.state(),
+            other => other?,
+        };
+        match self.send(&first, signal) {
+            Ok(()) | Err(Error::NotRunning(_)) => {}
+            Err(error) => return Err(error),
+        }
+        if state.status == Status::Paused {
+            self.freeze(false)?;
+        }
+        if !wait_until(first.pidfd.as_fd(), timeout)? {
+            match self.kill(Signal::KILL) {
+                Ok(()) | Err(Error::NotRunning(_)) => {}
+                Err(error) => return Err(error),
+            }
+            wait_until(first.pidfd.as_fd(), None)?;
+        }
+        self.state()
     }
 
-    /// Waits until it does not run, and its end is recorded.
+    /// Waits until it does not run, and its end is recorded. One that was never started is returned at once.
     pub fn wait(&self) -> Result<State, Error> {
-        Err(Error::ShimGone)
+        let (state, first) = match self.first() {
+            Err(Error::NotRunning(_)) => return self.state(),
+            other => other?,
+        };
+        // The shim tells the code even if the container's files are removed at once.
+        let outcome = match self.attach(Attach::default()) {
+            Ok(session) => session.wait()?,
+            Err(Error::NotRunning(_)) => Outcome::Lost,
+            Err(error) => return Err(error),
+        };
+        wait_until(first.pidfd.as_fd(), None)?;
+        let recorded = self.state()?;
+        Ok(match outcome {
+            Outcome::Exited(exit_code) if recorded.status == Status::Created => {
+                State { status: Status::Exited, exit_code, pid: 0, shim_pid: 0, ..state }
+            }
+            _ => recorded,
+        })
     }
 
     /// Freezes its processes.
     pub fn pause(&self) -> Result<(), Error> {
-        Err(Error::ShimGone)
+        match self.first()?.0.status {
+            Status::Paused => Err(Error::Paused(self.id.to_string())),
+            _ => self.freeze(true),
+        }
     }
 
     /// Lets its frozen processes go on.
     pub fn unpause(&self) -> Result<(), Error> {
-        Err(Error::ShimGone)
+        match self.first()?.0.status {
+            Status::Paused => self.freeze(false),
+            _ => Err(Error::NotPaused(self.id.to_string())),
+        }
+    }
+
+    fn freeze(&self, frozen: bool) -> Result<(), Error> {
+        let act = if frozen { "freeze the container" } else { "thaw the container" };
+        Cgroup::open(self.id.as_str()).freeze(frozen).map_err(Error::io(act))
     }
 
     /// Its processes, in the host's numbering, lowest first.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
-        Err(Error::ShimGone)
+        let (state, _first) = self.first()?;
+        let pids = Cgroup::open(self.id.as_str()).pids().map_err(Error::io("list the container's processes"))?;
+        Ok(if pids.is_empty() { vec![state.pid] } else { pids })
     }
 
     /// Its output so far and to come.
@@ -102,8 +259,47 @@ impl Container {
         Logs::in_dir(&self.dir)
     }
 
-    /// Removes what a container that does not run has left outside its directory: cgroups, socket. May be repeated.
+    /// Removes what a container that does not run has left outside its directory: processes, control groups, socket. May
+    /// be repeated.
     pub fn cleanup(&self) -> Result<(), Error> {
-        Err(Error::NotRunning(format!("{} {}", self.id, self.run_dir.display())))
+        if self.state()?.status.is_alive() {
+            return Err(Error::AlreadyRunning(self.id.to_string()));
+        }
+        let cgroup = Cgroup::open(self.id.as_str());
+        cgroup.kill().and_then(|()| cgroup.remove()).map_err(Error::io("remove the container's control groups"))?;
+        remove_socket(&self.run_dir, &self.id);
+        Ok(())
+    }
+}
+
+/// Hears whether something was started.
+fn started(socket: OwnedFd, attached: bool) -> Result<Started, Error> {
+    match wire::receive(&socket)? {
+        Some((Answer::Started { pid, warnings }, _)) => {
+            Ok(Started { pid, warnings, session: attached.then(|| Session::new(socket)) })
+        }
+        Some((Answer::Failed { kind, text }, _)) => Err(kind.error(text)),
+        _ => Err(Error::ShimGone),
+    }
+}
+
+/// The process `pid`, if it is the one that started then.
+fn alive(pid: i32, started_ticks: u64) -> Option<Alive> {
+    let pidfd = process::open(pid).ok()?;
+    // Looked at after the descriptor was opened: the number cannot be another's meanwhile.
+    (record::started_ticks(pid) == Some(started_ticks)).then_some(Alive { pidfd })
+}
+
+/// Waits until the process behind a pidfd has ended; no if time is up before.
+fn wait_until(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool, Error> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        match poll(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], left.as_ref()) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::step("wait for a process")(errno)),
+        }
     }
 }

@@ -114,3 +114,15 @@ impl Error {
         move |source| Self::Path { act, path: path.into(), source: source.into() }
     }
 }
+
+/// An error with its causes in one line, for crossing to another process.
+pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

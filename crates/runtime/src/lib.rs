@@ -16,12 +16,17 @@
 
 mod container;
 mod error;
+mod foreground;
+mod inside;
 pub mod logs;
 pub mod reexec;
+mod seccomp;
 mod session;
+mod shim;
 pub mod spec;
 mod state;
 pub mod user;
+mod wire;
 
 pub use container::{Container, Started};
 pub use error::Error;

@@ -1,9 +1,58 @@
 //! The hidden way in: this program executed anew as a container's shim.
 
-use std::process::ExitCode;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::fs::{Mode, OFlags};
+use strata_sys::{packet, process};
+
+use crate::{Error, shim};
+
+/// What the shim is called, and how this program knows that it is one.
+const NAME: &str = "strata-shim";
 
 /// Runs the shim if this process was started as one, and says how it ended. Programs call it first thing, before they
 /// start threads or read anything.
 pub fn main() -> Option<ExitCode> {
-    None
+    if std::env::args_os().next()? != NAME {
+        return None;
+    }
+    Some(match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        // There is nobody to tell: the client sees that the conversation ended.
+        Err(_) => ExitCode::FAILURE,
+    })
+}
+
+fn serve() -> Result<(), Error> {
+    process::allocate_sparingly();
+    rustix::thread::set_name(c"strata-shim").map_err(Error::step("take a name"))?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(Error::step("find the client"))?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::path("open", "/dev/null"))?;
+    process::set_standard_streams([null.as_fd(), null.as_fd(), null.as_fd()])
+        .map_err(Error::step("let go of streams"))?;
+    drop(null);
+    process::lead_session().map_err(Error::step("start a session"))?;
+    rustix::process::chdir("/").map_err(Error::path("change to directory", "/"))?;
+    let own = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(own)).map_err(Error::step("care for orphans"))?;
+    shim::run(socket)
+}
+
+/// Starts a shim, as a child that outlives this process; the conversation with it.
+///
+/// It executes `program` by way of a mount on which nobody can write it.
+pub(crate) fn spawn(program: &Path) -> Result<OwnedFd, Error> {
+    let failed = || Error::path("execute", program.display().to_string());
+    let sealed = process::own_program(program).map_err(|errno| failed()(std::io::Error::from(errno)))?;
+    let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
+    let path = format!("/proc/self/fd/{}", sealed.as_raw_fd());
+    let mut command = Command::new(path);
+    command.arg0(NAME).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().map_err(|error| failed()(error))?;
+    drop(child);
+    Ok(ours)
 }

@@ -7,6 +7,7 @@ use strata_sys::signal::Signal;
 
 use crate::Error;
 use crate::spec::TerminalSize;
+use crate::wire::{self, Answer, Request};
 
 /// Which of a process's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub enum Outcome {
     Exited(i32),
     /// The detach keys were typed; the process goes on.
     Detached,
+    /// Nobody reads this side's standard output any more; the process goes on.
+    OutputClosed,
     /// The shim is gone: nobody knows how the process ended.
     Lost,
 }
@@ -59,24 +62,47 @@ pub struct Foreground<'fd> {
 }
 
 impl Session {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
     /// Tells the process's terminal its size.
-    pub fn resize(&self, _size: TerminalSize) -> Result<(), Error> {
-        Err(Error::ShimGone)
+    pub fn resize(&self, size: TerminalSize) -> Result<(), Error> {
+        self.ask(&Request::Resize(size))
     }
 
     /// Sends the process a signal.
-    pub fn signal(&self, _signal: Signal) -> Result<(), Error> {
-        Err(Error::ShimGone)
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.ask(&Request::Signal(signal))
+    }
+
+    fn ask(&self, request: &Request) -> Result<(), Error> {
+        wire::send(self.socket.as_fd(), request, &[], true).map_err(|_| Error::ShimGone)
     }
 
     /// Waits without forwarding anything.
     pub fn wait(self) -> Result<Outcome, Error> {
-        Err(Error::ShimGone)
+        loop {
+            if let Some(outcome) = self.outcome()? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Hears one answer; how being attached ended, if it did.
+    pub(crate) fn outcome(&self) -> Result<Option<Outcome>, Error> {
+        Ok(match wire::receive(&self.socket)? {
+            Some((Answer::Exited(code), _)) => Some(Outcome::Exited(code)),
+            Some((Answer::Detached, _)) => Some(Outcome::Detached),
+            Some((Answer::OutputClosed, _)) => Some(Outcome::OutputClosed),
+            Some(_) => None,
+            None => Some(Outcome::Lost),
+        })
     }
 
     /// Stays in the foreground until the process ends or the person leaves.
-    pub fn foreground(self, _how: &Foreground<'_>) -> Result<Outcome, Error> {
-        Err(Error::ShimGone)
+    pub fn foreground(self, how: &Foreground<'_>) -> Result<Outcome, Error> {
+        crate::foreground::stay(&self, how)
     }
 }
 

@@ -89,9 +89,9 @@ pub struct Packet {
 pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<Packet>> {
     let length = loop {
         match rustix::net::recv(socket, &mut [0_u8; 0][..], RecvFlags::PEEK | RecvFlags::TRUNC) {
-            Err(Errno::INTR) => {}
+            // Reset is told once, when the other end was closed before it read all: what it sent before is still here.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Ok((_, length)) => break length,
-            Err(Errno::CONNRESET) => return Ok(None),
             Err(error) => return Err(error),
         }
     };
@@ -104,8 +104,7 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<Packet>> {
     let received = loop {
         let flags = RecvFlags::CMSG_CLOEXEC;
         match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
-            Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok(None),
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             other => break other?,
         }
     };
@@ -139,6 +138,16 @@ mod tests {
         assert_eq!(rustix::io::read(&read, &mut [0_u8; 8]).unwrap(), 1);
         drop(a);
         assert!(receive(b.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_said_before_the_end_arrives_though_the_answer_was_not_read() {
+        let (a, b) = pair().unwrap();
+        send(b.as_fd(), b"failed", &[], true).unwrap();
+        send(a.as_fd(), b"go", &[], true).unwrap();
+        drop(b);
+        assert_eq!(receive(a.as_fd()).unwrap().unwrap().bytes, b"failed");
+        assert!(receive(a.as_fd()).unwrap().is_none());
     }
 
     #[test]

@@ -39,6 +39,9 @@ impl NamespaceSet {
 /// The child starts in the cgroup whose descriptor is given (linux/sched.h; libc's constant is too narrow).
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// How often to look until a process certainly has several threads.
+const LOOKS_MAX: u32 = 200;
+
 /// A process made by [`clone`].
 #[derive(Debug)]
 pub struct Child {
@@ -70,8 +73,14 @@ struct CloneArguments {
 ///
 /// Fails with `EDEADLK` in a process with several threads: a lock that another thread holds would stay locked in the copy.
 pub fn clone(namespaces: NamespaceSet, cgroup: Option<BorrowedFd<'_>>, inside: impl FnOnce() -> u8) -> Result<Child> {
-    if !single_threaded()? {
-        return Err(Errno::DEADLK);
+    let mut looks = 0;
+    while !single_threaded()? {
+        // A thread that was just joined is counted for a moment more.
+        looks += 1;
+        if looks > LOOKS_MAX {
+            return Err(Errno::DEADLK);
+        }
+        std::thread::sleep(std::time::Duration::from_micros(50));
     }
     let mut pidfd: libc::c_int = -1;
     let into_cgroup = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
@@ -191,6 +200,32 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) } {
         0 => Ok(()),
         _ => Err(last_errno()),
+    }
+}
+
+/// Closes every descriptor but the standard streams and `keep`: for a copy of a process that does nothing any more with
+/// what the original had open.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    numbers.sort_unstable();
+    let mut first = 3;
+    for number in numbers.into_iter().chain([u32::MAX]) {
+        // SAFETY: the caller's promise is that nobody here uses the descriptors that are closed; those that are borrowed
+        // stay open.
+        if first < number && unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) } < 0 {
+            return Err(last_errno());
+        }
+        first = number.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Keeps the memory of a process that mostly waits small: one arena, and free memory goes back soon.
+pub fn allocate_sparingly() {
+    // SAFETY: both set a number of the allocator, before any thread exists.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
     }
 }
 

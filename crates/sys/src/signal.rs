@@ -42,6 +42,8 @@ impl Signal {
     pub const TERM: Self = Self(15);
     /// SIGCHLD.
     pub const CHLD: Self = Self(17);
+    /// SIGSTOP.
+    pub const STOP: Self = Self(19);
     /// SIGTSTP.
     pub const TSTP: Self = Self(20);
     /// SIGURG.

@@ -1,0 +1,225 @@
+//! What happens in the container's own process, between its creation and the execution of its program.
+//!
+//! This runs in a copy of the shim, which is told how it went over a pair of sockets: warnings and a terminal on the way,
+//! an error, or the end of the conversation when the program is executed.
+
+mod confine;
+mod init;
+mod masks;
+mod mounts;
+mod place;
+mod program;
+mod standing;
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use strata_sys::process::NamespaceSet;
+use strata_sys::{detached, packet, process, seccomp};
+
+use crate::Error;
+use crate::spec::{Process, Spec};
+
+/// How a process's standard streams are made.
+pub(crate) enum Streams {
+    /// From these, in order.
+    Given([OwnedFd; 3]),
+    /// All are a terminal, which is made inside; its other side is sent to the shim.
+    Terminal,
+}
+
+/// What the first process of a container needs.
+pub(crate) struct First<'a> {
+    pub(crate) spec: &'a Spec,
+    /// The root filesystem, mounted nowhere yet.
+    pub(crate) rootfs: OwnedFd,
+    /// Further snapshots, in the order of those of `spec.mounts` that are plans.
+    pub(crate) plans: Vec<OwnedFd>,
+    /// A directory of the host that may be covered by the root filesystem, in this process's sight only.
+    pub(crate) mount_point: &'a Path,
+    /// The network namespace to join, if it is not a new one or the host's.
+    pub(crate) network: Option<OwnedFd>,
+    /// Directories of the container's own control groups, by controller.
+    pub(crate) cgroups: Vec<(&'static str, PathBuf)>,
+    pub(crate) streams: Streams,
+    pub(crate) filter: Option<seccomp::Program>,
+}
+
+/// What a process that joins a container needs.
+pub(crate) struct Joining<'a> {
+    pub(crate) process: &'a Process,
+    /// The container's first process.
+    pub(crate) target: BorrowedFd<'a>,
+    pub(crate) namespaces: NamespaceSet,
+    /// The container's control groups, as the host sees them.
+    pub(crate) cgroup: &'a strata_sys::cgroup::Cgroup,
+    pub(crate) streams: Streams,
+    pub(crate) filter: Option<seccomp::Program>,
+}
+
+/// The kinds of messages to the shim: one byte, then text.
+pub(crate) mod message {
+    pub(crate) const WARNING: u8 = b'W';
+    pub(crate) const TERMINAL: u8 = b'T';
+    pub(crate) const SETUP_FAILED: u8 = b'S';
+    pub(crate) const PROGRAM_REFUSED: u8 = b'R';
+    pub(crate) const PROGRAM_MISSING: u8 = b'M';
+}
+
+/// The way to the shim, until it is closed.
+pub(crate) struct Channel(RefCell<Option<OwnedFd>>);
+
+impl Channel {
+    fn say(&self, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) {
+        let mut bytes = vec![kind];
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.truncate(packet::PACKET_BYTES_MAX);
+        // A shim that is gone needs no message: this process dies with it.
+        if let Some(socket) = self.0.borrow().as_ref()
+            && let Err(errno) = packet::send(socket.as_fd(), &bytes, fds, true)
+        {
+            tracing::debug!(%errno, "nobody listens");
+        }
+    }
+
+    /// Ends the conversation for this process; copies of it go on.
+    fn close(&self) {
+        self.0.replace(None);
+    }
+
+    /// Tells the shim what could not be done as asked.
+    fn warn(&self, text: &str) {
+        self.say(message::WARNING, text, &[]);
+    }
+
+    fn fail(&self, error: &Error) {
+        let kind = match error {
+            Error::ProgramMissing(_) => message::PROGRAM_MISSING,
+            Error::ProgramRefused(_) => message::PROGRAM_REFUSED,
+            _ => message::SETUP_FAILED,
+        };
+        self.say(kind, &crate::error::sentence(error), &[]);
+    }
+
+    /// Waits until the shim says that this process is in its control groups.
+    fn wait(&self) -> Result<(), Error> {
+        let socket = self.0.borrow();
+        match socket.as_ref().map(|socket| packet::receive(socket.as_fd())) {
+            Some(Ok(Some(_))) => Ok(()),
+            _ => Err(Error::ShimGone),
+        }
+    }
+}
+
+/// Becomes the container's first process. Returns only if that fails, with the exit code.
+pub(crate) fn first(first: First<'_>, channel: OwnedFd) -> u8 {
+    let (process, init) = (&first.spec.process, first.spec.init);
+    let channel = Channel(RefCell::new(Some(channel)));
+    let done = try_first(first, &channel).and_then(|()| program::run(process, init, &channel));
+    report(done, &channel)
+}
+
+fn report(done: Result<u8, Error>, channel: &Channel) -> u8 {
+    done.unwrap_or_else(|error| {
+        channel.fail(&error);
+        error.exit_code()
+    })
+}
+
+fn try_first(first: First<'_>, channel: &Channel) -> Result<(), Error> {
+    let First { spec, rootfs, plans, mount_point, network, cgroups, streams, filter } = first;
+    confine::die_with_parent()?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    process::lead_session().map_err(Error::step("start a session"))?;
+    let sources = mounts::open_sources(spec, plans)?;
+    // In version 2 this process is in its group from the start, and sees it as the root of all.
+    if matches!(cgroups.as_slice(), [("", _)]) {
+        process::unshare_cgroup().map_err(Error::step("have control groups to ourselves"))?;
+    }
+    detached::make_all_private().map_err(Error::step("keep mounts to ourselves"))?;
+    let covered = process::open_dir(mount_point).map_err(Error::path("open", mount_point.display().to_string()))?;
+    detached::attach(rootfs.as_fd(), covered.as_fd()).map_err(Error::step("mount the root filesystem"))?;
+    let standing = standing::mount(spec, rootfs.as_fd(), &cgroups)?;
+    mounts::attach(spec, rootfs.as_fd(), sources)?;
+    standing::device_nodes(spec, rootfs.as_fd(), &standing)?;
+    let terminal = match &streams {
+        Streams::Terminal => Some(standing::terminal(spec, &standing, channel)?),
+        Streams::Given(_) => None,
+    };
+    if let Some(network) = network {
+        process::join(network.as_fd(), NamespaceSet::NET).map_err(Error::step("join the network"))?;
+    }
+    let network_is_own = spec.namespaces.network == crate::spec::Network::None;
+    if network_is_own && let Err(errno) = strata_sys::loopback::up() {
+        channel.warn(&format!("the loopback interface stays down: {errno}"));
+    }
+    masks::sysctls(spec, &standing)?;
+    masks::apply(spec, rootfs.as_fd(), &standing)?;
+    if spec.read_only {
+        detached::set_read_only(rootfs.as_fd(), false).map_err(Error::step("make the root filesystem read-only"))?;
+    }
+    detached::pivot(rootfs.as_fd()).map_err(Error::step("change the root directory"))?;
+    drop((rootfs, standing, covered));
+    names(spec)?;
+    confine::working_directory(&spec.process, true)?;
+    set_streams(streams, terminal)?;
+    channel.wait()?;
+    confine::apply(&spec.process, filter, channel)
+}
+
+/// Host and domain name.
+fn names(spec: &Spec) -> Result<(), Error> {
+    if !spec.namespaces.uts {
+        return Ok(());
+    }
+    if let Some(name) = &spec.hostname {
+        rustix::system::sethostname(name.as_bytes()).map_err(Error::step("set the host name"))?;
+    }
+    if let Some(name) = &spec.domainname {
+        rustix::system::setdomainname(name.as_bytes()).map_err(Error::step("set the domain name"))?;
+    }
+    Ok(())
+}
+
+/// Makes the given streams, or the terminal, numbers 0 to 2.
+fn set_streams(streams: Streams, terminal: Option<OwnedFd>) -> Result<(), Error> {
+    match (streams, terminal) {
+        (Streams::Given([stdin, stdout, stderr]), _) => {
+            process::set_standard_streams([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])
+        }
+        (Streams::Terminal, Some(slave)) => process::control_terminal(slave.as_fd())
+            .and_then(|()| process::set_standard_streams([slave.as_fd(), slave.as_fd(), slave.as_fd()])),
+        (Streams::Terminal, None) => Ok(()),
+    }
+    .map_err(Error::step("connect the standard streams"))
+}
+
+/// Becomes another process of a container. Returns only if that fails, with the exit code.
+pub(crate) fn join(joining: Joining<'_>, channel: OwnedFd) -> u8 {
+    let process = joining.process;
+    let channel = Channel(RefCell::new(Some(channel)));
+    let done = try_join(joining, &channel).and_then(|()| program::run(process, false, &channel));
+    report(done, &channel)
+}
+
+fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<(), Error> {
+    let Joining { process, target, namespaces, cgroup, streams, filter } = joining;
+    confine::die_with_parent()?;
+    confine::hide_from_container()?;
+    process::lead_session().map_err(Error::step("start a session"))?;
+    if cgroup.layout() == strata_sys::cgroup::Layout::V1 {
+        // Writing 0 is this very process, whatever its number is elsewhere.
+        cgroup.join(0).map_err(Error::io("join the container's control groups"))?;
+    }
+    process::join(target, namespaces).map_err(Error::step("join the container's namespaces"))?;
+    // Entering a mount namespace makes its root ours.
+    let terminal = match &streams {
+        Streams::Terminal => Some(standing::terminal_of_joined(process, channel)?),
+        Streams::Given(_) => None,
+    };
+    confine::working_directory(process, false)?;
+    set_streams(streams, terminal)?;
+    channel.wait()?;
+    confine::apply(process, filter, channel)
+}

@@ -1,0 +1,77 @@
+//! What the person mounts: binds, memory, other snapshots.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::MountAttrFlags;
+use strata_sys::detached;
+
+use super::place;
+use crate::Error;
+use crate::spec::{Mount, MountSource, Propagation, Spec};
+
+/// Opens everything that will be mounted while the host's paths can still be seen, in the order of `spec.mounts`.
+pub(super) fn open_sources(spec: &Spec, plans: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Error> {
+    let mut plans = plans.into_iter();
+    spec.mounts
+        .iter()
+        .map(|mount| match &mount.source {
+            MountSource::Bind { path, recursive, propagation } => bind(path, *recursive, *propagation),
+            MountSource::Tmpfs { size_bytes, mode, options } => tmpfs(mount, *size_bytes, *mode, options),
+            MountSource::Plan { subpath, .. } => {
+                let plan = plans.next().ok_or_else(|| Error::Spec("a mounted image is missing".to_owned()))?;
+                subpath.as_ref().map_or(Ok(plan.try_clone().map_err(Error::io("keep a mount"))?), |subpath| {
+                    let missing = || Error::Spec(format!("`{subpath}` is not in the image"));
+                    let inside = place::find(plan.as_fd(), subpath)?.ok_or_else(missing)?;
+                    detached::copy(inside.as_fd(), "", true).map_err(Error::path("open", subpath))
+                })
+            }
+        })
+        .collect()
+}
+
+fn bind(path: &Path, recursive: bool, propagation: Propagation) -> Result<OwnedFd, Error> {
+    let shown = path.display().to_string();
+    let opened = rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())
+        .map_err(Error::path("open", shown.clone()))?;
+    let tree = detached::copy(opened.as_fd(), "", recursive).map_err(Error::path("bind", shown.clone()))?;
+    match propagation {
+        Propagation::Private => detached::set_private(tree.as_fd()),
+        Propagation::Slave => detached::set_slave(tree.as_fd()),
+        Propagation::Shared => Ok(()),
+    }
+    .map_err(Error::path("set the propagation of", shown))?;
+    Ok(tree)
+}
+
+fn tmpfs(mount: &Mount, size_bytes: Option<u64>, mode: Option<u32>, options: &[String]) -> Result<OwnedFd, Error> {
+    let size = size_bytes.map(|size| format!("size={size}"));
+    let mode = mode.map(|mode| format!("mode={mode:o}"));
+    let all: Vec<&str> = size.iter().chain(&mode).chain(options).map(String::as_str).collect();
+    let mut attributes = MountAttrFlags::empty();
+    if !mount.exec {
+        attributes |=
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    }
+    detached::filesystem("tmpfs", &all, attributes).map_err(Error::path("make a tmpfs for", &mount.target))
+}
+
+/// Puts what was opened where it belongs, outer places first.
+pub(super) fn attach(spec: &Spec, root: BorrowedFd<'_>, sources: Vec<OwnedFd>) -> Result<(), Error> {
+    let mut pairs: Vec<(&Mount, OwnedFd)> = spec.mounts.iter().zip(sources).collect();
+    pairs.sort_by_key(|(mount, _)| mount.target.split('/').filter(|part| !part.is_empty()).count());
+    for (mount, source) in pairs {
+        if mount.read_only {
+            detached::set_read_only(source.as_fd(), true).map_err(Error::path("make read-only", &mount.target))?;
+        }
+        let place = place::make(root, &mount.target, place::kind(source.as_fd())?)?;
+        detached::attach(source.as_fd(), place.as_fd()).map_err(Error::path("mount on", &mount.target))?;
+    }
+    Ok(())
+}
+
+/// Whether the person mounts something at `target`, so that the standing mount there is left out.
+pub(super) fn replaces(spec: &Spec, target: &str) -> bool {
+    spec.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == target)
+}

@@ -1,0 +1,112 @@
+//! Finding and making mount points below a root, whatever links its image holds.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::Error;
+
+/// How many links that lead nowhere are followed in making one place, as many as the kernel follows.
+const LINKS_MAX: u32 = 40;
+
+/// What a mount needs below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Directory,
+    File,
+}
+
+/// Opens `path` in `root` without access. Links stay inside; none if it is not there.
+pub(super) fn find(root: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Error> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(root, relative(path), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(Error::path("look up", path)(errno)),
+    }
+}
+
+/// Opens `path` in a filesystem that we mounted ourselves, crossing nothing: neither links nor mounts.
+pub(super) fn find_beneath(mount: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<Option<OwnedFd>, Error> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    match rustix::fs::openat2(mount, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(Error::path("open", path)(errno)),
+    }
+}
+
+/// Opens `path` in `root` for mounting on it, and makes it first if it is not there.
+pub(super) fn make(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<OwnedFd, Error> {
+    make_following(root, path, kind, LINKS_MAX)
+}
+
+fn make_following(root: BorrowedFd<'_>, path: &str, kind: Kind, links: u32) -> Result<OwnedFd, Error> {
+    if let Some(found) = find(root, path)? {
+        return Ok(found);
+    }
+    let failed = |errno: Errno| Error::path("make", path)(errno);
+    let trimmed = path.trim_matches('/');
+    let (above, name) = trimmed.rsplit_once('/').unwrap_or(("", trimmed));
+    let parent = make_following(root, above, Kind::Directory, links)?;
+    let made = match kind {
+        _ if matches!(name, "" | "." | "..") => Err(Errno::NOENT),
+        Kind::Directory => rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)),
+        Kind::File => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+            rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+        }
+    };
+    match made {
+        Ok(()) => find(root, path)?.ok_or_else(|| failed(Errno::NOENT)),
+        // A link that leads nowhere yet: what it names is made instead.
+        Err(Errno::EXIST) if links > 0 => {
+            let link = rustix::fs::readlinkat(&parent, name, Vec::new()).map_err(failed)?;
+            let link = link.to_str().map_err(|_| failed(Errno::ILSEQ))?;
+            let target = if link.starts_with('/') { link.to_owned() } else { format!("{above}/{link}") };
+            make_following(root, &target, kind, links - 1)
+        }
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+/// For calls that want a path relative to a descriptor.
+fn relative(path: &str) -> &str {
+    match path.trim_start_matches('/') {
+        "" => ".",
+        rest => rest,
+    }
+}
+
+/// What `fd` is open on.
+pub(super) fn kind(fd: BorrowedFd<'_>) -> Result<Kind, Error> {
+    let stat = rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH).map_err(Error::step("look at a mount"))?;
+    let is_dir = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+    Ok(if is_dir { Kind::Directory } else { Kind::File })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn places_stay_inside_whatever_the_image_holds() {
+        let outside = tempfile::tempdir().unwrap();
+        let root_dir = outside.path().join("root");
+        std::fs::create_dir_all(root_dir.join("var")).unwrap();
+        std::os::unix::fs::symlink("/run", root_dir.join("var/run")).unwrap();
+        std::os::unix::fs::symlink("../../../../../escape", root_dir.join("var/up")).unwrap();
+        std::os::unix::fs::symlink("loop", root_dir.join("loop")).unwrap();
+        let root = strata_sys::process::open_dir(&root_dir).unwrap();
+        make(root.as_fd(), "/var/run/app/socket", Kind::File).unwrap();
+        assert!(root_dir.join("run/app/socket").is_file(), "a link that leads nowhere is followed inside the root");
+        make(root.as_fd(), "/var/up/x", Kind::Directory).unwrap();
+        assert!(root_dir.join("escape/x").is_dir());
+        assert!(!outside.path().join("escape").exists());
+        assert!(make(root.as_fd(), "/loop/x", Kind::Directory).is_err());
+        assert!(make(root.as_fd(), "/a/../../x", Kind::Directory).is_err());
+    }
+}

@@ -1,0 +1,122 @@
+//! Finding the program and becoming it.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use strata_sys::process;
+
+use super::{Channel, init};
+use crate::Error;
+use crate::spec::{Process, User};
+
+/// Where programs are looked for if the environment does not say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// As whom the process runs: by number, or found by name in the root that this process now has.
+pub(super) fn user(process: &Process) -> Result<User, Error> {
+    Ok(found(process)?.map_or_else(|| process.user.clone(), |found| found.user))
+}
+
+fn found(process: &Process) -> Result<Option<crate::user::Found>, Error> {
+    let Some(named) = &process.named_user else { return Ok(None) };
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::path("open", "/"))?;
+    crate::user::look_up(root.as_fd(), named).map(Some)
+}
+
+/// Executes the program; behind a tiny init if asked. Returns only if that fails, or as init when all has ended.
+pub(super) fn run(process: &Process, with_init: bool, channel: &Channel) -> Result<u8, Error> {
+    let environment = environment(process)?;
+    let (name, path) = look_up(process, &environment)?;
+    if with_init {
+        return init::run(channel, || execute(&name, &path, process, &environment));
+    }
+    Err(execute(&name, &path, process, &environment))
+}
+
+/// The environment, with a home for those who were looked up by name.
+fn environment(process: &Process) -> Result<Vec<String>, Error> {
+    let mut environment = process.env.clone();
+    if !environment.iter().any(|line| line.starts_with("HOME="))
+        && let Some(found) = found(process)?
+    {
+        environment.push(format!("HOME={}", found.home));
+    }
+    Ok(environment)
+}
+
+fn execute(name: &str, path: &str, process: &Process, environment: &[String]) -> Error {
+    let text = |line: &String| CString::new(line.as_str()).map_err(|_| Error::Spec("a NUL byte in a text".to_owned()));
+    let all = |lines: &[String]| lines.iter().map(text).collect::<Result<Vec<_>, _>>();
+    let (path_text, arguments, environment) = match (text(&path.to_owned()), all(&process.args), all(environment)) {
+        (Ok(path), Ok(arguments), Ok(environment)) => (path, arguments, environment),
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return error,
+    };
+    match process::execute(&path_text, &arguments, &environment) {
+        // The file is there: its interpreter is not.
+        Errno::NOENT => Error::ProgramMissing(format!("exec {path}: no such file or directory")),
+        errno => Error::ProgramRefused(format!("exec: \"{name}\": {}", words(errno))),
+    }
+}
+
+/// The program's name as asked for and its path: as Go's `exec.LookPath` finds it, with its sentences.
+fn look_up(process: &Process, environment: &[String]) -> Result<(String, String), Error> {
+    let name = process.args.first().filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| Error::ProgramMissing("exec: no command".to_owned()))?;
+    if name.contains('/') {
+        return match check(name) {
+            Ok(()) => Ok((name.clone(), name.clone())),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                Err(Error::ProgramMissing(format!("exec: \"{name}\": stat {name}: no such file or directory")))
+            }
+            Err(errno) => Err(Error::ProgramRefused(format!("exec: \"{name}\": {}", words(errno)))),
+        };
+    }
+    let path = environment.iter().find_map(|line| line.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let mut refused = false;
+    for dir in path.split(':') {
+        let candidate = format!("{}/{name}", if dir.is_empty() { "." } else { dir });
+        match check(&candidate) {
+            Ok(()) => return Ok((name.clone(), candidate)),
+            Err(Errno::ACCESS) => refused = true,
+            Err(_) => {}
+        }
+    }
+    let text = format!("exec: \"{name}\": executable file not found in $PATH");
+    if refused {
+        return Err(Error::ProgramRefused(format!("exec: \"{name}\": permission denied")));
+    }
+    Err(Error::ProgramMissing(text))
+}
+
+/// Whether this can be executed: a file, and allowed.
+fn check(path: &str) -> Result<(), Errno> {
+    let stat = rustix::fs::stat(path)?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+        return Err(Errno::ISDIR);
+    }
+    if stat.st_mode & 0o111 == 0 {
+        return Err(Errno::ACCESS);
+    }
+    match rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
+        // A filter may not know the newer call: executing will tell.
+        Err(Errno::NOSYS | Errno::PERM) => Ok(()),
+        other => other,
+    }
+}
+
+/// Go's words for an error.
+fn words(errno: Errno) -> String {
+    match errno {
+        Errno::ACCESS => "permission denied".to_owned(),
+        Errno::ISDIR => "is a directory".to_owned(),
+        Errno::NOEXEC => "exec format error".to_owned(),
+        Errno::PERM => "operation not permitted".to_owned(),
+        Errno::TOOBIG => "argument list too long".to_owned(),
+        Errno::NOMEM => "cannot allocate memory".to_owned(),
+        Errno::TXTBSY => "text file busy".to_owned(),
+        other => std::io::Error::from(other).to_string(),
+    }
+}

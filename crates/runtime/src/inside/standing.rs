@@ -1,0 +1,192 @@
+//! What every container has: `/proc`, `/dev` with its nodes and terminals, `/sys`, its control groups.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+use strata_sys::{detached, process, pty};
+
+use super::message::TERMINAL;
+use super::place::{self, Kind};
+use super::{Channel, mounts};
+use crate::Error;
+use crate::spec::{Process, Spec};
+
+const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+
+/// Character devices that are always there (OCI runtime-spec, config-linux.md#default-devices).
+const NODES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const LINKS: [(&str, &str); 6] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+    ("/proc/kcore", "core"),
+];
+
+/// The standing mounts that were made here; none for those the person replaced. What is looked up in them cannot have
+/// been put there by an image.
+#[derive(Default)]
+pub(super) struct Standing {
+    pub(super) proc: Option<OwnedFd>,
+    pub(super) sys: Option<OwnedFd>,
+    pub(super) dev: Option<OwnedFd>,
+    pub(super) pts: Option<OwnedFd>,
+}
+
+/// Makes and attaches them.
+pub(super) fn mount(spec: &Spec, root: BorrowedFd<'_>, cgroups: &[(&'static str, PathBuf)]) -> Result<Standing, Error> {
+    // All groups are opened while the host's paths can be seen.
+    let groups = open_groups(cgroups)?;
+    let make = |target: &str, fs: &str, options: &[&str], attributes| -> Result<Option<OwnedFd>, Error> {
+        if mounts::replaces(spec, target) {
+            return Ok(None);
+        }
+        let mount =
+            detached::filesystem(fs, options, attributes).map_err(Error::path("make a filesystem for", target))?;
+        attach(root, target, &mount)?;
+        Ok(Some(mount))
+    };
+    let proc = make("/proc", "proc", &[], NOSUID | NODEV | NOEXEC)?;
+    let dev = make("/dev", "tmpfs", &["mode=755", "size=65536k"], NOSUID)?;
+    let pts = make("/dev/pts", "devpts", &["ptmxmode=0666", "mode=0620", "gid=5"], NOSUID | NOEXEC)?;
+    let size = format!("size={}", spec.shm_size_bytes);
+    make("/dev/shm", "tmpfs", &["mode=1777", &size], NOSUID | NODEV | NOEXEC)?;
+    make("/dev/mqueue", "mqueue", &[], NOSUID | NODEV | NOEXEC)?;
+    let access = if spec.system_writable { MountAttrFlags::empty() } else { READ_ONLY };
+    let sys = make("/sys", "sysfs", &[], NOSUID | NODEV | NOEXEC | access)?;
+    if sys.is_some() && !mounts::replaces(spec, "/sys/fs/cgroup") {
+        mount_groups(root, groups, access)?;
+    }
+    Ok(Standing { proc, sys, dev, pts })
+}
+
+fn attach(root: BorrowedFd<'_>, target: &str, mount: &OwnedFd) -> Result<(), Error> {
+    let place = place::make(root, target, Kind::Directory)?;
+    detached::attach(mount.as_fd(), place.as_fd()).map_err(Error::path("mount on", target))
+}
+
+fn open_groups(cgroups: &[(&'static str, PathBuf)]) -> Result<Vec<(&'static str, OwnedFd)>, Error> {
+    let open = |(controller, dir): &(&'static str, PathBuf)| {
+        let shown = dir.display().to_string();
+        let opened = process::open_dir(dir).map_err(Error::path("open", shown.clone()))?;
+        let copied = detached::copy(opened.as_fd(), "", false).map_err(Error::path("bind", shown))?;
+        Ok((*controller, copied))
+    };
+    cgroups.iter().map(open).collect()
+}
+
+/// The container sees its own groups only: binds of their directories.
+fn mount_groups(
+    root: BorrowedFd<'_>,
+    groups: Vec<(&'static str, OwnedFd)>,
+    access: MountAttrFlags,
+) -> Result<(), Error> {
+    const TARGET: &str = "/sys/fs/cgroup";
+    let failed = |errno: Errno| Error::path("mount on", TARGET)(errno);
+    let Some((first, _)) = groups.first() else { return Ok(()) };
+    let base = if first.is_empty() {
+        None
+    } else {
+        let made = detached::filesystem("tmpfs", &["mode=755"], NOSUID | NODEV | NOEXEC).map_err(failed)?;
+        for (controller, _) in &groups {
+            rustix::fs::mkdirat(&made, *controller, Mode::from_raw_mode(0o755)).map_err(failed)?;
+        }
+        attach(root, TARGET, &made)?;
+        Some(made)
+    };
+    for (controller, group) in groups {
+        if access == READ_ONLY {
+            detached::set_read_only(group.as_fd(), false).map_err(failed)?;
+        }
+        match &base {
+            None => attach(root, TARGET, &group)?,
+            Some(base) => {
+                let place = place::find_beneath(base.as_fd(), controller, OFlags::PATH)?;
+                let place = place.ok_or_else(|| failed(Errno::NOENT))?;
+                detached::attach(group.as_fd(), place.as_fd()).map_err(failed)?;
+            }
+        }
+    }
+    if let (Some(base), READ_ONLY) = (&base, access) {
+        detached::set_read_only(base.as_fd(), false).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Makes the nodes and links of `/dev`, and those the person asked for.
+pub(super) fn device_nodes(spec: &Spec, root: BorrowedFd<'_>, standing: &Standing) -> Result<(), Error> {
+    if let Some(dev) = &standing.dev {
+        for (name, major, minor) in NODES {
+            rustix::fs::mknodat(
+                dev,
+                name,
+                FileType::CharacterDevice,
+                Mode::from_raw_mode(0o666),
+                makedev(major, minor),
+            )
+            .map_err(Error::path("make device", format!("/dev/{name}")))?;
+        }
+        for (target, name) in LINKS {
+            rustix::fs::symlinkat(target, dev, name).map_err(Error::path("make link", format!("/dev/{name}")))?;
+        }
+    }
+    for node in &spec.devices {
+        let failed = |errno: Errno| Error::path("make device", &node.path)(errno);
+        let (above, name) = node.path.rsplit_once('/').ok_or_else(|| failed(Errno::INVAL))?;
+        let parent = place::make(root, above, Kind::Directory)?;
+        let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+        match rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(node.mode), makedev(node.major, node.minor))
+        {
+            // One of the standing ones asked for again, or two of one name: the last wins.
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(failed)?;
+                let number = makedev(node.major, node.minor);
+                rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(node.mode), number).map_err(failed)?;
+            }
+            other => other.map_err(failed)?,
+        }
+        let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
+        rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Makes the container's terminal, shows it as `/dev/console` too and sends its other side to the shim.
+pub(super) fn terminal(spec: &Spec, standing: &Standing, channel: &Channel) -> Result<OwnedFd, Error> {
+    let (Some(dev), Some(pts)) = (&standing.dev, &standing.pts) else {
+        return Err(Error::Spec("a terminal needs the standing /dev and /dev/pts".to_owned()));
+    };
+    let terminal = open_terminal(pts.as_fd(), &spec.process, channel)?;
+    let failed = |errno: Errno| Error::path("mount on", "/dev/console")(errno);
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(dev, "console", flags, Mode::from_raw_mode(0o620)).map_err(failed)?;
+    let shown = detached::copy(pts.as_fd(), &terminal.number.to_string(), false).map_err(failed)?;
+    let place = place::find_beneath(dev.as_fd(), "console", OFlags::PATH)?.ok_or_else(|| failed(Errno::NOENT))?;
+    detached::attach(shown.as_fd(), place.as_fd()).map_err(failed)?;
+    Ok(terminal.slave)
+}
+
+/// Makes a terminal in the container whose namespaces this process has joined.
+pub(super) fn terminal_of_joined(process: &Process, channel: &Channel) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let pts = rustix::fs::open("/dev/pts", flags, Mode::empty()).map_err(Error::path("open", "/dev/pts"))?;
+    Ok(open_terminal(pts.as_fd(), process, channel)?.slave)
+}
+
+fn open_terminal(pts: BorrowedFd<'_>, process: &Process, channel: &Channel) -> Result<pty::Pty, Error> {
+    let failed = Error::step("make a terminal");
+    let made = pty::create(pts).map_err(failed)?;
+    if let Some(size) = process.terminal_size {
+        pty::set_size(made.master.as_fd(), size.rows, size.columns).map_err(Error::step("size the terminal"))?;
+    }
+    channel.say(TERMINAL, "", &[made.master.as_fd()]);
+    Ok(made)
+}

@@ -1,0 +1,259 @@
+//! Making processes: the container's first one, and those that join it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
+use strata_sys::assemble::assemble;
+use strata_sys::cgroup::{self, Cgroup};
+use strata_sys::layer_mounts::LayerMounts;
+use strata_sys::process::{self, Child, NamespaceSet};
+use strata_sys::{packet, signal};
+use strata_types::mount::MountPlan;
+
+use super::program::{Ends, Program};
+use crate::inside::{self, First, Joining, Streams, message};
+use crate::spec::{DeviceRules, Limits, MountSource, Namespaces, Network, Process, Spec, Stdin};
+use crate::{Error, seccomp};
+
+/// Where a container's things are.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    /// `<root>/containers/<id>`.
+    pub(super) dir: PathBuf,
+    /// The engine's run directory.
+    pub(super) run_dir: PathBuf,
+}
+
+/// A process that executes its program by now.
+pub(super) struct Launched {
+    pub(super) program: Program,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Makes the container and starts its first process.
+pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), Error> {
+    let filter = seccomp::filter(&spec.process, &places.run_dir)?;
+    let layers = LayerMounts::new(store_root(&places.dir), &places.run_dir);
+    let mounted = |plan: &MountPlan| assemble(plan, &layers).map_err(Error::io("mount the container's layers"));
+    let rootfs = mounted(&spec.rootfs)?;
+    let plan = |mount: &crate::spec::Mount| match &mount.source {
+        MountSource::Plan { plan, .. } => Some(mounted(plan)),
+        _ => None,
+    };
+    let plans = spec.mounts.iter().filter_map(plan).collect::<Result<Vec<_>, _>>()?;
+    let network = network(&spec.namespaces.network)?;
+    let rules = device_rules(&spec.device_rules);
+    let (cgroup, mut warnings) = Cgroup::create(spec.id.as_str(), &limits(&spec.limits), rules.as_deref())
+        .map_err(Error::io("make the container's control groups"))?;
+    let (streams, ends) = streams(&spec.process)?;
+    let cgroups = cgroup.dirs().map(|(controller, dir)| (controller, dir.to_owned())).collect();
+    let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
+    let entry = First { spec, rootfs, plans, mount_point: &places.dir, network, cgroups, streams, filter };
+    let start_in = cgroup.start_in();
+    let inside = || inside::first(entry, theirs);
+    let done = process::clone(namespaces(&spec.namespaces), start_in.as_ref().map(AsFd::as_fd), inside)
+        .map_err(Error::step("make the container's process"))
+        .and_then(|child| {
+            let pid = child.pid;
+            let join = || if start_in.is_some() { Ok(()) } else { cgroup.join(pid) };
+            follow(child, ours, join, Program::new_for(0, &spec.process, ends), &mut warnings)
+        });
+    match done {
+        Ok(program) => Ok((Launched { program, warnings }, cgroup)),
+        Err(error) => {
+            if let Err(error) = cgroup.remove() {
+                tracing::debug!(%error, "control groups of a container that did not start stay");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Starts a process in the container whose first process is behind `target`.
+pub(super) fn joining(
+    number: u32,
+    process: &Process,
+    spec: &Spec,
+    target: BorrowedFd<'_>,
+    places: &Places,
+    cgroup: &Cgroup,
+) -> Result<Launched, Error> {
+    let filter = seccomp::filter(process, &places.run_dir)?;
+    let (streams, ends) = streams(process)?;
+    let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
+    let start_in = cgroup.start_in();
+    let mut joined = NamespaceSet::MOUNT;
+    for (own, namespace) in [
+        (spec.namespaces.ipc, NamespaceSet::IPC),
+        (spec.namespaces.uts, NamespaceSet::UTS),
+        (spec.namespaces.network != Network::Host, NamespaceSet::NET),
+        (start_in.is_some(), NamespaceSet::CGROUP),
+    ] {
+        joined = if own { joined.and(namespace) } else { joined };
+    }
+    let entry = Joining { process, target, namespaces: joined, cgroup, streams, filter };
+    let inside = || inside::join(entry, theirs);
+    let clone = || {
+        process::clone(NamespaceSet::default(), start_in.as_ref().map(AsFd::as_fd), inside)
+            .map_err(Error::step("make a process"))
+    };
+    let child = if spec.namespaces.pid { with_pids_of(target, clone)? } else { clone()? };
+    let mut warnings = Vec::new();
+    let program = follow(child, ours, || Ok(()), Program::new_for(number, process, ends), &mut warnings)?;
+    Ok(Launched { program, warnings })
+}
+
+/// Does something while new processes are made in the process id namespace of `target`.
+fn with_pids_of<T>(target: BorrowedFd<'_>, act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let own = rustix::fs::open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::step("look at our own process ids"))?;
+    process::join(target, NamespaceSet::PID).map_err(Error::step("join the container's process ids"))?;
+    let done = act();
+    process::join(own.as_fd(), NamespaceSet::PID).map_err(Error::step("return to our own process ids"))?;
+    done
+}
+
+/// Sees a new process through until it executes its program. `join` puts it into its control groups meanwhile: in version
+/// 1 that waits for the kernel while the process mounts.
+fn follow(
+    child: Child,
+    channel: OwnedFd,
+    join: impl FnOnce() -> std::io::Result<()>,
+    program: impl FnOnce(Child) -> Program,
+    warnings: &mut Vec<String>,
+) -> Result<Program, Error> {
+    let joined = join().map_err(Error::io("put the process into its control groups")).and_then(|()| {
+        // One that failed already will say why.
+        match packet::send(channel.as_fd(), b"go", &[], true) {
+            Ok(()) | Err(rustix::io::Errno::PIPE) => Ok(()),
+            Err(errno) => Err(Error::step("speak to the new process")(errno)),
+        }
+    });
+    let heard = joined.and_then(|()| hear(&channel, warnings));
+    match heard {
+        Ok(terminal) => {
+            let mut program = program(child);
+            program.terminal = terminal;
+            Ok(program)
+        }
+        Err(error) => {
+            let ended = signal::send(child.pidfd.as_fd(), signal::Signal::KILL)
+                .and_then(|()| process::reap(child.pidfd.as_fd(), true));
+            if let Err(errno) = ended {
+                tracing::debug!(%errno, "a process that failed to start is gone already");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Listens until the conversation ends: with the program's execution, or after an error was told.
+fn hear(channel: &OwnedFd, warnings: &mut Vec<String>) -> Result<Option<OwnedFd>, Error> {
+    let mut terminal = None;
+    loop {
+        let packet = packet::receive(channel.as_fd()).map_err(Error::step("hear from the new process"))?;
+        let Some(packet) = packet else { return Ok(terminal) };
+        let (kind, text) = packet.bytes.split_first().unwrap_or((&0, &[]));
+        let text = String::from_utf8_lossy(text).into_owned();
+        match *kind {
+            message::WARNING => warnings.push(text),
+            message::TERMINAL => {
+                let master = packet.fds.into_iter().next().ok_or(Error::ShimGone)?;
+                rustix::io::ioctl_fionbio(&master, true).map_err(Error::step("use the terminal"))?;
+                terminal = Some(master);
+            }
+            message::PROGRAM_MISSING => return Err(Error::ProgramMissing(text)),
+            message::PROGRAM_REFUSED => return Err(Error::ProgramRefused(text)),
+            _ => return Err(Error::Setup(text)),
+        }
+    }
+}
+
+/// The pipes of a process without a terminal: its ends and ours.
+fn streams(process: &Process) -> Result<(Streams, Ends), Error> {
+    if process.tty {
+        return Ok((Streams::Terminal, Ends::default()));
+    }
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(Error::step("make a pipe"));
+    let ours = |fd: OwnedFd| rustix::io::ioctl_fionbio(&fd, true).map(|()| fd).map_err(Error::step("use a pipe"));
+    let (stdin, input) = if process.stdin == Stdin::Empty {
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        (null.map_err(Error::path("open", "/dev/null"))?, None)
+    } else {
+        let (read, write) = pipe()?;
+        (read, Some(ours(write)?))
+    };
+    let (output, stdout) = pipe()?;
+    let (errors, stderr) = pipe()?;
+    let ends = Ends { stdin: input, outputs: [Some(ours(output)?), Some(ours(errors)?)] };
+    Ok((Streams::Given([stdin, stdout, stderr]), ends))
+}
+
+/// The root of the store that `dir` belongs to: `<root>/containers/<id>`.
+fn store_root(dir: &Path) -> &Path {
+    dir.parent().and_then(Path::parent).unwrap_or(dir)
+}
+
+fn network(network: &Network) -> Result<Option<OwnedFd>, Error> {
+    let Network::Join(path) = network else { return Ok(None) };
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map(Some)
+        .map_err(Error::path("open network namespace", path.display().to_string()))
+}
+
+fn namespaces(own: &Namespaces) -> NamespaceSet {
+    let wanted = [
+        (own.pid, NamespaceSet::PID),
+        (own.ipc, NamespaceSet::IPC),
+        (own.uts, NamespaceSet::UTS),
+        (own.network == Network::None, NamespaceSet::NET),
+    ];
+    wanted.into_iter().filter(|(own, _)| *own).fold(NamespaceSet::MOUNT, |all, (_, one)| all.and(one))
+}
+
+fn device_rules(rules: &DeviceRules) -> Option<Vec<cgroup::DeviceRule>> {
+    let DeviceRules::Allow(more) = rules else { return None };
+    let may = |access: &str, letter| access.contains(letter);
+    let rule = |rule: &crate::spec::DeviceRule| cgroup::DeviceRule {
+        block: rule.block,
+        major: rule.major,
+        minor: rule.minor,
+        read: may(&rule.access, 'r'),
+        write: may(&rule.access, 'w'),
+        make: may(&rule.access, 'm'),
+    };
+    let mut all = cgroup::DeviceRule::standing();
+    all.extend(more.iter().map(rule));
+    Some(all)
+}
+
+fn limits(limits: &Limits) -> cgroup::Limits {
+    let Limits {
+        memory_bytes,
+        memory_swap_bytes,
+        memory_reservation_bytes,
+        oom_kill_disable,
+        cpu_shares,
+        cpu_quota_us,
+        cpu_period_us,
+        cpuset_cpus,
+        cpuset_mems,
+        pids,
+        blkio_weight,
+    } = limits.clone();
+    cgroup::Limits {
+        memory_bytes,
+        memory_swap_bytes,
+        memory_reservation_bytes,
+        oom_kill_disable,
+        cpu_shares,
+        cpu_quota_us,
+        cpu_period_us,
+        cpuset_cpus,
+        cpuset_mems,
+        pids,
+        blkio_weight,
+    }
+}

@@ -1,0 +1,207 @@
+//! Writing output into the log, in Docker's json-file format: one object for each line.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::Stream;
+use crate::spec;
+
+/// The log of a container, in its directory.
+pub(crate) const LOG: &str = "log.json";
+/// A longer line is written in parts of this size, as Docker does.
+const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// The log of a running container.
+pub(super) struct Log {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    max_size: Option<u64>,
+    max_files: u32,
+    /// Lines not ended yet: of standard output, and of standard error.
+    open_lines: [Vec<u8>; 2],
+    out: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the log in `dir` for appending.
+    pub(super) fn open(dir: &Path, how: &spec::Log) -> io::Result<Option<Self>> {
+        if !how.keep {
+            return Ok(None);
+        }
+        let path = dir.join(LOG);
+        let file = append(&path)?;
+        let size = file.metadata()?.len();
+        let (max_size, max_files) = (how.max_size_bytes, how.max_files.max(1));
+        let (open_lines, out) = ([Vec::new(), Vec::new()], Vec::new());
+        Ok(Some(Self { path, file, size, max_size, max_files, open_lines, out }))
+    }
+
+    /// Adds output. What does not end a line waits for the rest of it.
+    pub(super) fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        let time = Timestamp::now();
+        let mut open = std::mem::take(&mut self.open_lines[index(stream)]);
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let mut rest = part;
+            while open.len() + rest.len() >= LINE_BYTES_MAX
+                && !(open.len() + rest.len() == LINE_BYTES_MAX && rest.ends_with(b"\n"))
+            {
+                let (head, tail) = rest.split_at(LINE_BYTES_MAX - open.len());
+                open.extend_from_slice(head);
+                self.entry(stream, &open, time);
+                open.clear();
+                rest = tail;
+            }
+            open.extend_from_slice(rest);
+            if open.ends_with(b"\n") {
+                self.entry(stream, &open, time);
+                open.clear();
+            }
+        }
+        self.open_lines[index(stream)] = open;
+        self.flush()
+    }
+
+    /// Writes what waits for its line's end: there will be none.
+    pub(super) fn end(&mut self, stream: Stream) -> io::Result<()> {
+        let open = std::mem::take(&mut self.open_lines[index(stream)]);
+        if open.is_empty() {
+            return Ok(());
+        }
+        self.entry(stream, &open, Timestamp::now());
+        self.flush()
+    }
+
+    fn entry(&mut self, stream: Stream, line: &[u8], time: Timestamp) {
+        self.out.extend_from_slice(b"{\"log\":\"");
+        escape(&mut self.out, line);
+        let name = if stream == Stream::Stdout { "stdout" } else { "stderr" };
+        writeln!(self.out, "\",\"stream\":\"{name}\",\"time\":\"{time}\"}}").expect("a vector takes all");
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        if self.max_size.is_some_and(|max| self.size > 0 && self.size + self.out.len() as u64 > max) {
+            self.rotate()?;
+        }
+        let written = self.file.write_all(&self.out);
+        self.size += self.out.len() as u64;
+        self.out.clear();
+        self.out.shrink_to(LINE_BYTES_MAX);
+        written
+    }
+
+    /// `log.json` becomes `log.json.1`, that one `log.json.2`, and so on; the last goes.
+    fn rotate(&mut self) -> io::Result<()> {
+        for number in (1..self.max_files).rev() {
+            let from = if number == 1 { self.path.clone() } else { numbered(&self.path, number - 1) };
+            match std::fs::rename(&from, numbered(&self.path, number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if self.max_files == 1 {
+            self.file.set_len(0)?;
+        }
+        self.file = append(&self.path)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+/// The name of a log file that was put aside.
+pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
+    path.with_extension(format!("json.{number}"))
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+const fn index(stream: Stream) -> usize {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => 1,
+    }
+}
+
+/// As Go writes strings: also `<`, `>`, `&` and the line separators of JavaScript; what is not UTF-8 becomes U+FFFD.
+fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' => out.extend_from_slice(b"\\\""),
+                '\\' => out.extend_from_slice(b"\\\\"),
+                '\n' => out.extend_from_slice(b"\\n"),
+                '\r' => out.extend_from_slice(b"\\r"),
+                '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\x1f' => {
+                    write!(out, "\\u{:04x}", c as u32).expect("a vector takes all");
+                }
+                _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        for _ in chunk.invalid() {
+            out.extend_from_slice(b"\\ufffd");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(dir: &Path) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(dir.join(LOG)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn open(dir: &Path, max_size_bytes: Option<u64>, max_files: u32) -> Log {
+        Log::open(dir, &spec::Log { keep: true, max_size_bytes, max_files }).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_line_is_an_entry_however_it_arrives() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), None, 1);
+        log.write(Stream::Stdout, b"one\ntw").unwrap();
+        log.write(Stream::Stderr, b"<err>\t\"\\\xff\n").unwrap();
+        log.write(Stream::Stdout, b"o\nthree").unwrap();
+        log.end(Stream::Stdout).unwrap();
+        let found: Vec<_> = lines(dir.path()).iter().map(|l| format!("{}:{}", l["stream"], l["log"])).collect();
+        let expected =
+            ["stdout\":\"one\\n", "stderr\":\"<err>\\t\\\"\\\\\u{fffd}\\n", "stdout\":\"two\\n", "stdout\":\"three"];
+        assert_eq!(found, expected.map(|line| format!("\"{line}\"")));
+        let text = std::fs::read_to_string(dir.path().join(LOG)).unwrap();
+        assert!(text.contains(r#"{"log":"\u003cerr\u003e\u0009\"\\\ufffd\n","stream":"stderr","time":""#), "{text}");
+    }
+
+    #[test]
+    fn a_long_line_is_written_in_parts_of_16_kib() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), None, 1);
+        let mut line = vec![b'x'; 40_000];
+        line.push(b'\n');
+        log.write(Stream::Stdout, &line).unwrap();
+        let sizes: Vec<_> = lines(dir.path()).iter().map(|l| l["log"].as_str().unwrap().len()).collect();
+        assert_eq!(sizes, [16_384, 16_384, 7_233]);
+    }
+
+    #[test]
+    fn a_full_log_is_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), Some(200), 3);
+        for _ in 0..20 {
+            log.write(Stream::Stdout, b"0123456789\n").unwrap();
+        }
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["log.json", "log.json.1", "log.json.2"]);
+        assert!(std::fs::metadata(dir.path().join("log.json.1")).unwrap().len() <= 200);
+    }
+}

@@ -1,0 +1,346 @@
+//! The shim: one for each container, one thread, one loop.
+//!
+//! It makes the container, reads what its processes write, keeps it in the log and passes it on, passes input to them,
+//! starts further processes, and records how the first one ended. Then it removes what is left and ends.
+
+mod client;
+mod launch;
+pub(crate) mod log;
+mod program;
+pub(crate) mod record;
+mod serve;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use strata_sys::cgroup::Cgroup;
+use strata_sys::{packet, process};
+use strata_types::ContainerId;
+
+use self::client::Client;
+use self::launch::Places;
+use self::log::Log;
+use self::program::{Program, READ_BYTES};
+use crate::spec::Spec;
+use crate::wire::{self, Answer, Failure, Request, SOCKET, Wish};
+use crate::{Error, State, Status, Stream};
+
+/// How often slow clients are looked at while a program waits for one.
+const SLOW_LOOK: Duration = Duration::from_secs(1);
+/// The number of the first program.
+const FIRST: u32 = 0;
+
+/// A running container.
+struct Shim {
+    id: ContainerId,
+    places: Places,
+    listener: OwnedFd,
+    log: Option<Log>,
+    cgroup: Cgroup,
+    programs: Vec<Program>,
+    next_number: u32,
+    clients: Vec<Client>,
+    state: State,
+    has_pids: bool,
+    when_done: Vec<String>,
+    buffer: Box<[u8]>,
+}
+
+/// Something that is waited for.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Listener,
+    End(usize),
+    Output(usize, Stream),
+    Input(usize),
+    Client(usize),
+    ClientInput(usize),
+    ClientOutput(usize, usize),
+}
+
+/// Runs a container from its start to its end, for whoever is at the other end of `socket`.
+pub(crate) fn run(socket: OwnedFd) -> Result<(), Error> {
+    let Some((Request::Start { id, dir, run_dir, attach }, fds)) = wire::receive(&socket)? else {
+        return Err(Error::ShimGone);
+    };
+    let mut client = Client::new(socket);
+    match Shim::start(id, dir.clone(), run_dir) {
+        Ok((mut shim, warnings)) => {
+            client.say(&Answer::Started { pid: shim.state.pid, warnings });
+            if let Some(wish) = attach {
+                shim.attach(&mut client, FIRST, &wish, fds, true);
+                shim.clients.push(client);
+            }
+            process::shrink();
+            shim.serve()
+        }
+        Err(error) => {
+            let failed = Failed::from(&error);
+            record_failure(&dir, &error)?;
+            client.say(&failed.answer());
+            Ok(())
+        }
+    }
+}
+
+/// A failure on its way to a client.
+struct Failed {
+    kind: Failure,
+    text: String,
+}
+
+impl From<&Error> for Failed {
+    fn from(error: &Error) -> Self {
+        Self { kind: Failure::of(error), text: crate::error::sentence(error) }
+    }
+}
+
+impl Failed {
+    fn answer(self) -> Answer {
+        Answer::Failed { kind: self.kind, text: self.text }
+    }
+}
+
+/// A container that could not be started stays as it was, but says why.
+fn record_failure(dir: &std::path::Path, error: &Error) -> Result<(), Error> {
+    let before = record::read::<State>(&dir.join(record::STATE))?.unwrap_or(State::created());
+    let (error, exit_code) = (crate::error::sentence(error), i32::from(error.exit_code()));
+    record::write(dir, &State { error, exit_code, pid: 0, shim_pid: 0, ..before })
+}
+
+impl Shim {
+    fn start(id: ContainerId, dir: PathBuf, run_dir: PathBuf) -> Result<(Self, Vec<String>), Error> {
+        let spec_path = dir.join(record::SPEC);
+        let spec: Spec = record::read(&spec_path)?
+            .ok_or_else(|| Error::path("read", spec_path.display().to_string())(Errno::NOENT))?;
+        let socket_dir = socket_dir(&run_dir, &id);
+        std::fs::create_dir_all(&socket_dir).map_err(Error::path("make", socket_dir.display().to_string()))?;
+        let listen_in =
+            process::open_dir(&socket_dir).map_err(Error::path("open", socket_dir.display().to_string()))?;
+        let listener = packet::listen(listen_in.as_fd(), SOCKET).map_err(Error::step("listen for clients"))?;
+        let log = Log::open(&dir, &spec.log).map_err(Error::path("open the log in", dir.display().to_string()))?;
+        let places = Places { dir, run_dir };
+        let (launched, cgroup) = launch::first(&spec, &places)?;
+        let state = running(launched.program.pid);
+        record::write(&places.dir, &state)?;
+        let shim = Self {
+            id,
+            places,
+            listener,
+            log,
+            cgroup,
+            programs: vec![launched.program],
+            next_number: FIRST + 1,
+            clients: Vec::new(),
+            state,
+            has_pids: spec.namespaces.pid,
+            when_done: spec.when_done,
+            buffer: vec![0; READ_BYTES].into_boxed_slice(),
+        };
+        Ok((shim, launched.warnings))
+    }
+
+    /// Serves until the container has ended and everybody knows.
+    fn serve(mut self) -> Result<(), Error> {
+        let mut recorded = false;
+        loop {
+            let first = self.programs.iter().find(|program| program.number == FIRST);
+            let first_code = first.filter(|program| program.drained).and_then(|program| program.exit_code);
+            if let (Some(code), false) = (first_code, recorded) {
+                self.finish(code)?;
+                recorded = true;
+            }
+            self.tell_ends(recorded);
+            if recorded && self.clients.is_empty() {
+                break;
+            }
+            for (source, flags) in self.wait()? {
+                self.handle(source, flags)?;
+            }
+            self.drain_ended();
+            self.clients.retain(|client| !client.gone && !client.is_too_slow());
+        }
+        self.when_done()
+    }
+
+    /// Waits until something can be done, and says what.
+    fn wait(&self) -> Result<Vec<(Source, PollFlags)>, Error> {
+        let mut sources = vec![Source::Listener];
+        let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        let mut add = |source, fd, flags| {
+            sources.push(source);
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        };
+        for (index, program) in self.programs.iter().enumerate() {
+            if program.exit_code.is_none() {
+                add(Source::End(index), program.pidfd.as_fd(), PollFlags::IN);
+            }
+            if !self.is_held_up(program.number) {
+                for (stream, fd) in program.readable() {
+                    add(Source::Output(index, stream), fd.as_fd(), PollFlags::IN);
+                }
+            }
+            if let Some(fd) = program.writable() {
+                add(Source::Input(index), fd.as_fd(), PollFlags::OUT);
+            }
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            add(Source::Client(index), client.socket.as_fd(), PollFlags::IN);
+            let program = self.programs.iter().find(|program| Some(program.number) == client.program);
+            if let (Some(stdin), Some(program)) = (&client.stdin, program)
+                && program.takes_input()
+            {
+                add(Source::ClientInput(index), stdin.as_fd(), PollFlags::IN);
+            }
+            for (number, output) in client.outputs.iter().enumerate() {
+                if let Some(output) = output.as_ref().filter(|output| output.waits()) {
+                    add(Source::ClientOutput(index, number), output.fd.as_fd(), PollFlags::OUT);
+                }
+            }
+        }
+        let look = Timespec { tv_sec: SLOW_LOOK.as_secs() as i64, tv_nsec: 0 };
+        let slow = self.clients.iter().any(|client| !client.patient && client.is_full());
+        match poll(&mut fds, slow.then_some(&look)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::step("wait for something to do")(errno)),
+        }
+        let ready = sources.into_iter().zip(&fds).map(|(source, fd)| (source, fd.revents()));
+        Ok(ready.filter(|(_, flags)| !flags.is_empty()).collect())
+    }
+
+    /// Whether somebody who is to get a program's output has too much of it already.
+    fn is_held_up(&self, program: u32) -> bool {
+        self.clients.iter().any(|client| client.program == Some(program) && client.is_full())
+    }
+
+    /// Reads a program's output as long as there is some and nobody is held up; whether there is no more now.
+    fn pump(&mut self, index: usize, stream: Stream) -> bool {
+        let number = self.programs[index].number;
+        while !self.is_held_up(number) {
+            let Some(read) = self.programs[index].read(stream, &mut self.buffer) else { return true };
+            let bytes = &self.buffer[..read];
+            if number == FIRST
+                && let Some(log) = &mut self.log
+                && let Err(error) = log.write(stream, bytes)
+            {
+                // A full disk must not stop the container.
+                tracing::debug!(%error, "output is missing in the log");
+            }
+            for client in self.clients.iter_mut().filter(|client| client.program == Some(number)) {
+                client.write(stream, bytes);
+            }
+        }
+        false
+    }
+
+    /// Reads what programs that have ended left behind.
+    fn drain_ended(&mut self) {
+        for index in 0..self.programs.len() {
+            if self.programs[index].exit_code.is_some() && !self.programs[index].drained {
+                let all = self.pump(index, Stream::Stdout) & self.pump(index, Stream::Stderr);
+                self.programs[index].drained = all;
+            }
+        }
+    }
+
+    /// Records the end of the container and removes what is not needed any more.
+    fn finish(&mut self, code: i32) -> Result<(), Error> {
+        if let Some(log) = &mut self.log {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                if let Err(error) = log.end(stream) {
+                    tracing::debug!(%error, "output is missing in the log");
+                }
+            }
+        }
+        self.state.oom_killed = self.cgroup.oom_kills() > 0;
+        if !self.has_pids
+            && let Err(error) = self.cgroup.kill()
+        {
+            tracing::debug!(%error, "processes of the container live on");
+        }
+        if let Err(error) = self.cgroup.remove() {
+            tracing::debug!(%error, "control groups stay");
+        }
+        self.state.status = Status::Exited;
+        self.state.exit_code = code;
+        (self.state.pid, self.state.shim_pid) = (0, 0);
+        self.state.finished_at = Some(Timestamp::now());
+        remove_socket(&self.places.run_dir, &self.id);
+        match record::write(&self.places.dir, &self.state) {
+            // The container was removed under us, by force.
+            Err(_) if !self.places.dir.exists() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Tells clients of programs that have ended, when they have all the output.
+    fn tell_ends(&mut self, recorded: bool) {
+        for program in self.programs.iter().filter(|program| program.drained) {
+            let Some(code) = program.exit_code.filter(|_| recorded || program.number != FIRST) else { continue };
+            let theirs = |client: &&mut Client| client.program == Some(program.number) && client.has_all();
+            for client in self.clients.iter_mut().filter(theirs) {
+                client.say(&Answer::Exited(code));
+                client.gone = true;
+            }
+        }
+        self.clients.retain(|client| !client.gone);
+        if recorded {
+            // Processes that had joined ended with the first.
+            self.clients.retain(|client| client.program.is_some());
+        }
+        let clients = &self.clients;
+        self.programs.retain(|program| {
+            let waited_for = clients.iter().any(|client| client.program == Some(program.number));
+            program.number == FIRST || !program.drained || waited_for
+        });
+    }
+
+    /// Becomes the command that has to follow, if there is one.
+    fn when_done(self) -> Result<(), Error> {
+        if self.when_done.is_empty() {
+            return Ok(());
+        }
+        let text = |line: &String| std::ffi::CString::new(line.as_str());
+        let arguments: Vec<_> = self
+            .when_done
+            .iter()
+            .map(text)
+            .collect::<Result<_, _>>()
+            .map_err(|_| Error::Spec("a NUL byte in the command that follows".to_owned()))?;
+        Err(Error::step("start the command that follows")(process::execute(c"/proc/self/exe", &arguments, &[])))
+    }
+}
+
+fn running(pid: i32) -> State {
+    let shim_pid = rustix::process::getpid().as_raw_nonzero().get();
+    State {
+        status: Status::Running,
+        pid,
+        pid_started_ticks: record::started_ticks(pid).unwrap_or(0),
+        shim_pid,
+        shim_started_ticks: record::started_ticks(shim_pid).unwrap_or(0),
+        started_at: Some(Timestamp::now()),
+        ..State::created()
+    }
+}
+
+/// Where the shim of a container listens.
+pub(crate) fn socket_dir(run_dir: &std::path::Path, id: &ContainerId) -> PathBuf {
+    run_dir.join("c").join(id.as_str())
+}
+
+/// Removes a shim's socket. It may be gone.
+pub(crate) fn remove_socket(run_dir: &std::path::Path, id: &ContainerId) {
+    let dir = socket_dir(run_dir, id);
+    for removed in [std::fs::remove_file(dir.join(SOCKET)), std::fs::remove_dir(&dir)] {
+        if let Err(error) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::debug!(%error, "the socket of a shim stays");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `state.json`: what is known about the container, for all who look.
+
+use std::path::Path;
+
+use strata_sys::durable::{self, Durability};
+
+use crate::{Error, State};
+
+/// The state of a container, in its directory.
+pub(crate) const STATE: &str = "state.json";
+/// What it was started with, in its directory.
+pub(crate) const SPEC: &str = "spec.json";
+
+/// Puts `state` in place. Not synced: a reboot ends the process it speaks of.
+pub(crate) fn write(dir: &Path, state: &State) -> Result<(), Error> {
+    put(&dir.join(STATE), state)
+}
+
+/// Puts a document in place, not synced.
+pub(crate) fn put(path: &Path, document: &impl serde::Serialize) -> Result<(), Error> {
+    let shown = || path.display().to_string();
+    let bytes = serde_json::to_vec(document).map_err(|source| Error::Document { path: shown(), source })?;
+    durable::write_file(path, &bytes, 0o600, Durability::Ephemeral).map_err(|error| Error::Path {
+        act: "write",
+        path: shown(),
+        source: std::io::Error::other(error),
+    })
+}
+
+/// Reads a document; none if it is not there.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let shown = || path.display().to_string();
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::Document { path: shown(), source })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::path("read", shown())(error)),
+    }
+}
+
+/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22); none if it is gone.
+pub(crate) fn started_ticks(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything, but nothing behind it holds a parenthesis.
+    let behind = text.rsplit_once(')')?.1;
+    let mut fields = behind.split_ascii_whitespace();
+    let state = fields.next()?;
+    // A zombie is a process that has ended.
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
