@@ -1,7 +1,8 @@
 //! What is seen of an operation that lasts: a line for each layer on a terminal, plain lines in a pipe.
 //!
 //! On a terminal nothing is drawn for the first 250 ms, then at most 30 times a second, by a thread of its own. The same
-//! thread waits for Ctrl-C: the first asks the operation to stop where it can, the second ends the program.
+//! thread waits for Ctrl-C: the first asks the operation to stop where it can; the second, or three seconds in which it
+//! could not, end the program. That harms nothing: every operation can be killed at any moment.
 
 mod screen;
 
@@ -22,6 +23,8 @@ use screen::Screen;
 
 /// Before this nothing is drawn: what is quick needs no progress.
 const QUIET: Duration = Duration::from_millis(250);
+/// How long an operation that was asked to stop may take to do so: it may be waiting for a server that is silent.
+const GRACE: Duration = Duration::from_secs(3);
 /// Between two drawings.
 const FRAME: Duration = Duration::from_millis(34);
 
@@ -32,7 +35,7 @@ pub enum Show {
     Stdout,
     /// On stderr, where stdout is for something else: the pull of a `run`.
     Stderr,
-    /// Nowhere; Ctrl-C still asks the operation to stop.
+    /// Nowhere; Ctrl-C still asks the operation to stop, and only a second one ends the program.
     Nowhere,
 }
 
@@ -51,6 +54,8 @@ struct Shared {
     ended: OwnedFd,
     /// Whether lines are redrawn in place.
     bars: bool,
+    /// Whether the program ends when the operation does not stop in time.
+    ends: bool,
 }
 
 struct State {
@@ -74,6 +79,7 @@ impl Progress {
             signals: SignalFd::block(&[Signal::INT, Signal::TERM, Signal::HUP])?,
             ended: eventfd(0, EventfdFlags::CLOEXEC)?,
             bars,
+            ends: show != Show::Nowhere,
         });
         let painter = {
             let shared = Arc::clone(&shared);
@@ -140,13 +146,14 @@ impl Shared {
 
     fn paint_until_ended(&self) {
         let frame = Timespec::try_from(FRAME).expect("a frame is short");
-        let timeout = self.bars.then_some(&frame);
+        let mut asked_to_stop: Option<Instant> = None;
         loop {
+            let ticks = self.bars || asked_to_stop.is_some();
             let mut fds = [
                 PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
                 PollFd::new(&self.ended, PollFlags::IN),
             ];
-            match poll(&mut fds, timeout) {
+            match poll(&mut fds, ticks.then_some(&frame)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }
@@ -154,15 +161,25 @@ impl Shared {
                 return;
             }
             while let Ok(Some(signal)) = self.signals.next() {
-                if signal == Signal::HUP || self.cancelled.swap(true, Ordering::Relaxed) {
-                    std::process::exit(i32::from(Exit::INTERRUPTED.code()));
+                if signal == Signal::HUP || asked_to_stop.is_some() {
+                    self.end_program();
                 }
+                asked_to_stop = Some(Instant::now());
+                self.cancelled.store(true, Ordering::Relaxed);
+            }
+            if self.ends && asked_to_stop.is_some_and(|asked| asked.elapsed() >= GRACE) {
+                self.end_program();
             }
             let mut state = self.state();
             if self.bars && state.started.elapsed() >= QUIET {
                 state.draw();
             }
         }
+    }
+
+    /// Ends the program at once, as a second Ctrl-C asks.
+    fn end_program(&self) -> ! {
+        std::process::exit(i32::from(Exit::INTERRUPTED.code()))
     }
 }
 

@@ -1,0 +1,49 @@
+//! The program as a process: pipes that close, Ctrl-C.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use strata_testkit::host;
+
+/// strata with a store of its own.
+fn strata(dir: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(host::strata());
+    command.arg("--root").arg(dir.path().join("root")).arg("--run-dir").arg(dir.path().join("run"));
+    command.env_clear().env("HOME", dir.path()).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn output_that_nobody_reads_ends_the_program_quietly() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(host::strata()).arg("--help").stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(141), &b""[..]));
+}
+
+#[test]
+fn a_full_disk_for_output_is_told() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(host::strata()).arg("--help").stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("strata: No space left on device"));
+}
+
+#[test]
+fn ctrl_c_ends_a_pull_from_a_silent_registry() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = format!("{}/x", listener.local_addr().unwrap());
+    let mut child = strata(&dir).args(["pull", &name]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // The pull is under way once it has connected; then it waits for an answer that never comes.
+    let (_connection, _) = listener.accept().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let asked = Instant::now();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    let images = strata(&dir).args(["images", "-qa"]).output().unwrap();
+    assert_eq!((images.status.code(), images.stdout.as_slice()), (Some(0), &b""[..]));
+}
