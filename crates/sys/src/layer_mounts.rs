@@ -24,7 +24,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags,
 };
-use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use rustix::thread::{CpuSet, LinkNameSpaceType, UnshareFlags};
 
 use crate::detached;
 use crate::durable::FileError;
@@ -134,12 +134,33 @@ impl LayerMounts {
             rustix::mount::mount_bind(&self.run_dir, &self.run_dir)?;
             rustix::mount::mount_change(&self.run_dir, MountPropagationFlags::PRIVATE)?;
         }
-        let namespace = on_thread(|| self.furnish())?;
-        let pin = self.pin();
-        File::options().create(true).append(true).open(&pin)?;
-        let source = format!("/proc/self/fd/{}", namespace.as_raw_fd());
-        rustix::mount::mount(source.as_str(), &pin, "", MountFlags::BIND, None::<&std::ffi::CStr>)?;
-        Ok(namespace)
+        File::options().create(true).append(true).open(self.pin())?;
+        self.make_and_bind()
+    }
+
+    /// A namespace's file can be bound only in a namespace with a lower number, which keeps them from pinning each other.
+    /// Numbers grow on each processor by itself (since Linux 6.18, `gen_cookie_next`), so a new namespace's may be lower than
+    /// ours if we are in one that is not the machine's. On one of the processors it is higher.
+    fn make_and_bind(&self) -> io::Result<OwnedFd> {
+        let allowed = rustix::thread::sched_getaffinity(None)?;
+        let processors = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).map(Some);
+        for processor in std::iter::once(None).chain(processors) {
+            let namespace = on_thread(|| {
+                if let Some(processor) = processor {
+                    let mut only = CpuSet::new();
+                    only.set(processor);
+                    rustix::thread::sched_setaffinity(None, &only)?;
+                }
+                self.furnish()
+            })?;
+            let source = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+            match rustix::mount::mount(source.as_str(), self.pin(), "", MountFlags::BIND, None::<&std::ffi::CStr>) {
+                Ok(()) => return Ok(namespace),
+                Err(Errno::INVAL) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::INVAL.into())
     }
 
     /// Moves this thread into a new namespace, leaves in it nothing but a small tmpfs and the store, and gives its file.
