@@ -52,6 +52,38 @@ pub enum ContainerError {
     /// A container's record is not what we wrote.
     #[error("cannot read the record of container {0}")]
     Record(ContainerId, #[source] serde_json::Error),
+    /// There is nothing at a path in a container.
+    #[error("Could not find the file {} in container {container}", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+        /// The container, as the person named it.
+        container: String,
+    },
+    /// There is nothing at a path of the host.
+    #[error("lstat {0}: no such file or directory")]
+    NoSource(String),
+    /// A copy has nowhere to go.
+    #[error("no such directory")]
+    NoDirectory,
+    /// Something is used as a directory and is none.
+    #[error("not a directory: {0}")]
+    NotADirectory(String),
+    /// A directory cannot become a file.
+    #[error("cannot copy directory")]
+    DirectoryOntoFile,
+    /// A copy would replace a directory by something else, or the other way round.
+    #[error("cannot overwrite {there} \"{}\" with {new} \"{}\"", path.display(), from.display())]
+    Overwrite {
+        /// What is there.
+        there: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What would come.
+        new: &'static str,
+        /// From where.
+        from: PathBuf,
+    },
     /// A step failed.
     #[error("{act}")]
     Step {
@@ -82,6 +114,8 @@ impl ContainerError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::NotFound(_) | Self::ImageGone(_) | Self::NoVolume(_) => ErrorClass::NotFound,
+            Self::NoFile { .. } | Self::NoSource(_) | Self::NoDirectory => ErrorClass::NotFound,
+            Self::NotADirectory(_) | Self::DirectoryOntoFile | Self::Overwrite { .. } => ErrorClass::InvalidInput,
             Self::Invalid(_) | Self::BindSource(_) => ErrorClass::InvalidInput,
             Self::Unsupported(_) => ErrorClass::Unsupported,
             Self::NameTaken { .. } | Self::Running(_) | Self::NotRunning(_) | Self::VolumeInUse { .. } => {

@@ -12,9 +12,11 @@ mod check;
 mod config;
 mod create;
 mod devices;
+mod diff;
 mod error;
 mod etc_files;
 mod exec;
+mod export;
 mod find;
 mod inspect;
 mod list;
@@ -30,6 +32,7 @@ mod spec;
 mod start;
 mod stop;
 mod top;
+mod transfer;
 mod volume;
 
 pub use config::{
@@ -46,4 +49,5 @@ pub use prune::{PruneFilter, Pruned};
 pub use remove::Remove;
 pub use stop::Stop;
 pub use top::Processes;
+pub use transfer::CopyWish;
 pub use volume::{VolumeRequest, VolumeUse};

@@ -1,0 +1,166 @@
+//! What takes how much room.
+
+use std::collections::{BTreeSet, HashMap};
+
+use strata_store::records::ContainerRecord;
+use strata_types::{DiffId, ImageId};
+
+use crate::container::VolumeUse;
+use crate::image::{Summary, Wanted};
+use crate::{Engine, Result};
+
+/// What takes how much room.
+#[derive(Clone, Debug)]
+pub struct DiskUse {
+    /// The images.
+    pub images: Vec<ImageUse>,
+    /// The bytes of all layers together, each counted once.
+    pub layers_bytes: u64,
+    /// The containers.
+    pub containers: Vec<ContainerUse>,
+    /// The volumes.
+    pub volumes: Vec<SizedVolume>,
+}
+
+/// An image.
+#[derive(Clone, Debug)]
+pub struct ImageUse {
+    /// The image.
+    pub summary: Summary,
+    /// The bytes of layers it shares with other images.
+    pub shared_bytes: u64,
+    /// How many containers were made from it.
+    pub containers: usize,
+}
+
+/// A container.
+#[derive(Clone, Debug)]
+pub struct ContainerUse {
+    /// The container.
+    pub record: ContainerRecord,
+    /// Whether it has a process.
+    pub is_running: bool,
+    /// The bytes it wrote.
+    pub size_bytes: u64,
+}
+
+/// A volume.
+#[derive(Clone, Debug)]
+pub struct SizedVolume {
+    /// The volume and who uses it.
+    pub volume: VolumeUse,
+    /// The bytes in it.
+    pub size_bytes: u64,
+}
+
+/// One line of `system df`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How many there are.
+    pub count: usize,
+    /// How many of them are in use.
+    pub active: usize,
+    /// What they take.
+    pub size_bytes: u64,
+    /// What removing those not in use would give back.
+    pub reclaimable_bytes: u64,
+}
+
+impl DiskUse {
+    /// The line about images.
+    pub fn image_totals(&self) -> Totals {
+        let active: Vec<&ImageUse> = self.images.iter().filter(|image| image.containers > 0).collect();
+        let used: u64 = active.iter().map(|image| image.summary.size_bytes.saturating_sub(image.shared_bytes)).sum();
+        Totals {
+            count: self.images.len(),
+            active: active.len(),
+            size_bytes: self.layers_bytes,
+            reclaimable_bytes: self.layers_bytes.saturating_sub(used),
+        }
+    }
+
+    /// The line about containers.
+    pub fn container_totals(&self) -> Totals {
+        let idle = self.containers.iter().filter(|container| !container.is_running);
+        Totals {
+            count: self.containers.len(),
+            active: self.containers.iter().filter(|container| container.is_running).count(),
+            size_bytes: self.containers.iter().map(|container| container.size_bytes).sum(),
+            reclaimable_bytes: idle.map(|container| container.size_bytes).sum(),
+        }
+    }
+
+    /// The line about volumes.
+    pub fn volume_totals(&self) -> Totals {
+        let idle = self.volumes.iter().filter(|volume| volume.volume.containers == 0);
+        Totals {
+            count: self.volumes.len(),
+            active: self.volumes.iter().filter(|volume| volume.volume.containers > 0).count(),
+            size_bytes: self.volumes.iter().map(|volume| volume.size_bytes).sum(),
+            reclaimable_bytes: idle.map(|volume| volume.size_bytes).sum(),
+        }
+    }
+}
+
+impl Engine {
+    /// Says what takes how much room.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn disk_use(&self) -> Result<DiskUse> {
+        let containers = self.store().containers().list()?;
+        let summaries = self.images(&Wanted::default())?;
+        let sizes = self.layer_sizes()?;
+        let mut layers: HashMap<ImageId, Vec<DiffId>> = HashMap::new();
+        let mut holders: HashMap<DiffId, usize> = HashMap::new();
+        for image in self.store().images().list()? {
+            for layer in image.layers.iter().collect::<BTreeSet<_>>() {
+                *holders.entry(layer.clone()).or_default() += 1;
+            }
+            layers.insert(image.id, image.layers);
+        }
+        let layers_bytes = holders.keys().map(|layer| sizes.get(layer).copied().unwrap_or(0)).sum();
+        let image = |summary: Summary| {
+            let own = layers.get(&summary.id).map(Vec::as_slice).unwrap_or_default();
+            let shared = own.iter().filter(|layer| holders.get(layer).is_some_and(|count| *count > 1));
+            ImageUse {
+                shared_bytes: shared.map(|layer| sizes.get(layer).copied().unwrap_or(0)).sum(),
+                containers: containers.iter().filter(|container| container.image == summary.id).count(),
+                summary,
+            }
+        };
+        Ok(DiskUse {
+            images: summaries.into_iter().map(image).collect(),
+            layers_bytes,
+            volumes: self.volume_sizes()?,
+            containers: containers.into_iter().map(|record| self.container_use(record)).collect::<Result<_>>()?,
+        })
+    }
+
+    fn container_use(&self, record: ContainerRecord) -> Result<ContainerUse> {
+        let usage = self.snapshots()?.usage(&record.id)?;
+        Ok(ContainerUse { is_running: self.is_running(&record.id)?, size_bytes: usage.content_bytes, record })
+    }
+
+    fn volume_sizes(&self) -> Result<Vec<SizedVolume>> {
+        let sized = |volume: VolumeUse| SizedVolume { size_bytes: content_bytes(&volume.mountpoint), volume };
+        Ok(self.volumes()?.into_iter().map(sized).collect())
+    }
+}
+
+/// The bytes of all files below a directory; what vanishes meanwhile, or cannot be read, does not count.
+fn content_bytes(dir: &std::path::Path) -> u64 {
+    let mut bytes = 0;
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+        for entry in entries.flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => dirs.push(entry.path()),
+                Ok(metadata) => bytes += metadata.len(),
+                Err(error) => tracing::debug!(%error, "a file of a volume does not count"),
+            }
+        }
+    }
+    bytes
+}
