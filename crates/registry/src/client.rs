@@ -36,6 +36,8 @@ pub struct Document {
 }
 
 /// Talks to registries. Cheap to make: nothing is read or opened before the first request. Used from many threads.
+///
+/// From the first request on the process has a further thread; it ends when the client and all its readers are dropped.
 #[derive(Debug)]
 pub struct Client {
     exchange: Arc<Exchange>,

@@ -224,9 +224,6 @@ impl Exchange {
                     return Ok(url);
                 }
                 Err(Failure::Setup(error)) => return Err(error),
-                Err(Failure::Network(source @ (NetworkError::Refused | NetworkError::NoSuchHost(_)))) => {
-                    return Err(network(endpoint, purpose, source));
-                }
                 Err(Failure::Network(source)) => fault = fault.or(Some(network(endpoint, purpose, source))),
             }
         }

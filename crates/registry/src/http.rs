@@ -1,4 +1,7 @@
 //! One HTTP exchange: the right client for each host, redirects without leaking who we are, errors in words.
+//!
+//! HTTP/1.1 only: bulk transfers gain nothing from sharing one connection, ranges of one blob want several, and frames
+//! cost processor time.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -158,8 +161,6 @@ impl Http {
             .dns_resolver(self.names.clone())
             .connect_timeout(patience.connect)
             .read_timeout(patience.idle)
-            .http2_initial_stream_window_size(4 << 20)
-            .http2_initial_connection_window_size(16 << 20)
             // None from the environment: whoever made the settings has read it.
             .no_proxy();
         if !loopback {

@@ -73,7 +73,7 @@ pub(crate) fn config(host: Option<HostCertificates>, verify: bool) -> Result<Cli
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(unusable)?,
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 

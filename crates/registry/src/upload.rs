@@ -278,9 +278,17 @@ impl Upload<'_> {
     }
 }
 
-/// Where an answer says that the next request goes, relative or absolute.
+/// Where an answer says that the next request goes, relative or absolute. A registry behind a proxy that speaks TLS for it
+/// may not know that it does: then TLS it stays. Nothing goes to another host in the clear.
 pub(crate) fn location(response: &Response) -> Option<Url> {
-    response.url().join(header(response, LOCATION.as_str())?).ok()
+    let mut next = response.url().join(header(response, LOCATION.as_str())?).ok()?;
+    if response.url().scheme() == "https" && next.scheme() == "http" {
+        if next.host_str() != response.url().host_str() {
+            return None;
+        }
+        next.set_scheme("https").ok()?;
+    }
+    Some(next)
 }
 
 /// How many bytes the registry says it has: `Range: 0-LAST`. An empty upload is told as `0-0` by some and as `0--1` by

@@ -210,7 +210,7 @@ pub(super) fn host_of(authority: &str) -> &str {
 /// Whether `HOST[:PORT]` is this machine itself.
 pub(crate) fn is_loopback(authority: &str) -> bool {
     let host = host_of(authority);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Puts `location` in place of `prefix`; a prefix that names a tag or digest, or a wildcard, replaces the whole name.
@@ -365,6 +365,7 @@ mod tests {
     fn loopback_is_known_by_its_addresses() {
         for (authority, expected) in [
             ("localhost:5000", true),
+            ("LOCALHOST", true),
             ("127.0.0.2", true),
             ("[::1]:80", true),
             ("10.0.0.1", false),
