@@ -1,5 +1,6 @@
 //! `strata container inspect`: display detailed information on one or more containers.
 
+use crate::verb::inspect;
 use crate::verb::prelude::*;
 
 /// What `strata container inspect` understands.
@@ -20,7 +21,9 @@ impl Verb for Args {
     const ABOUT: &str = "Display detailed information on one or more containers";
     const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata container inspect"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        let find = |name: &str| Ok(engine.inspect_container(&engine.container(name)?, self.size)?);
+        inspect::show(session, self.format.as_deref(), &self.containers, find)
     }
 }

@@ -1,7 +1,6 @@
 //! `strata image inspect`: display detailed information on one or more images.
 
-use crate::format;
-use crate::operands;
+use crate::verb::inspect;
 use crate::verb::prelude::*;
 
 /// What `strata image inspect` understands.
@@ -21,15 +20,7 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
-        let mut found = Vec::new();
-        let mut failures = Vec::new();
-        for name in &self.images {
-            match engine.inspect_image(name) {
-                Ok(image) => found.push(serde_json::to_value(image)?),
-                Err(error) => failures.push(Failure::from(error)),
-            }
-        }
-        session.out.write_all(format::inspect(self.format.as_deref(), &found)?.as_bytes())?;
-        operands::each(session, failures, |_, failure| Err(failure))
+        let find = |name: &str| Ok(serde_json::to_value(engine.inspect_image(name)?)?);
+        inspect::show(session, self.format.as_deref(), &self.images, find)
     }
 }

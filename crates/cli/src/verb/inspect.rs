@@ -1,6 +1,11 @@
-//! `strata inspect`: return low-level information on Docker objects.
+//! `strata inspect`: return low-level information on containers and images, whichever has the name.
+
+use serde_json::Value as Json;
+use strata_engine::Engine;
+use strata_types::ErrorClass;
 
 use crate::verb::prelude::*;
+use crate::{format, operands};
 
 /// What `strata inspect` understands.
 #[derive(Debug, clap::Args)]
@@ -19,11 +24,63 @@ pub struct Args {
     pub names: Vec<String>,
 }
 
+/// What may have the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Container,
+    Image,
+}
+
 impl Verb for Args {
     const ABOUT: &str = "Return low-level information on strata objects";
     const USAGE: &str = "[OPTIONS] NAME|ID [NAME|ID...]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata inspect"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let kind = match self.kind.as_deref() {
+            None | Some("") => Kind::Any,
+            Some("container") => Kind::Container,
+            Some("image") => Kind::Image,
+            Some(other) => return Err(Failure::new(format!("{other:?} is not a valid value for --type"))),
+        };
+        let engine = session.engine()?;
+        show(session, self.format.as_deref(), &self.names, |name| thing(&engine, name, kind, self.size))
+    }
+}
+
+/// Prints what is found and tells what is not.
+pub(super) fn show(
+    session: &mut Session,
+    format: Option<&str>,
+    names: &[String],
+    find: impl Fn(&str) -> Result<Json>,
+) -> Result<Exit> {
+    let mut found = Vec::new();
+    let mut failures = Vec::new();
+    for name in names {
+        match find(name) {
+            Ok(thing) => found.push(thing),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    session.out.write_all(format::inspect(format, &found)?.as_bytes())?;
+    operands::each(session, failures, |_, failure| Err(failure))
+}
+
+fn thing(engine: &Engine, name: &str, kind: Kind, with_size: bool) -> Result<Json> {
+    if kind != Kind::Image {
+        match engine.container(name) {
+            Ok(known) => return Ok(engine.inspect_container(&known, with_size)?),
+            Err(error) if kind == Kind::Any && error.class() == ErrorClass::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match engine.inspect_image(name) {
+        Ok(image) => Ok(serde_json::to_value(image)?),
+        // A name that cannot be an image's may still have been meant for a container.
+        Err(error) if kind == Kind::Any && matches!(error.class(), ErrorClass::NotFound | ErrorClass::InvalidInput) => {
+            Err(Failure::new(format!("No such object: {name}")))
+        }
+        Err(error) => Err(error.into()),
     }
 }
