@@ -1,198 +1,181 @@
-//! Reading a directory tree as entries.
+//! From a directory back to entries.
 
 use std::collections::HashMap;
-use std::ffi::CString;
-use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::{Device, Entry, Error, Kind, LayerPath, Result, Time, Xattr};
+use super::attributes::{At, xattrs};
+use super::resolve::open_in_root;
+use crate::{Device, Entry, Error, Kind, LayerPath, Result, Time};
+
+/// How deep directories may be nested: each level holds a descriptor.
+const DEPTH_MAX: usize = 512;
+
+const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// Opening must neither wait for the other end of a pipe nor follow a link put there meanwhile.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// Attributes that belong to this host and not to the file.
+const OF_THE_HOST: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"security.evm"];
+
+type Visit<'a> = dyn FnMut(&Entry, Option<BorrowedFd<'_>>) -> Result<()> + 'a;
 
 /// Visits everything below `root` but not `root` itself: directories before what is in them, sorted by name, second
 /// names of a file as hard links, sockets passed over. For a file, the second argument is the open file.
 pub fn walk(root: BorrowedFd<'_>, visit: &mut dyn FnMut(&Entry, Option<BorrowedFd<'_>>) -> Result<()>) -> Result<()> {
-    let mut walker = Walker { first_names: HashMap::new(), visit };
-    walker.dir(root, &LayerPath::root())
+    let top = rustix::fs::openat(root, ".", DIR, Mode::empty()).map_err(|error| Error::file("open", "/", error))?;
+    Walk { visit, names: HashMap::new() }.dir(&top, &LayerPath::root(), 0)
 }
 
 /// What is at `path`, not following a symbolic link at its end; links before that are followed inside `root`.
 pub fn entry_at(root: BorrowedFd<'_>, path: &LayerPath) -> Result<Option<Entry>> {
-    let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let name = if path.is_root() { b".".as_slice() } else { path.as_bytes() };
-    let found = match rustix::fs::openat2(root, name, flags, Mode::empty(), resolve) {
-        Ok(found) => found,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        Err(error) => return Err(Error::file("open", path, error)),
+    let fail = |error: Errno| Error::file("look at", path, error);
+    let Some((dir, name)) = path.split() else {
+        let stat = rustix::fs::fstat(root).map_err(fail)?;
+        return describe(&stat, path.clone(), At::Fd(root));
     };
-    let stat = rustix::fs::fstat(&found).map_err(|error| Error::file("look at", path, error))?;
-    let Some(kind) = kind(&stat, || read_link(found.as_fd(), c"", path))? else { return Ok(None) };
-    let xattrs = xattrs(&format!("/proc/self/fd/{}", found.as_raw_fd()), Follow::Yes, path)?;
-    Ok(Some(entry(path.clone(), kind, &stat, xattrs)))
+    let dir = match open_in_root(root, dir, OFlags::PATH | OFlags::DIRECTORY) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(fail(error)),
+    };
+    match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => describe(&stat, path.clone(), At::Name(dir.as_fd(), name)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(fail(error)),
+    }
 }
 
-struct Walker<'v> {
-    /// The first name of each file that has several, by device and inode.
-    first_names: HashMap<(u64, u64), LayerPath>,
-    visit: &'v mut dyn FnMut(&Entry, Option<BorrowedFd<'_>>) -> Result<()>,
+struct Walk<'a> {
+    visit: &'a mut Visit<'a>,
+    /// The first name of everything that has several.
+    names: HashMap<(u64, u64), LayerPath>,
 }
 
-impl Walker<'_> {
-    fn dir(&mut self, dir: BorrowedFd<'_>, path: &LayerPath) -> Result<()> {
-        for name in names(dir, path)? {
-            let below = path
-                .join(name.as_bytes())
-                .map_err(|source| Error::Path { entry: crate::path::shown(name.as_bytes()), source })?;
-            self.one(dir, &name, below)?;
+impl Walk<'_> {
+    fn dir(&mut self, dir: &OwnedFd, path: &LayerPath, depth: usize) -> Result<()> {
+        if depth > DEPTH_MAX {
+            let what = "the depth of its directories";
+            return Err(Error::Limit { entry: path.to_string(), what, limit: DEPTH_MAX as u64 });
+        }
+        for (name, kind) in list(dir, path)? {
+            let path = path.join(&name).map_err(|source| Error::Path { entry: path.to_string(), source })?;
+            match self.child(dir, &name, kind, path, depth) {
+                // Removed since the directory was read.
+                Err(Error::File { source, .. }) if source.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
+                result => result?,
+            }
         }
         Ok(())
     }
 
-    fn one(&mut self, dir: BorrowedFd<'_>, name: &CString, path: LayerPath) -> Result<()> {
-        let failed = |act: &'static str, path: &LayerPath| {
-            let path = path.clone();
-            move |error: Errno| Error::file(act, &path, error)
-        };
-        let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            // A running container removes files while we look.
-            Err(Errno::NOENT) => return Ok(()),
-            stat => stat.map_err(failed("look at", &path))?,
-        };
-        let Some(kind) = kind(&stat, || read_link(dir, name, &path))? else { return Ok(()) };
-        let opened = match kind {
-            Kind::File { .. } | Kind::Dir => match open(dir, name) {
-                Err(Errno::NOENT) => return Ok(()),
-                opened => Some(opened.map_err(failed("open", &path))?),
-            },
-            _ => None,
-        };
-        if let (Kind::File { .. }, true) = (&kind, stat.st_nlink > 1) {
-            match self.first_names.get(&(stat.st_dev, stat.st_ino)) {
-                Some(target) => {
-                    let link = Kind::Hardlink { target: target.clone() };
-                    return (self.visit)(&entry(path, link, &stat, Vec::new()), None);
+    fn child(&mut self, dir: &OwnedFd, name: &[u8], kind: FileType, path: LayerPath, depth: usize) -> Result<()> {
+        let open = |flags| rustix::fs::openat(dir, name, flags, Mode::empty());
+        match kind {
+            FileType::Directory => {
+                let child = open(DIR).map_err(|error| Error::file("open the directory", &path, error))?;
+                let Some(entry) = self.describe_open(&child, &path)? else { return Ok(()) };
+                (self.visit)(&entry, None)?;
+                self.dir(&child, &path, depth + 1)
+            }
+            FileType::RegularFile => {
+                // Looking is no access; only the owner and root may say so.
+                let file = match open(FILE | OFlags::NOATIME) {
+                    Err(Errno::PERM) => open(FILE),
+                    file => file,
+                };
+                let file = file.map_err(|error| Error::file("open", &path, error))?;
+                let Some(entry) = self.describe_open(&file, &path)? else { return Ok(()) };
+                (self.visit)(&entry, entry.is_file().then(|| file.as_fd()))
+            }
+            FileType::Socket => Ok(()),
+            _ => {
+                let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+                let stat = stat.map_err(|error| Error::file("look at", &path, error))?;
+                match self.describe(&stat, path, At::Name(dir.as_fd(), name))? {
+                    Some(entry) => (self.visit)(&entry, None),
+                    None => Ok(()),
                 }
-                None => drop(self.first_names.insert((stat.st_dev, stat.st_ino), path.clone())),
             }
         }
-        let xattrs = match &opened {
-            Some(fd) => xattrs(&format!("/proc/self/fd/{}", fd.as_raw_fd()), Follow::Yes, &path)?,
-            None => match name.to_str() {
-                Ok(name) => xattrs(&format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()), Follow::No, &path)?,
-                Err(_) => Vec::new(),
-            },
-        };
-        let is_dir = kind == Kind::Dir;
-        (self.visit)(
-            &entry(path.clone(), kind, &stat, xattrs),
-            opened.as_ref().filter(|_| !is_dir).map(|fd| fd.as_fd()),
-        )?;
-        match opened {
-            Some(fd) if is_dir => self.dir(fd.as_fd(), &path),
-            _ => Ok(()),
+    }
+
+    fn describe_open(&mut self, fd: &OwnedFd, path: &LayerPath) -> Result<Option<Entry>> {
+        let stat = rustix::fs::fstat(fd).map_err(|error| Error::file("look at", path, error))?;
+        self.describe(&stat, path.clone(), At::Fd(fd.as_fd()))
+    }
+
+    /// The entry of something, or a link if it has been seen by another name.
+    fn describe(&mut self, stat: &Stat, path: LayerPath, at: At<'_>) -> Result<Option<Entry>> {
+        // The kernel gives all whiteouts of an overlay one inode.
+        let whiteout = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0;
+        if stat.st_nlink > 1 && !whiteout && FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            let id = (stat.st_dev, stat.st_ino);
+            if let Some(target) = self.names.get(&id) {
+                let kind = Kind::Hardlink { target: target.clone() };
+                return Ok(describe(stat, path, at)?.map(|entry| Entry { kind, xattrs: Vec::new(), ..entry }));
+            }
+            self.names.insert(id, path.clone());
         }
+        describe(stat, path, at)
     }
 }
 
-fn open(dir: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    // NOATIME is for the owner and root only.
-    match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => rustix::fs::openat(dir, name, flags, Mode::empty()),
-        opened => opened,
-    }
-}
-
-fn names(dir: BorrowedFd<'_>, path: &LayerPath) -> Result<Vec<CString>> {
-    let failed = |error: Errno| Error::file("list", path, error);
+/// The names in a directory, sorted. Where the filesystem does not say of what kind they are, they are asked for.
+fn list(dir: &OwnedFd, path: &LayerPath) -> Result<Vec<(Vec<u8>, FileType)>> {
+    let fail = |error: Errno| Error::file("read the directory", path, error);
     let mut names = Vec::new();
-    for entry in Dir::read_from(dir).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name().to_owned();
-        if !matches!(name.as_bytes(), b"." | b"..") {
-            names.push(name);
+    for line in Dir::read_from(dir).map_err(fail)? {
+        let line = line.map_err(fail)?;
+        let name = line.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
         }
+        let kind = match line.file_type() {
+            FileType::Unknown => match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(fail(error)),
+            },
+            kind => kind,
+        };
+        names.push((name.to_vec(), kind));
     }
-    names.sort_unstable();
+    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(names)
 }
 
-/// What an inode is; nothing for a socket, which means nothing without its server.
-fn kind(stat: &Stat, target: impl FnOnce() -> Result<Vec<u8>>) -> Result<Option<Kind>> {
+/// The entry of what a stat describes; `None` for a socket.
+fn describe(stat: &Stat, path: LayerPath, at: At<'_>) -> Result<Option<Entry>> {
     let device = || Device { major: rustix::fs::major(stat.st_rdev), minor: rustix::fs::minor(stat.st_rdev) };
-    Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Kind::File { size_bytes: stat.st_size.cast_unsigned(), sparse: None },
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File { size_bytes: stat.st_size as u64, sparse: None },
         FileType::Directory => Kind::Dir,
-        FileType::Symlink => Kind::Symlink { target: target()? },
+        FileType::Symlink => Kind::Symlink { target: read_link(at, &path)? },
         FileType::CharacterDevice => Kind::Char(device()),
         FileType::BlockDevice => Kind::Block(device()),
         FileType::Fifo => Kind::Fifo,
         FileType::Socket | FileType::Unknown => return Ok(None),
-    }))
-}
-
-fn read_link(dir: BorrowedFd<'_>, name: &std::ffi::CStr, path: &LayerPath) -> Result<Vec<u8>> {
-    let target = rustix::fs::readlinkat(dir, name, Vec::new());
-    Ok(target.map_err(|error| Error::file("read the link", path, error))?.into_bytes())
-}
-
-fn entry(path: LayerPath, kind: Kind, stat: &Stat, xattrs: Vec<Xattr>) -> Entry {
-    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-    Entry {
-        path,
+    };
+    let mut xattrs = xattrs(at).map_err(|error| Error::file("read the extended attributes of", &path, error))?;
+    xattrs.retain(|xattr| !OF_THE_HOST.contains(&xattr.name.as_slice()));
+    Ok(Some(Entry {
         kind,
         mode: (stat.st_mode & 0o7777) as u16,
         uid: stat.st_uid,
         gid: stat.st_gid,
-        mtime: Time { seconds: stat.st_mtime, nanoseconds },
+        mtime: Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
         xattrs,
-    }
+        path,
+    }))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Follow {
-    /// The path is a descriptor's in /proc, which is a link.
-    Yes,
-    /// The path's last part may be a link that is meant itself.
-    No,
-}
-
-/// Attributes that belong to this host and not to the file.
-const OF_THE_HOST: &[&[u8]] = &[b"security.selinux", b"security.ima", b"security.evm"];
-
-fn xattrs(place: &str, follow: Follow, path: &LayerPath) -> Result<Vec<Xattr>> {
-    let list = |buffer: &mut [u8]| match follow {
-        Follow::Yes => rustix::fs::listxattr(place, buffer),
-        Follow::No => rustix::fs::llistxattr(place, buffer),
+fn read_link(at: At<'_>, path: &LayerPath) -> Result<Vec<u8>> {
+    let target = match at {
+        At::Fd(fd) => rustix::fs::readlinkat(fd, "", Vec::new()),
+        At::Name(dir, name) => rustix::fs::readlinkat(dir, name, Vec::new()),
     };
-    let mut names = [0; 1024];
-    let names = match list(&mut names) {
-        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Ok(length) => names[..length].to_vec(),
-        Err(Errno::RANGE) => grown(list, path)?,
-        Err(error) => return Err(Error::file("list attributes of", path, error)),
-    };
-    let mut found = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && !OF_THE_HOST.contains(name)) {
-        let read = |buffer: &mut [u8]| match follow {
-            Follow::Yes => rustix::fs::getxattr(place, name, buffer),
-            Follow::No => rustix::fs::lgetxattr(place, name, buffer),
-        };
-        found.push(Xattr { name: name.to_vec(), value: grown(read, path)? });
-    }
-    found.sort();
-    Ok(found)
+    target.map(std::ffi::CString::into_bytes).map_err(|error| Error::file("read the symbolic link", path, error))
 }
-
-/// Calls with a buffer as large as the kernel allows.
-fn grown(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>, path: &LayerPath) -> Result<Vec<u8>> {
-    let mut buffer = vec![0; XATTR_BYTES_MAX];
-    let length =
-        read(&mut buffer).map_err(|error| Error::file("read an attribute of", path, io::Error::from(error)))?;
-    buffer.truncate(length);
-    Ok(buffer)
-}
-
-/// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX` (xattr(7)).
-const XATTR_BYTES_MAX: usize = 65536;

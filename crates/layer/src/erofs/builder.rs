@@ -1,0 +1,52 @@
+//! From entries to an image.
+
+use super::image::Image;
+use super::tree::{Added, Body, NodeId, Tree};
+use crate::whiteout::Namespace;
+use crate::{Entry, LayerSink, Result};
+
+/// Collects the entries of one layer, then writes its index. Whiteouts become overlayfs's; attributes that overlayfs
+/// would take for its own are left out.
+pub struct Builder {
+    namespace: Namespace,
+    tree: Tree,
+    /// The file with holes whose content is coming.
+    current: Option<NodeId>,
+}
+
+impl Builder {
+    /// Starts an empty tree whose overlay marks are in `namespace`.
+    pub fn new(namespace: Namespace) -> Self {
+        Self { namespace, tree: Tree::new(), current: None }
+    }
+
+    /// Lays out the image for a tar of `tar_bytes`.
+    pub fn finish(self, tar_bytes: u64) -> Result<Image> {
+        Image::new(&self.tree, self.namespace, tar_bytes)
+    }
+
+    /// Whether the layer hides everything below its root. Overlayfs does not look for that mark on a root: whoever
+    /// stacks layers has to leave out those below.
+    pub fn root_is_opaque(&self) -> bool {
+        self.tree.dir(super::tree::ROOT).is_some_and(|root| root.opaque)
+    }
+}
+
+impl LayerSink for Builder {
+    fn entry(&mut self, entry: &Entry, data_offset: u64) -> Result<()> {
+        self.current = match self.tree.add(entry, data_offset)? {
+            Added::Sparse(node) => Some(node),
+            Added::Other => None,
+        };
+        Ok(())
+    }
+
+    fn data(&mut self, offset: u64, chunk: &[u8]) -> Result<()> {
+        if let Some(node) = self.current
+            && let Body::Sparse(holes) = &mut self.tree.nodes[node].body
+        {
+            holes.data(offset, chunk);
+        }
+        Ok(())
+    }
+}
