@@ -104,7 +104,7 @@ impl Session {
 
     /// The person's home directory, from `HOME`.
     pub fn home(&self) -> Option<PathBuf> {
-        self.variable("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+        self.path("HOME")
     }
 
     /// The time now.
@@ -133,7 +133,7 @@ impl Session {
 
     /// Docker's `config.json`: `$DOCKER_CONFIG/config.json`, else the one in the home directory.
     pub fn docker_config(&self) -> Option<PathBuf> {
-        let dir = self.variable("DOCKER_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let dir = self.path("DOCKER_CONFIG");
         dir.or_else(|| self.home().map(|home| home.join(".docker"))).map(|dir| dir.join("config.json"))
     }
 
@@ -149,9 +149,24 @@ impl Session {
             run_dir,
             driver: self.globals.storage_driver.clone().or_else(|| self.variable("STRATA_STORAGE_DRIVER")),
             docker_config: self.docker_config(),
-            registries_conf: self.variable("CONTAINERS_REGISTRIES_CONF").map(PathBuf::from),
+            auth_files: self.auth_files(),
+            registries_conf: self.path("CONTAINERS_REGISTRIES_CONF"),
             proxies: self.proxies(),
         }
+    }
+
+    /// Where the containers tools keep credentials (containers-auth.json(5)).
+    fn auth_files(&self) -> Vec<PathBuf> {
+        let named = self.path("REGISTRY_AUTH_FILE");
+        let running = self.path("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
+        let config = self.path("XDG_CONFIG_HOME").or_else(|| self.home().map(|home| home.join(".config")));
+        let kept = config.map(|dir| dir.join("containers/auth.json"));
+        named.into_iter().chain(running).chain(kept).collect()
+    }
+
+    /// A path in an environment variable; an empty one is none.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }
 
     /// The proxies that the environment names, in capitals or not.

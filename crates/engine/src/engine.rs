@@ -24,6 +24,8 @@ pub struct Settings {
     pub driver: Option<String>,
     /// Docker's `config.json`, which holds credentials; nothing is read or written if none.
     pub docker_config: Option<PathBuf>,
+    /// Further files with credentials in the form of `config.json`, which are only read.
+    pub auth_files: Vec<PathBuf>,
     /// `registries.conf`; the system's if none.
     pub registries_conf: Option<PathBuf>,
     /// Proxies on the way to registries.

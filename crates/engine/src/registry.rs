@@ -20,7 +20,7 @@ const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 pub(crate) fn settings(settings: &Settings) -> Result<strata_registry::Settings> {
     let user_agent = concat!("strata/", env!("CARGO_PKG_VERSION"), " (linux)");
     let mut client = strata_registry::Settings::new(user_agent);
-    client.credentials = CredentialStore::new(settings.docker_config.clone(), Vec::new());
+    client.credentials = CredentialStore::new(settings.docker_config.clone(), settings.auth_files.clone());
     let registries =
         settings.registries_conf.clone().map_or_else(|| REGISTRIES_CONF.map(PathBuf::from).to_vec(), |file| vec![file]);
     client.registries = Registries::load(&ConfFiles { registries, daemon: Some(PathBuf::from(DAEMON_JSON)) })?;
