@@ -1,5 +1,8 @@
 //! `strata export`: export a container's filesystem as a tar archive.
 
+use strata_types::Silent;
+
+use crate::streams::Output;
 use crate::verb::prelude::*;
 
 /// What `strata export` understands.
@@ -16,7 +19,18 @@ impl Verb for Args {
     const ABOUT: &str = "Export a container's filesystem as a tar archive";
     const USAGE: &str = "[OPTIONS] CONTAINER";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata export"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        let mut output = Output::open(session, self.output.as_deref())?;
+        // No progress is shown, so that this process has one thread: mounting the layers needs that.
+        let exported = engine.export(&self.container, output.file(), &Silent);
+        match exported {
+            Ok(()) => output.keep()?,
+            Err(error) => {
+                output.discard();
+                return Err(error.into());
+            }
+        }
+        Ok(Exit::SUCCESS)
     }
 }

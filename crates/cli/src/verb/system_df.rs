@@ -1,5 +1,10 @@
 //! `strata system df`: show disk usage.
 
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+use strata_engine::system::{ContainerUse, DiskUse, ImageUse, SizedVolume, Totals};
+
+use crate::format::{self, List, age, shorten, size};
 use crate::verb::prelude::*;
 
 /// What `strata system df` understands.
@@ -17,7 +22,122 @@ impl Verb for Args {
     const ABOUT: &str = "Show disk usage";
     const USAGE: &str = "[OPTIONS]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata system df"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let used = session.engine()?.disk_use()?;
+        let text = match (self.verbose, self.format.as_deref()) {
+            (true, None | Some("")) => verbose(&used, session)?,
+            (true, Some("json")) => format!("{}\n", details(&used, session)),
+            (true, Some(format)) => format::inspect(Some(format), &[details(&used, session)])?,
+            (false, format) => {
+                let list = List { columns: COLUMNS, table: TABLE, quiet: "{{.Type}}" };
+                list.render(format, false, &rows(&used))?
+            }
+        };
+        session.out.write_all(text.as_bytes())?;
+        Ok(Exit::SUCCESS)
     }
+}
+
+const COLUMNS: &[(&str, &str)] = &[
+    ("Type", "TYPE"),
+    ("TotalCount", "TOTAL"),
+    ("Active", "ACTIVE"),
+    ("Size", "SIZE"),
+    ("Reclaimable", "RECLAIMABLE"),
+];
+const TABLE: &str = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
+
+fn rows(used: &DiskUse) -> Vec<Json> {
+    let row = |kind: &str, totals: Totals| {
+        json!({
+            "Type": kind, "TotalCount": totals.count.to_string(), "Active": totals.active.to_string(),
+            "Size": size::human(totals.size_bytes), "Reclaimable": reclaimable(totals),
+        })
+    };
+    vec![
+        row("Images", used.image_totals()),
+        row("Containers", used.container_totals()),
+        row("Local Volumes", used.volume_totals()),
+        row("Build Cache", Totals::default()),
+    ]
+}
+
+fn reclaimable(totals: Totals) -> String {
+    let bytes = size::human(totals.reclaimable_bytes);
+    match (totals.reclaimable_bytes * 100).checked_div(totals.size_bytes) {
+        Some(percent) => format!("{bytes} ({percent}%)"),
+        None => bytes,
+    }
+}
+
+fn verbose(used: &DiskUse, session: &Session) -> Result<String> {
+    let details = details(used, session);
+    let rows = |name: &str| details[name].as_array().cloned().unwrap_or_default();
+    let table = |fields: &[(&str, &str)], name: &str| {
+        let cells: Vec<String> = fields.iter().map(|(field, _)| format!("{{{{.{field}}}}}")).collect();
+        List { columns: fields, table: &cells.join("\t"), quiet: "" }.render(None, false, &rows(name))
+    };
+    let images = table(IMAGES, "Images")?;
+    let containers = table(CONTAINERS, "Containers")?;
+    let volumes = table(VOLUMES, "Volumes")?;
+    Ok(format!(
+        "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}\nLocal Volumes space usage:\n\n{volumes}\n\
+         Build cache usage: 0B\n\nCACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED\n"
+    ))
+}
+
+const IMAGES: &[(&str, &str)] = &[
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("ID", "IMAGE ID"),
+    ("CreatedSince", "CREATED"),
+    ("Size", "SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("Containers", "CONTAINERS"),
+];
+const CONTAINERS: &[(&str, &str)] = &[
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Size", "SIZE"),
+    ("RunningFor", "CREATED"),
+    ("Status", "STATUS"),
+    ("Names", "NAMES"),
+];
+const VOLUMES: &[(&str, &str)] = &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")];
+
+fn details(used: &DiskUse, session: &Session) -> Json {
+    let ago = |time: Option<Timestamp>| time.map(|time| age::ago(time, session.now())).unwrap_or_default();
+    let image = |image: &ImageUse| {
+        let summary = &image.summary;
+        let names = super::images::names_of(summary, false).swap_remove(0);
+        json!({
+            "Repository": names.repository, "Tag": names.tag, "ID": summary.id.short(), "CreatedSince": ago(summary.created),
+            "Size": size::short(summary.size_bytes), "SharedSize": size::human(image.shared_bytes),
+            "UniqueSize": size::human(summary.size_bytes.saturating_sub(image.shared_bytes)),
+            "Containers": image.containers.to_string(),
+        })
+    };
+    let container = |container: &ContainerUse| {
+        let record = &container.known.record;
+        let command = container.known.document.words().join(" ");
+        let volumes = container.local_volumes.to_string();
+        json!({
+            "ID": record.id.short(), "Image": record.image_name, "Command": shorten::command(&command, false),
+            "LocalVolumes": volumes, "Size": size::short(container.size_bytes), "RunningFor": ago(Some(record.created)),
+            "Status": container.status.as_str(), "Names": record.name,
+        })
+    };
+    let volume = |volume: &SizedVolume| {
+        let links = volume.volume.containers.to_string();
+        json!({"Name": volume.volume.record.name, "Links": links, "Size": size::human(volume.size_bytes)})
+    };
+    json!({
+        "Images": used.images.iter().map(image).collect::<Vec<_>>(),
+        "Containers": used.containers.iter().map(container).collect::<Vec<_>>(),
+        "Volumes": used.volumes.iter().map(volume).collect::<Vec<_>>(),
+        "BuildCache": [],
+    })
 }

@@ -1,5 +1,14 @@
 //! `strata system prune`: remove unused data.
 
+use std::collections::BTreeMap;
+
+use strata_engine::container::PruneFilter;
+use strata_engine::image::PruneWish;
+use strata_types::Silent;
+
+use crate::confirm::confirm;
+use crate::filter::{self, Filter, Filters};
+use crate::format::size;
 use crate::verb::prelude::*;
 
 /// What `strata system prune` understands.
@@ -9,8 +18,8 @@ pub struct Args {
     #[arg(short = 'a', long)]
     pub all: bool,
     /// Provide filter values (e.g. "label=<key>=<value>")
-    #[arg(long, value_name = "filter")]
-    pub filter: Vec<String>,
+    #[arg(long, value_name = "filter", value_parser = filter::parse)]
+    pub filter: Vec<Filter>,
     /// Do not prompt for confirmation
     #[arg(short = 'f', long)]
     pub force: bool,
@@ -23,7 +32,55 @@ impl Verb for Args {
     const ABOUT: &str = "Remove unused data";
     const USAGE: &str = "[OPTIONS]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata system prune"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let filters = Filters::new(&self.filter, &["label", "label!", "until"])?;
+        let until = filters.until(session)?;
+        if !self.force {
+            confirm(session, "system prune", &self.warning())?;
+        }
+        let engine = session.engine()?;
+        let fits = |labels: &BTreeMap<String, String>| filters.fits_labels(|key| labels.get(key).map(String::as_str));
+        let containers = engine.prune_containers(&PruneFilter { until, labels: &fits })?;
+        if !containers.ids.is_empty() {
+            writeln!(session.out, "Deleted Containers:")?;
+            containers.ids.iter().try_for_each(|id| writeln!(session.out, "{id}"))?;
+            writeln!(session.out)?;
+        }
+        let mut reclaimed_bytes = containers.reclaimed_bytes;
+        if self.volumes {
+            let volumes = engine.prune_volumes(&fits)?;
+            if !volumes.names.is_empty() {
+                writeln!(session.out, "Deleted Volumes:")?;
+                volumes.names.iter().try_for_each(|name| writeln!(session.out, "{name}"))?;
+                writeln!(session.out)?;
+            }
+            reclaimed_bytes += volumes.reclaimed_bytes;
+        }
+        let wish = PruneWish {
+            all: self.all,
+            labels: filters.values("label").to_vec(),
+            labels_not: filters.values("label!").to_vec(),
+            until,
+        };
+        let images = engine.prune_images(&wish, &Silent)?;
+        super::image_prune::show(session, &images)?;
+        reclaimed_bytes += images.reclaimed_bytes + engine.tidy(&Silent)?;
+        writeln!(session.out, "Total reclaimed space: {}", size::human(reclaimed_bytes))?;
+        Ok(Exit::SUCCESS)
+    }
+}
+
+impl Args {
+    fn warning(&self) -> String {
+        let mut lines = vec!["  - all stopped containers"];
+        if self.volumes {
+            lines.push("  - all anonymous volumes not used by at least one container");
+        }
+        lines.push(match self.all {
+            true => "  - all images without at least one container associated to them",
+            false => "  - all dangling images",
+        });
+        lines.push("  - all partial downloads");
+        format!("WARNING! This will remove:\n{}\n", lines.join("\n"))
     }
 }

@@ -48,6 +48,7 @@ pub use mounts::{MountRequest, MountWish};
 pub use prune::{PruneFilter, Pruned};
 pub use remove::Remove;
 pub use stop::Stop;
+pub use strata_snapshot::{Change, ChangeKind};
 pub use top::Processes;
 pub use transfer::CopyWish;
 pub use volume::{VolumeRequest, VolumeUse};

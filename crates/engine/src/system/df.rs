@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use strata_store::records::ContainerRecord;
+use strata_runtime::Status;
 use strata_types::{DiffId, ImageId};
 
-use crate::container::VolumeUse;
+use crate::container::{Known, Listed, MountFrom, MountPoint, VolumeUse};
 use crate::image::{Summary, Wanted};
 use crate::{Engine, Result};
 
@@ -37,9 +37,11 @@ pub struct ImageUse {
 #[derive(Clone, Debug)]
 pub struct ContainerUse {
     /// The container.
-    pub record: ContainerRecord,
-    /// Whether it has a process.
-    pub is_running: bool,
+    pub known: Known,
+    /// What it is doing.
+    pub status: Status,
+    /// How many volumes it mounts.
+    pub local_volumes: usize,
     /// The bytes it wrote.
     pub size_bytes: u64,
 }
@@ -81,10 +83,10 @@ impl DiskUse {
 
     /// The line about containers.
     pub fn container_totals(&self) -> Totals {
-        let idle = self.containers.iter().filter(|container| !container.is_running);
+        let idle = self.containers.iter().filter(|container| !container.status.is_alive());
         Totals {
             count: self.containers.len(),
-            active: self.containers.iter().filter(|container| container.is_running).count(),
+            active: self.containers.iter().filter(|container| container.status.is_alive()).count(),
             size_bytes: self.containers.iter().map(|container| container.size_bytes).sum(),
             reclaimable_bytes: idle.map(|container| container.size_bytes).sum(),
         }
@@ -108,7 +110,7 @@ impl Engine {
     /// # Errors
     /// When the records cannot be read.
     pub fn disk_use(&self) -> Result<DiskUse> {
-        let containers = self.store().containers().list()?;
+        let containers = self.containers()?;
         let summaries = self.images(&Wanted::default())?;
         let sizes = self.layer_sizes()?;
         let mut layers: HashMap<ImageId, Vec<DiffId>> = HashMap::new();
@@ -125,7 +127,7 @@ impl Engine {
             let shared = own.iter().filter(|layer| holders.get(layer).is_some_and(|count| *count > 1));
             ImageUse {
                 shared_bytes: shared.map(|layer| sizes.get(layer).copied().unwrap_or(0)).sum(),
-                containers: containers.iter().filter(|container| container.image == summary.id).count(),
+                containers: containers.iter().filter(|container| container.known.record.image == summary.id).count(),
                 summary,
             }
         };
@@ -133,16 +135,22 @@ impl Engine {
             images: summaries.into_iter().map(image).collect(),
             layers_bytes,
             volumes: self.volume_sizes()?,
-            containers: containers.into_iter().map(|record| self.container_use(record)).collect::<Result<_>>()?,
+            containers: containers.into_iter().map(|listed| self.container_use(listed)).collect::<Result<_>>()?,
         })
     }
 
-    fn container_use(&self, record: ContainerRecord) -> Result<ContainerUse> {
-        let usage = self.snapshots()?.usage(&record.id)?;
-        Ok(ContainerUse { is_running: self.is_running(&record.id)?, size_bytes: usage.content_bytes, record })
+    fn container_use(&self, listed: Listed) -> Result<ContainerUse> {
+        let usage = self.snapshots()?.usage(listed.known.id())?;
+        let is_volume = |point: &&MountPoint| matches!(point.source, MountFrom::Volume { .. });
+        Ok(ContainerUse {
+            status: listed.state.status,
+            local_volumes: listed.known.document.mounts.iter().filter(is_volume).count(),
+            size_bytes: usage.content_bytes,
+            known: listed.known,
+        })
     }
 
-    fn volume_sizes(&self) -> Result<Vec<SizedVolume>> {
+    pub(super) fn volume_sizes(&self) -> Result<Vec<SizedVolume>> {
         let sized = |volume: VolumeUse| SizedVolume { size_bytes: content_bytes(&volume.mountpoint), volume };
         Ok(self.volumes()?.into_iter().map(sized).collect())
     }

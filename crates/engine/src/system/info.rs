@@ -25,6 +25,27 @@ pub struct Info {
     pub filesystem: String,
     /// Bytes free there.
     pub free_bytes: u64,
+    /// The machine.
+    pub host: Host,
+}
+
+/// The machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// The kernel's version.
+    pub kernel: String,
+    /// The kernel's word for the processor: `x86_64`.
+    pub machine: String,
+    /// The distribution.
+    pub operating_system: String,
+    /// How many processors we may use.
+    pub cpus: usize,
+    /// How much memory there is.
+    pub memory_bytes: u64,
+    /// 1 or 2; where both are mounted, the one with controllers counts.
+    pub cgroup_version: u8,
 }
 
 /// Whether a storage driver works here.
@@ -63,8 +84,37 @@ impl Engine {
             root: self.settings().root.clone(),
             filesystem: filesystem(&self.settings().root),
             free_bytes: self.free_bytes()?,
+            host: host(),
         })
     }
+}
+
+fn host() -> Host {
+    let uname = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    Host {
+        name: text(uname.nodename()),
+        kernel: text(uname.release()),
+        machine: text(uname.machine()),
+        operating_system: operating_system(),
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        memory_bytes: memory_bytes(),
+        cgroup_version: if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { 2 } else { 1 },
+    }
+}
+
+/// The name in os-release(5).
+fn operating_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").or_else(|_| std::fs::read_to_string("/usr/lib/os-release"));
+    let text = text.unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(|| "unknown".to_owned(), |name| name.trim_matches('"').to_owned())
+}
+
+fn memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    kilobytes.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// The name of the filesystem that holds `path`.

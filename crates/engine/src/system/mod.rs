@@ -3,7 +3,9 @@
 mod check;
 mod df;
 mod info;
+mod prune;
 
 pub use check::{Checked, Finding};
 pub use df::{ContainerUse, DiskUse, ImageUse, SizedVolume, Totals};
-pub use info::{DriverState, Info};
+pub use info::{DriverState, Host, Info};
+pub use prune::PrunedVolumes;
