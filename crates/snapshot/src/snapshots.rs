@@ -89,6 +89,11 @@ impl Snapshots {
         Ok(Self { root, driver: name.driver(), mounts })
     }
 
+    /// The store's root directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Which driver keeps the layers.
     pub fn driver_name(&self) -> DriverName {
         self.driver.name()
