@@ -6,5 +6,6 @@ mod mirrors;
 mod pull;
 mod push;
 mod real;
+mod relay;
 mod support;
 mod tls;

@@ -7,6 +7,7 @@ use strata_testkit::registry::Registry;
 use strata_testkit::{host, need};
 use strata_types::{Descriptor, Manifest, Reference, Silent, media};
 
+use crate::relay;
 use crate::support::{bytes, client, read, told};
 
 #[test]
@@ -56,4 +57,24 @@ fn localhost_is_a_name_like_any_other() {
     let port = registry.host().split(':').next_back().unwrap_or_default().to_owned();
     let error = client().resolve(&format!("localhost:{port}/nope").parse().unwrap()).unwrap_err();
     assert!(told(&error).starts_with("manifest for localhost:"), "{}", told(&error));
+}
+
+#[test]
+fn uploads_and_downloads_go_on_after_every_break() {
+    need!(host::program("docker-registry"));
+    let registry = Registry::start();
+    let content = bytes(8 << 20);
+    let blob = Descriptor::of(media::OCI_LAYER, &content);
+    // What asks for the way breaks too: the first connections carry requests that are tried again from their beginning.
+    let host = relay::start(&registry.host(), vec![3 << 20, 1 << 20, 2 << 20, 100]);
+    let reference: Reference = format!("{host}/app:1").parse().unwrap();
+    let open = |offset: u64| -> std::io::Result<Box<dyn Read + Send>> {
+        let mut cursor = Cursor::new(content.clone());
+        cursor.set_position(offset);
+        Ok(Box::new(cursor))
+    };
+    client().push_blob(&reference, &blob, &open, &Silent).unwrap();
+    let host = relay::start(&registry.host(), vec![3 << 20, 1 << 20, 2 << 20, 1 << 20]);
+    let reference: Reference = format!("{host}/app:1").parse().unwrap();
+    assert!(read(&client(), &reference, &blob, 0).unwrap() == content);
 }
