@@ -251,7 +251,7 @@ fn a_tar_without_its_end_is_read_as_docker_does() {
     let whole = write(&[(file("a", 5), b"hello".to_vec())]);
     let without_end = &whole[..whole.len() - 1024];
     assert_eq!(read(without_end).unwrap().items.len(), 1);
-    assert_eq!(read(&without_end[..BLOCK_BYTES + 5]).unwrap().items.len(), 1);
+    refused(&without_end[..BLOCK_BYTES + 5], "the tar ends in the middle of `a`");
     assert_eq!(read(&[]).unwrap().items.len(), 0);
     assert_eq!(read(&whole[..whole.len() - 512]).unwrap().items.len(), 1);
 }
