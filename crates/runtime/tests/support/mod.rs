@@ -81,9 +81,8 @@ impl Fixture {
         let attach = Attach { stdout: Some(out.as_fd()), stderr: Some(err.as_fd()), ..Attach::default() };
         let started = self.container.start(&self.spec, Some(attach)).unwrap();
         drop((out, err));
-        let outcome = started.session.unwrap().wait().unwrap();
-        let Outcome::Exited(code) = outcome else { panic!("{outcome:?}") };
-        (code, all(read_out.into()), all(read_err.into()))
+        let (out, err) = (all(read_out.into()), all(read_err.into()));
+        (code(started.session.unwrap()), out, err)
     }
 
     /// Starts it with nobody attached.
@@ -110,9 +109,8 @@ impl Fixture {
         let attach = Attach { stdout: Some(write.as_fd()), stderr: Some(write.as_fd()), ..Attach::default() };
         let started = self.container.exec(&ExecSpec { process }, Some(attach)).unwrap();
         drop(write);
-        let outcome = started.session.unwrap().wait().unwrap();
-        let Outcome::Exited(code) = outcome else { panic!("{outcome:?}") };
-        (code, all(read.into()))
+        let output = all(read.into());
+        (code(started.session.unwrap()), output)
     }
 }
 
