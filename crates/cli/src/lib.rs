@@ -13,6 +13,7 @@
 
 pub mod argv;
 pub mod confirm;
+pub mod container;
 pub mod dispatch;
 pub mod exit;
 pub mod filter;

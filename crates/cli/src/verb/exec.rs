@@ -1,5 +1,10 @@
 //! `strata exec`: execute a command in a running container.
 
+use strata_engine::container::ExecRequest;
+
+use crate::container::foreground::{Front, Streams, size, start_failure};
+use crate::container::request;
+use crate::opts::environment::{self, Variable};
 use crate::verb::prelude::*;
 
 /// What `strata exec` understands.
@@ -12,8 +17,8 @@ pub struct Args {
     #[arg(long)]
     pub detach_keys: Option<String>,
     /// Set environment variables
-    #[arg(short = 'e', long, value_name = "list")]
-    pub env: Vec<String>,
+    #[arg(short = 'e', long, value_name = "list", value_parser = environment::parse)]
+    pub env: Vec<Variable>,
     /// Read in a file of environment variables
     #[arg(long, value_name = "list")]
     pub env_file: Vec<String>,
@@ -44,7 +49,36 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] CONTAINER COMMAND [ARG...]";
     const OPTIONS_END_AT_NAME: bool = true;
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata exec"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let front = Front {
+            stdin: self.interactive && !self.detach,
+            stdout: !self.detach,
+            stderr: !self.detach,
+            tty: self.tty,
+            proxy_signals: false,
+            detach_keys: Front::keys(self.detach_keys.as_deref())?,
+        };
+        front.check(session)?;
+        let engine = session.engine()?;
+        let known = engine.container(&self.container)?;
+        let request = ExecRequest {
+            env: request::environment(session, &self.env, &self.env_file)?,
+            args: self.command,
+            tty: self.tty,
+            interactive: front.stdin,
+            user: self.user,
+            workdir: self.workdir,
+            privileged: self.privileged,
+            size: if self.tty { size(session) } else { None },
+        };
+        let streams = Streams::of_process();
+        let attach = if self.detach { None } else { Some(front.attach(session, &streams)?) };
+        let started = engine.exec(&known, request, attach).map_err(|error| {
+            let failure = start_failure(error);
+            // Only 126 and 127 say something about the program.
+            if failure.exit == Some(Exit::ENGINE) { failure.exit(Exit::FAILURE) } else { failure }
+        })?;
+        let Some(attached) = started.session else { return Ok(Exit::SUCCESS) };
+        Ok(front.stay(session, attached, &streams)?.unwrap_or(Exit::SUCCESS))
     }
 }

@@ -1,5 +1,9 @@
 //! `strata kill`: kill one or more running containers.
 
+use strata_sys::signal::Signal;
+
+use crate::operands;
+use crate::opts;
 use crate::verb::prelude::*;
 
 /// What `strata kill` understands.
@@ -17,7 +21,16 @@ impl Verb for Args {
     const ABOUT: &str = "Kill one or more running containers";
     const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata kill"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let signal = match &self.signal {
+            Some(signal) => opts::signal::parse(signal)?,
+            None => Signal::KILL,
+        };
+        let engine = session.engine()?;
+        operands::each(session, &self.containers, |session, name| {
+            let killed = engine.kill_container(&engine.container(name)?, signal);
+            killed.map_err(|error| Failure::new(format!("Cannot kill container: {name}: {error}")))?;
+            Ok(writeln!(session.out, "{name}")?)
+        })
     }
 }

@@ -15,6 +15,7 @@ pub mod commit;
 pub mod complete;
 pub mod completion;
 pub mod container_inspect;
+pub mod container_options;
 pub mod container_prune;
 pub mod cp;
 pub mod create;
@@ -39,7 +40,9 @@ pub mod prelude;
 pub mod ps;
 pub mod pull;
 pub mod push;
+pub mod reap_container;
 pub mod rename;
+pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
@@ -160,6 +163,7 @@ pub static ENTRIES: &[Entry] = &[
     entry::<logs::Args>("logs", Group::Other, Some(("container", &["logs"]))),
     entry::<pause::Args>("pause", Group::Other, Some(("container", &["pause"]))),
     entry::<rename::Args>("rename", Group::Other, Some(("container", &["rename"]))),
+    entry::<restart::Args>("restart", Group::Other, Some(("container", &["restart"]))),
     entry::<rm::Args>("rm", Group::Other, Some(("container", &["rm", "remove"]))),
     entry::<rmi::Args>("rmi", Group::Other, Some(("image", &["rm", "remove"]))),
     entry::<save::Args>("save", Group::Other, Some(("image", &["save"]))),
@@ -174,6 +178,7 @@ pub static ENTRIES: &[Entry] = &[
     entry::<container_prune::Args>("container prune", Group::Unlisted, Some(("container", &["prune"]))),
     entry::<image_inspect::Args>("image inspect", Group::Unlisted, Some(("image", &["inspect"]))),
     entry::<image_prune::Args>("image prune", Group::Unlisted, Some(("image", &["prune"]))),
+    entry::<reap_container::Args>("reap-container", Group::Unlisted, None),
     entry::<system_df::Args>("system df", Group::Unlisted, Some(("system", &["df"]))),
     entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
     entry::<complete::Args>("__complete", Group::Unlisted, None),

@@ -1,5 +1,6 @@
 //! `strata pause`: pause all processes within one or more containers.
 
+use crate::operands;
 use crate::verb::prelude::*;
 
 /// What `strata pause` understands.
@@ -14,7 +15,11 @@ impl Verb for Args {
     const ABOUT: &str = "Pause all processes within one or more containers";
     const USAGE: &str = "CONTAINER [CONTAINER...]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata pause"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        operands::each(session, &self.containers, |session, name| {
+            engine.pause_container(&engine.container(name)?)?;
+            Ok(writeln!(session.out, "{name}")?)
+        })
     }
 }

@@ -1,5 +1,14 @@
 //! `strata ps`: list containers.
 
+use serde_json::Value as Json;
+use strata_engine::Engine;
+use strata_engine::container::Listed;
+use strata_runtime::Status;
+use strata_types::ImageId;
+
+use crate::container::row::{COLUMNS, Sizes, TABLE, TABLE_SIZE, row};
+use crate::filter::{self, Filter, Filters};
+use crate::format::List;
 use crate::verb::prelude::*;
 
 /// What `strata ps` understands.
@@ -9,8 +18,8 @@ pub struct Args {
     #[arg(short = 'a', long)]
     pub all: bool,
     /// Filter output based on conditions provided
-    #[arg(short = 'f', long, value_name = "filter")]
-    pub filter: Vec<String>,
+    #[arg(short = 'f', long, value_name = "filter", value_parser = filter::parse)]
+    pub filter: Vec<Filter>,
     /// How to print it
     #[arg(help = FORMAT_HELP, long)]
     pub format: Option<String>,
@@ -35,7 +44,137 @@ impl Verb for Args {
     const ABOUT: &str = "List containers";
     const USAGE: &str = "[OPTIONS]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata ps"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let filters = Filters::new(&self.filter, FILTERS)?;
+        let engine = session.engine()?;
+        let choice = Choice::new(&engine, &filters)?;
+        let last = if self.latest { Some(1) } else { self.last.and_then(|last| usize::try_from(last).ok()) };
+        let last = last.filter(|last| *last > 0);
+        let all = self.all
+            || last.is_some()
+            || ["status", "exited", "before", "since"].iter().any(|name| !filters.values(name).is_empty());
+        let all_containers = engine.containers()?;
+        let chosen = choice.of(&filters, &all_containers)?;
+        let shown =
+            chosen.into_iter().filter(|listed| all || listed.state.status.is_alive()).take(last.unwrap_or(usize::MAX));
+        let sizes = self.size || self.format.as_deref().is_some_and(|format| format.contains(".Size"));
+        let mut rows: Vec<Json> = Vec::new();
+        for listed in shown {
+            let sizes = if sizes { Some(sizes_of(&engine, listed)?) } else { None };
+            rows.push(row(session, listed, self.no_trunc, sizes));
+        }
+        let list = List { columns: COLUMNS, table: if self.size { TABLE_SIZE } else { TABLE }, quiet: "{{.ID}}" };
+        session.out.write_all(list.render(self.format.as_deref(), self.quiet, &rows)?.as_bytes())?;
+        Ok(Exit::SUCCESS)
+    }
+}
+
+/// What `--filter` takes.
+const FILTERS: &[&str] = &[
+    "id", "name", "label", "label!", "status", "exited", "ancestor", "before", "since", "volume", "health", "network",
+];
+
+/// The states `--filter status=` takes.
+const STATES: &[&str] = &["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+
+fn sizes_of(engine: &Engine, listed: &Listed) -> Result<Sizes> {
+    let (own, image_bytes) = engine.container_usage(&listed.known)?;
+    Ok(Sizes { own_bytes: own.content_bytes, all_bytes: own.content_bytes + image_bytes })
+}
+
+/// Filters whose values were looked up.
+struct Choice {
+    ancestors: Vec<(String, Option<ImageId>)>,
+    exited: Vec<i32>,
+}
+
+impl Choice {
+    fn new(engine: &Engine, filters: &Filters) -> Result<Self> {
+        let bad = |name: &str, value: &str| Failure::new(format!("invalid filter '{name}={value}'"));
+        for value in filters.values("status") {
+            if !STATES.contains(&value.as_str()) {
+                return Err(bad("status", value));
+            }
+        }
+        let mut exited = Vec::new();
+        for value in filters.values("exited") {
+            exited.push(value.parse().map_err(|_| bad("exited", value))?);
+        }
+        let mut ancestors = Vec::new();
+        for value in filters.values("ancestor") {
+            // An image that is not here may have containers still.
+            let image = engine.find_image(value).ok().flatten();
+            ancestors.push((value.clone(), image.map(|image| image.id)));
+        }
+        Ok(Self { ancestors, exited })
+    }
+
+    /// The containers that fit, the newest first.
+    fn of<'a>(&self, filters: &Filters, all: &'a [Listed]) -> Result<Vec<&'a Listed>> {
+        // The newest is first: those made before a container stand behind it.
+        let place = |name: &str| -> Result<Option<usize>> {
+            let Some(what) = filters.values(name).last() else { return Ok(None) };
+            let found = all.iter().position(|listed| {
+                let record = &listed.known.record;
+                record.name == *what || record.id.as_str().starts_with(what.as_str())
+            });
+            found.map(Some).ok_or_else(|| Failure::new(format!("No such container: {what}")))
+        };
+        let (before, since) = (place("before")?, place("since")?);
+        let inside = |index: usize| before.is_none_or(|at| index > at) && since.is_none_or(|at| index < at);
+        let fitting = all.iter().enumerate().filter(|(index, listed)| inside(*index) && self.fits(filters, listed));
+        Ok(fitting.map(|(_, listed)| listed).collect())
+    }
+
+    fn fits(&self, filters: &Filters, listed: &Listed) -> bool {
+        let record = &listed.known.record;
+        let document = &listed.known.document;
+        let labels = &document.config.run.labels;
+        let is_ancestor = |(name, image): &(String, Option<ImageId>)| match image {
+            Some(image) => *image == record.image,
+            None => *name == record.image_name,
+        };
+        let mounted = |volume: &str| {
+            let targets = document.mounts.iter().any(|mount| mount.target == volume);
+            targets || listed.mounts().iter().any(|mount| mount == volume)
+        };
+        let exited = listed.state.status == Status::Exited && self.exited.contains(&listed.state.exit_code);
+        filters.fits("id", |id| record.id.as_str().starts_with(id))
+            && filters.fits("name", |name| has_name(&record.name, name))
+            && filters.fits("status", |status| listed.state.status.as_str() == status)
+            && filters.fits("volume", mounted)
+            && filters.fits("network", |network| document.host.network_mode == network)
+            && filters.fits("health", |health| health == "none")
+            && filters.fits_labels(|key| labels.get(key).map(String::as_str))
+            && (self.exited.is_empty() || exited)
+            && (self.ancestors.is_empty() || self.ancestors.iter().any(is_ancestor))
+    }
+}
+
+/// Whether a name fits: Docker takes a regular expression, of which people use `^`, `$` and the slash before names.
+fn has_name(name: &str, wanted: &str) -> bool {
+    let (wanted, at_start) = wanted.strip_prefix('^').map_or((wanted, false), |rest| (rest, true));
+    let (wanted, at_end) = wanted.strip_suffix('$').map_or((wanted, false), |rest| (rest, true));
+    let (wanted, at_start) = wanted.strip_prefix('/').map_or((wanted, at_start), |rest| (rest, true));
+    match (at_start, at_end) {
+        (true, true) => name == wanted,
+        (true, false) => name.starts_with(wanted),
+        (false, true) => name.ends_with(wanted),
+        (false, false) => name.contains(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_name;
+
+    #[test]
+    fn names_fit_in_part_unless_anchored() {
+        for wanted in ["we", "^we", "/web", "eb$", "^web$", "^/web$"] {
+            assert!(has_name("web", wanted), "{wanted}");
+        }
+        for wanted in ["^eb", "we$", "/eb", "x"] {
+            assert!(!has_name("web", wanted), "{wanted}");
+        }
     }
 }

@@ -15,7 +15,13 @@ impl Verb for Args {
     const ABOUT: &str = "Rename a container";
     const USAGE: &str = "CONTAINER NEW_NAME";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata rename"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        let new = self.new_name.trim();
+        if new.is_empty() || self.container.trim().is_empty() {
+            return Err(Failure::new("Error: Neither old nor new names may be empty"));
+        }
+        engine.rename_container(&engine.container(&self.container)?, new)?;
+        Ok(Exit::SUCCESS)
     }
 }

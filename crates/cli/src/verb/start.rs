@@ -1,5 +1,10 @@
 //! `strata start`: start one or more stopped containers.
 
+use strata_engine::Engine;
+use strata_engine::container::Remove;
+
+use crate::container::foreground::{Front, Streams, start_failure};
+use crate::operands;
 use crate::verb::prelude::*;
 
 /// What `strata start` understands.
@@ -23,7 +28,53 @@ impl Verb for Args {
     const ABOUT: &str = "Start one or more stopped containers";
     const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata start"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        if self.attach || self.interactive {
+            let [name] = self.containers.as_slice() else {
+                return Err(Failure::new("you cannot start and attach multiple containers at once"));
+            };
+            return self.in_foreground(session, &engine, name);
+        }
+        operands::each(session, &self.containers, |session, name| {
+            let started = engine.start_container(&engine.container(name)?, None)?;
+            for warning in started.map(|started| started.warnings).unwrap_or_default() {
+                writeln!(session.err, "WARNING: {warning}")?;
+            }
+            Ok(writeln!(session.out, "{name}")?)
+        })
+    }
+}
+
+impl Args {
+    fn in_foreground(&self, session: &mut Session, engine: &Engine, name: &str) -> Result<Exit> {
+        let known = engine.container(name)?;
+        let config = &known.document.config;
+        let front = Front {
+            stdin: self.interactive && config.open_stdin,
+            stdout: true,
+            stderr: true,
+            tty: config.tty,
+            proxy_signals: true,
+            detach_keys: Front::keys(self.detach_keys.as_deref())?,
+        };
+        front.check(session)?;
+        let streams = Streams::of_process();
+        let attach = front.attach(session, &streams)?;
+        let started = match engine.start_container(&known, Some(attach)) {
+            Ok(Some(started)) => started.session,
+            // It runs already: this is an attach.
+            Ok(None) => {
+                let attach = front.attach(session, &streams)?;
+                Some(engine.process(known.id()).attach(attach)?)
+            }
+            Err(error) => return Err(start_failure(error).exit(Exit::FAILURE)),
+        };
+        let Some(attached) = started else { return Ok(Exit::SUCCESS) };
+        let Some(exit) = front.stay(session, attached, &streams)? else { return Ok(Exit::SUCCESS) };
+        if known.document.host.auto_remove {
+            engine.remove_container(&known, Remove { force: true, volumes: true })?;
+        }
+        Ok(exit)
     }
 }

@@ -1,5 +1,9 @@
 //! `strata stop`: stop one or more running containers.
 
+use strata_engine::container::Stop;
+
+use crate::operands;
+use crate::opts;
 use crate::verb::prelude::*;
 
 /// What `strata stop` understands.
@@ -20,7 +24,13 @@ impl Verb for Args {
     const ABOUT: &str = "Stop one or more running containers";
     const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata stop"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let signal = self.signal.as_deref().map(opts::signal::parse).transpose()?;
+        let stop = Stop { signal, timeout_s: self.time };
+        let engine = session.engine()?;
+        operands::each(session, &self.containers, |session, name| {
+            engine.stop_container(&engine.container(name)?, stop)?;
+            Ok(writeln!(session.out, "{name}")?)
+        })
     }
 }

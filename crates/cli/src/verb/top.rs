@@ -1,5 +1,6 @@
 //! `strata top`: display the running processes of a container.
 
+use crate::format::tabs;
 use crate::verb::prelude::*;
 
 /// What `strata top` understands.
@@ -16,7 +17,15 @@ impl Verb for Args {
     const USAGE: &str = "CONTAINER [ps OPTIONS]";
     const OPTIONS_END_AT_NAME: bool = true;
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata top"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        let known = engine.container(&self.container)?;
+        let processes = engine.top(&known, &self.ps_options, session.zone())?;
+        let mut text = processes.titles.join("\t") + "\n";
+        for row in &processes.rows {
+            text += &(row.join("\t") + "\n");
+        }
+        session.out.write_all(tabs::align(&text).as_bytes())?;
+        Ok(Exit::SUCCESS)
     }
 }

@@ -1,5 +1,6 @@
 //! `strata wait`: block until one or more containers stop, then print their exit codes.
 
+use crate::operands;
 use crate::verb::prelude::*;
 
 /// What `strata wait` understands.
@@ -14,7 +15,12 @@ impl Verb for Args {
     const ABOUT: &str = "Block until one or more containers stop, then print their exit codes";
     const USAGE: &str = "CONTAINER [CONTAINER...]";
 
-    fn run(self, _session: &mut Session) -> Result<Exit> {
-        Err(Failure::absent("strata wait"))
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        operands::each(session, &self.containers, |session, name| {
+            let code = engine.wait_container(&engine.container(name)?)?;
+            writeln!(session.out, "{code}")?;
+            Ok(session.out.flush()?)
+        })
     }
 }

@@ -33,3 +33,4 @@ pub use prune::{PruneWish, Pruned};
 pub use pull::{PullWish, Pulled};
 pub use push::Pushed;
 pub use remove::{Removal, RemoveWish};
+pub use strata_store::records::ImageRecord;

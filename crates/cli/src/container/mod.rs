@@ -1,0 +1,6 @@
+//! What the verbs for containers share: from options to a request, the image of a container, the foreground.
+
+pub mod foreground;
+pub mod image;
+pub mod request;
+pub mod row;

@@ -1,0 +1,399 @@
+//! From the options of `run` and `create` to a request to the engine. Files that options name are read here.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use strata_engine::container::{
+    ContainerConfig, CreateRequest, Device, HostConfig, LogConfig, MountRequest, MountShown, MountWish, PortBinding,
+    Resources, RestartPolicy, SHM_SIZE_BYTES, Ulimit,
+};
+use strata_engine::image::ImageRecord;
+use strata_types::config::{Healthcheck, RunConfig};
+
+use crate::container::foreground::size;
+use crate::exit::{Failure, Result};
+use crate::opts::environment::{self, Variable};
+use crate::opts::mount::{Mount, Propagation, Recursive, Source};
+use crate::opts::{label, ulimit, volume};
+use crate::session::Session;
+use crate::verb::container_options::{ContainerOptions, MemorySwap};
+
+/// What a container is made from, beside the options.
+#[derive(Debug)]
+pub struct Given {
+    /// The image.
+    pub image: ImageRecord,
+    /// The image as the person named it.
+    pub image_name: String,
+    /// The command.
+    pub command: Vec<String>,
+    /// Nobody will be attached.
+    pub detach: bool,
+}
+
+/// Which of a process's streams a command is connected by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streams {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+/// Reads `-a`, `-i` and `-d`.
+pub fn streams(options: &ContainerOptions, detach: bool) -> Result<Streams> {
+    if detach {
+        if !options.attach.is_empty() {
+            return Err(Failure::new("Conflicting options: -a and -d"));
+        }
+        return Ok(Streams::default());
+    }
+    if options.attach.is_empty() {
+        return Ok(Streams { stdin: options.interactive, stdout: true, stderr: true });
+    }
+    let mut streams = Streams::default();
+    for name in &options.attach {
+        match name.to_ascii_lowercase().as_str() {
+            "stdin" => streams.stdin = true,
+            "stdout" => streams.stdout = true,
+            "stderr" => streams.stderr = true,
+            _ => return Err(Failure::new("valid streams are STDIN, STDOUT and STDERR")),
+        }
+    }
+    Ok(streams)
+}
+
+/// Puts a request together.
+pub fn request(session: &Session, options: &ContainerOptions, given: Given) -> Result<CreateRequest> {
+    let Given { image, image_name, command, detach } = given;
+    let attached = streams(options, detach)?;
+    if options.rm && !matches!(options.restart.as_str(), "" | "no") {
+        return Err(Failure::new("conflicting options: cannot specify both --restart and --rm"));
+    }
+    let mut mounts = Vec::new();
+    let mut host = host(session, options)?;
+    add_mounts(session, options, &mut host, &mut mounts)?;
+    let config = ContainerConfig {
+        hostname: options.hostname.clone().unwrap_or_default(),
+        domainname: options.domainname.clone().unwrap_or_default(),
+        attach_stdin: attached.stdin,
+        attach_stdout: attached.stdout,
+        attach_stderr: attached.stderr,
+        tty: options.tty,
+        open_stdin: options.interactive,
+        stdin_once: options.interactive && attached.stdin,
+        image: image_name.clone(),
+        run: run_config(session, options, command)?,
+    };
+    Ok(CreateRequest { name: options.name.clone(), image, image_name, config, host, mounts })
+}
+
+fn run_config(session: &Session, options: &ContainerOptions, command: Vec<String>) -> Result<RunConfig> {
+    let mut exposed = std::collections::BTreeSet::new();
+    for port in &options.expose {
+        let (numbers, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+        exposed.insert(format!("{numbers}/{protocol}"));
+    }
+    Ok(RunConfig {
+        user: options.user.clone().unwrap_or_default(),
+        exposed_ports: exposed,
+        env: environment(session, &options.env, &options.env_file)?,
+        entrypoint: options.entrypoint.clone().map(|program| vec![program]),
+        cmd: (!command.is_empty()).then_some(command),
+        healthcheck: health(options)?,
+        working_dir: options.workdir.clone().unwrap_or_default(),
+        labels: labels(options)?,
+        stop_signal: options.stop_signal.clone().unwrap_or_default(),
+        stop_timeout: options.stop_timeout,
+        ..RunConfig::default()
+    })
+}
+
+/// `--env-file` and `-e`, in this order: `NAME=VALUE` sets, `NAME` alone unsets.
+pub fn environment(session: &Session, variables: &[Variable], files: &[String]) -> Result<Vec<String>> {
+    let mut env: Vec<String> = Vec::new();
+    for path in files {
+        let content = std::fs::read(path).map_err(|error| Failure::new(format!("open {path}: {}", plain(&error))))?;
+        let parsed = environment::parse_file(path, &content)?;
+        env.extend(parsed.iter().filter_map(|variable| variable.resolved(|name| session.variable(name))));
+    }
+    for variable in variables {
+        env.push(variable.resolved(|name| session.variable(name)).unwrap_or_else(|| variable.name.clone()));
+    }
+    Ok(env)
+}
+
+/// What the kernel said, in its words, without the number.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_ascii_lowercase()
+}
+
+fn labels(options: &ContainerOptions) -> Result<BTreeMap<String, String>> {
+    let mut labels = BTreeMap::new();
+    for path in &options.label_file {
+        let content = std::fs::read(path).map_err(|error| Failure::new(format!("open {path}: {}", plain(&error))))?;
+        for variable in environment::parse_file(path, &content)? {
+            labels.insert(variable.name, variable.value.unwrap_or_default());
+        }
+    }
+    labels.extend(options.label.iter().cloned());
+    Ok(labels)
+}
+
+fn health(options: &ContainerOptions) -> Result<Option<Healthcheck>> {
+    let nanoseconds = |time: std::time::Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    let health = Healthcheck {
+        test: options.health_cmd.iter().flat_map(|command| ["CMD-SHELL".to_owned(), command.clone()]).collect(),
+        interval: nanoseconds(options.health_interval),
+        timeout: nanoseconds(options.health_timeout),
+        start_period: nanoseconds(options.health_start_period),
+        start_interval: nanoseconds(options.health_start_interval),
+        retries: options.health_retries.unwrap_or(0),
+    };
+    let said = health != Healthcheck::default();
+    if options.no_healthcheck {
+        if said {
+            return Err(Failure::new("--no-healthcheck conflicts with --health-* options"));
+        }
+        return Ok(Some(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() }));
+    }
+    if health.retries < 0 {
+        return Err(Failure::new("--health-retries cannot be negative"));
+    }
+    Ok(said.then_some(health))
+}
+
+fn host(session: &Session, options: &ContainerOptions) -> Result<HostConfig> {
+    let list = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    let text = |word: &Option<String>| word.clone().unwrap_or_default();
+    let usual = HostConfig::default();
+    let extra_hosts: Vec<String> = options
+        .add_host
+        .iter()
+        .map(|host| {
+            let address = host.address.map_or_else(|| "host-gateway".to_owned(), |address| address.to_string());
+            format!("{}:{address}", host.name)
+        })
+        .collect();
+    let (name, retries) = options.restart.split_once(':').unwrap_or((&options.restart, "0"));
+    let bad = || Failure::new("invalid restart policy format: maximum retry count must be an integer");
+    let mut host = HostConfig {
+        container_id_file: text(&options.cidfile),
+        log_config: log_config(options)?,
+        network_mode: options.network.clone().unwrap_or_else(|| "default".to_owned()),
+        port_bindings: ports(options),
+        restart_policy: RestartPolicy {
+            name: if name.is_empty() { "no".to_owned() } else { name.to_owned() },
+            maximum_retry_count: retries.parse().map_err(|_| bad())?,
+        },
+        auto_remove: options.rm,
+        volume_driver: text(&options.volume_driver),
+        volumes_from: list(&options.volumes_from),
+        console_size: if options.tty { size(session).map_or([0, 0], |size| [size.rows, size.columns]) } else { [0, 0] },
+        annotations: pairs("annotation", &options.annotation)?,
+        cap_add: list(&options.cap_add),
+        cap_drop: list(&options.cap_drop),
+        cgroupns_mode: options.cgroupns.clone().unwrap_or(usual.cgroupns_mode),
+        dns: options.dns.iter().map(ToString::to_string).collect(),
+        dns_options: options.dns_option.clone(),
+        dns_search: options.dns_search.clone(),
+        extra_hosts: list(&extra_hosts),
+        group_add: list(&options.group_add),
+        ipc_mode: options.ipc.clone().unwrap_or(usual.ipc_mode),
+        oom_score_adj: options.oom_score_adj.unwrap_or(0),
+        pid_mode: text(&options.pid),
+        privileged: options.privileged,
+        publish_all_ports: options.publish_all,
+        readonly_rootfs: options.read_only,
+        uts_mode: text(&options.uts),
+        userns_mode: text(&options.userns),
+        shm_size: options.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE_BYTES),
+        sysctls: pairs("sysctl", &options.sysctl)?,
+        runtime: options.runtime.clone().unwrap_or(usual.runtime),
+        resources: resources(options),
+        init: options.init.then_some(true),
+        ..HostConfig::default()
+    };
+    security(options, &mut host)?;
+    Ok(host)
+}
+
+/// `--security-opt`; a seccomp profile is read here.
+fn security(options: &ContainerOptions, host: &mut HostConfig) -> Result<()> {
+    let mut words = Vec::new();
+    for option in &options.security_opt {
+        if option == "systempaths=unconfined" {
+            host.masked_paths = None;
+            host.readonly_paths = None;
+            continue;
+        }
+        let profile = option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:"));
+        match profile {
+            None | Some("unconfined" | "builtin") => words.push(option.clone()),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    Failure::new(format!("opening seccomp profile ({path}) failed: open {path}: {}", plain(&error)))
+                })?;
+                let profile: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+                    Failure::new(format!("compacting json for seccomp profile ({path}) failed: {error}"))
+                })?;
+                words.push(format!("seccomp={profile}"));
+            }
+        }
+    }
+    if options.privileged {
+        host.masked_paths = None;
+        host.readonly_paths = None;
+    }
+    host.security_opt = (!words.is_empty()).then_some(words);
+    Ok(())
+}
+
+fn resources(options: &ContainerOptions) -> Resources {
+    let bytes = |size: Option<u64>| size.map_or(0, |size| i64::try_from(size).unwrap_or(i64::MAX));
+    let limit = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
+    let ulimit = |limits: &ulimit::Ulimit| Ulimit {
+        name: limits.name.to_owned(),
+        hard: limit(limits.hard),
+        soft: limit(limits.soft),
+    };
+    Resources {
+        cpu_shares: options.cpu_shares.unwrap_or(0),
+        memory: bytes(options.memory),
+        nano_cpus: options.cpus.map_or(0, |cpus| cpus.0),
+        cgroup_parent: options.cgroup_parent.clone().unwrap_or_default(),
+        blkio_weight: options.blkio_weight.unwrap_or(0),
+        cpu_period: options.cpu_period.unwrap_or(0),
+        cpu_quota: options.cpu_quota.unwrap_or(0),
+        cpuset_cpus: options.cpuset_cpus.clone().unwrap_or_default(),
+        cpuset_mems: options.cpuset_mems.clone().unwrap_or_default(),
+        devices: options
+            .device
+            .iter()
+            .map(|device| Device {
+                path_on_host: device.host.clone(),
+                path_in_container: device.container.clone(),
+                cgroup_permissions: device.permissions.clone(),
+            })
+            .collect(),
+        device_cgroup_rules: (!options.device_cgroup_rule.is_empty()).then(|| options.device_cgroup_rule.clone()),
+        memory_reservation: bytes(options.memory_reservation),
+        memory_swap: options.memory_swap.map_or(0, |MemorySwap(swap)| limit(swap)),
+        memory_swappiness: options.memory_swappiness.filter(|swappiness| *swappiness != -1),
+        oom_kill_disable: options.oom_kill_disable,
+        pids_limit: options.pids_limit,
+        ulimits: options.ulimit.iter().map(ulimit).collect(),
+        ..Resources::default()
+    }
+}
+
+fn log_config(options: &ContainerOptions) -> Result<LogConfig> {
+    let config = pairs("log-opt", &options.log_opt)?;
+    let kind = options.log_driver.clone().unwrap_or_else(|| LogConfig::default().kind);
+    if kind == "none" && !config.is_empty() {
+        return Err(Failure::new(format!("invalid logging opts for driver {kind}")));
+    }
+    Ok(LogConfig { kind, config })
+}
+
+fn pairs(option: &str, words: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut map = BTreeMap::new();
+    for word in words {
+        let (key, value) =
+            label::parse(word).map_err(|_| Failure::new(format!("invalid value for --{option}: {word}")))?;
+        map.insert(key, value);
+    }
+    Ok(map)
+}
+
+fn ports(options: &ContainerOptions) -> BTreeMap<String, Vec<PortBinding>> {
+    let mut ports: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
+    for port in &options.publish {
+        let binding = PortBinding {
+            host_ip: port.address.map(|address| address.to_string()).unwrap_or_default(),
+            host_port: port.host.map(|(first, _)| first.to_string()).unwrap_or_default(),
+        };
+        ports.entry(format!("{}/{}", port.container.0, port.protocol)).or_default().push(binding);
+    }
+    ports
+}
+
+/// `-v`, `--tmpfs` and `--mount`.
+fn add_mounts(
+    session: &Session,
+    options: &ContainerOptions,
+    host: &mut HostConfig,
+    mounts: &mut Vec<MountRequest>,
+) -> Result<()> {
+    let cwd = session.cwd()?;
+    for text in &options.volume {
+        let mount = volume::parse(text)?.resolved(&cwd)?;
+        let mode = text.splitn(3, ':').nth(2).unwrap_or_default();
+        let source = match &mount.source {
+            Source::Bind(bind) => Some(bind.path.display().to_string()),
+            Source::Volume(volume) => volume.name.clone(),
+            _ => None,
+        };
+        if let Some(source) = source {
+            let colon = if mode.is_empty() { "" } else { ":" };
+            let bind = format!("{source}:{}{colon}{mode}", mount.target);
+            host.binds.get_or_insert_default().push(bind);
+        }
+        mounts.push(wanted(mount, mode));
+    }
+    for text in &options.tmpfs {
+        let (target, rest) = text.split_once(':').unwrap_or((text, ""));
+        host.tmpfs.insert(target.to_owned(), rest.to_owned());
+        mounts.push(wanted(volume::parse_tmpfs(text)?, ""));
+    }
+    for mount in &options.mount {
+        let request = wanted(mount.clone().resolved(&cwd)?, "");
+        host.mounts.push(shown(&request));
+        mounts.push(request);
+    }
+    Ok(())
+}
+
+fn wanted(mount: Mount, mode: &str) -> MountRequest {
+    let Mount { target, read_only, source } = mount;
+    let map = |pairs: Vec<(String, String)>| pairs.into_iter().collect();
+    let wish = match source {
+        Source::Bind(bind) => MountWish::Bind {
+            path: bind.path,
+            propagation: bind.propagation.unwrap_or(Propagation::RecursivePrivate).name().to_owned(),
+            recursive: bind.recursive != Recursive::Disabled,
+            create: bind.create,
+        },
+        Source::Volume(volume) => MountWish::Volume {
+            name: volume.name,
+            empty: volume.empty,
+            labels: map(volume.labels),
+            driver: volume.driver,
+            options: map(volume.options),
+            subpath: volume.subpath,
+        },
+        Source::Tmpfs(tmpfs) => {
+            MountWish::Tmpfs { size_bytes: tmpfs.size_bytes, mode: tmpfs.mode, options: tmpfs.options }
+        }
+        Source::Image { image, subpath } => MountWish::Image { name: image, subpath },
+    };
+    MountRequest { target, read_only, mode: mode.to_owned(), wish }
+}
+
+fn shown(request: &MountRequest) -> MountShown {
+    let (kind, source) = match &request.wish {
+        MountWish::Bind { path, .. } => ("bind", path.clone()),
+        MountWish::Volume { name, .. } => ("volume", PathBuf::from(name.clone().unwrap_or_default())),
+        MountWish::Tmpfs { .. } => ("tmpfs", PathBuf::new()),
+        MountWish::Image { name, .. } => ("image", PathBuf::from(name)),
+    };
+    MountShown {
+        kind: kind.to_owned(),
+        source: source.display().to_string(),
+        target: request.target.clone(),
+        read_only: request.read_only,
+    }
+}
