@@ -189,6 +189,14 @@ pub enum ConfigError {
     /// It is not JSON, or fields are missing or of another type.
     #[error("the image config cannot be understood")]
     Json(#[source] serde_json::Error),
+    /// The number of layers differs between `rootfs` and `history`.
+    #[error("the image config names {layers} layers, its history {steps}")]
+    History {
+        /// How many `rootfs` names.
+        layers: usize,
+        /// How many steps of the history added a layer.
+        steps: usize,
+    },
 }
 
 impl ImageConfig {
@@ -218,6 +226,11 @@ impl ImageConfig {
         Value::Object(merged)
     }
 
+    /// A field we have no name for, at the top level.
+    pub fn other(&self, key: &str) -> Option<&Value> {
+        self.origin.get(key)
+    }
+
     /// The document's `config` object as it was read, with Docker's fields that we have no name for.
     pub fn run_value(&self) -> Value {
         self.to_value().get("config").cloned().unwrap_or_default()
@@ -240,6 +253,19 @@ impl ImageConfig {
     /// Its layers, lowest first.
     pub fn diff_ids(&self) -> &[DiffId] {
         &self.fields.rootfs.diff_ids
+    }
+
+    /// Checks that the history, where there is one, speaks of as many layers as there are.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_history(&self) -> Result<(), ConfigError> {
+        let layers = self.diff_ids().len();
+        let steps = self.fields.history.iter().filter(|step| !step.empty_layer).count();
+        if self.fields.history.is_empty() || layers == steps {
+            return Ok(());
+        }
+        Err(ConfigError::History { layers, steps })
     }
 }
 
@@ -363,6 +389,7 @@ mod tests {
         let config = ImageConfig::parse(DOCKER.as_bytes()).unwrap();
         assert_eq!(text(&config), DOCKER.replace("1.50", "1.5"));
         assert_eq!(config.created.as_deref(), Some("2024-01-02T03:04:05.123456700Z"));
+        config.check_history().unwrap();
     }
 
     #[test]
@@ -406,5 +433,7 @@ mod tests {
         for bad in ["", "[]", "{}", r#"{"rootfs":{"type":"layers","diff_ids":["../x"]}}"#] {
             assert!(ImageConfig::parse(bad.as_bytes()).is_err(), "{bad} parsed");
         }
+        let short = r#"{"rootfs":{"type":"layers"},"history":[{}]}"#;
+        assert!(ImageConfig::parse(short.as_bytes()).unwrap().check_history().is_err());
     }
 }

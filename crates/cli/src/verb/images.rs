@@ -73,10 +73,10 @@ impl Args {
         let id = if self.no_trunc { id.as_str() } else { shorten::id(&id) };
         let since = image.created.map(|time| age::ago(time, session.now())).unwrap_or_default();
         let at = image.created.map(|time| age::moment(time, session.zone())).unwrap_or_default();
-        let bytes = size::short(image.size_bytes);
+        let (bytes, all_bytes) = (size::short(image.size_bytes), size::human(image.size_bytes));
         json!({
             "ID": id, "Repository": names.repository, "Tag": names.tag, "Digest": names.digest,
-            "CreatedSince": since, "CreatedAt": at, "Size": bytes, "VirtualSize": bytes,
+            "CreatedSince": since, "CreatedAt": at, "Size": bytes, "VirtualSize": all_bytes,
             "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
         })
     }

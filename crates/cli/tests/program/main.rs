@@ -1,5 +1,7 @@
 //! The program as a process: pipes that close, Ctrl-C.
 
+mod flags;
+
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -133,8 +133,8 @@ pub fn docker_config(config: &Value) -> Value {
     let mut printed = Map::new();
     for (name, default) in docker_fields() {
         match (config.get(name), default) {
-            (Some(value), Some(_)) if !value.is_null() => _ = printed.insert(name.to_owned(), value.clone()),
-            (Some(value), None) if !is_zero(value) => _ = printed.insert(name.to_owned(), value.clone()),
+            (Some(value), Some(_)) if !value.is_null() => _ = printed.insert(name.to_owned(), sorted(value)),
+            (Some(value), None) if !is_zero(value) => _ = printed.insert(name.to_owned(), sorted(value)),
             (_, Some(default)) => _ = printed.insert(name.to_owned(), default),
             (_, None) => {}
         }
@@ -145,6 +145,18 @@ pub fn docker_config(config: &Value) -> Value {
         }
     }
     Value::Object(printed)
+}
+
+/// Maps (labels, ports, volumes) in the order of their keys, as Go prints them; a health check keeps Docker's order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) if !map.contains_key("Test") => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            Value::Object(entries.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 /// The fields of Docker's `container.Config` in order, with what is printed when they are not set; none if nothing is.

@@ -1,5 +1,6 @@
 //! A reference in, endpoints out.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,7 @@ pub struct ConfFiles {
 #[derive(Clone, Debug, Default)]
 pub struct Registries {
     tables: Vec<RegistryTable>,
+    aliases: BTreeMap<String, String>,
     daemon: DaemonFile,
 }
 
@@ -114,6 +116,11 @@ impl Registries {
         Ok(registries)
     }
 
+    /// What a short name stands for, by the `[aliases]` table.
+    pub fn alias(&self, short: &str) -> Option<&str> {
+        self.aliases.get(short).map(String::as_str).filter(|target| !target.is_empty())
+    }
+
     /// Where to ask for what `reference` names, best first: mirrors, then the registry itself. `None` if the registry
     /// is blocked.
     pub fn endpoints(&self, reference: &Reference) -> Option<Vec<Endpoint>> {
@@ -157,6 +164,7 @@ impl Registries {
             self.tables.retain(|old| old.prefix() != table.prefix());
             self.tables.push(table);
         }
+        self.aliases.extend(file.aliases);
         Ok(())
     }
 
@@ -341,12 +349,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let conf = dir.path().join("registries.conf");
         let table = |location: &str| format!("[[registry]]\nprefix = 'x.example'\nlocation = '{location}'\n");
-        std::fs::write(&conf, table("one.example")).unwrap();
+        std::fs::write(&conf, table("one.example") + "[aliases]\n'db' = 'x.example/db'").unwrap();
         std::fs::create_dir(dir.path().join("registries.conf.d")).unwrap();
         std::fs::write(dir.path().join("registries.conf.d/10.conf"), table("two.example")).unwrap();
         std::fs::write(dir.path().join("registries.conf.d/README"), "not toml").unwrap();
         let registries = Registries::load(&ConfFiles { registries: vec![conf.clone()], daemon: None }).unwrap();
         check(&registries, "x.example/a", &["two.example/a"]);
+        assert_eq!(registries.alias("db"), Some("x.example/db"));
         std::fs::write(&conf, "[[registry]]\nlocation = 'http://x'").unwrap();
         let error = Registries::load(&ConfFiles { registries: vec![conf], daemon: None }).unwrap_err();
         assert!(error.to_string().contains("must not have a scheme"), "{error}");

@@ -1,5 +1,7 @@
 //! The tables of `registries.conf`, version 2 (containers-registries.conf(5)). Keys we have no use for are passed over:
-//! `unqualified-search-registries`, `short-name-mode` and `[aliases]`, because short names mean Docker Hub here.
+//! `unqualified-search-registries`, because short names mean Docker Hub here, and `short-name-mode`.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -7,6 +9,8 @@ use serde::Deserialize;
 pub(super) struct TomlFile {
     #[serde(default)]
     pub(super) registry: Vec<RegistryTable>,
+    #[serde(default)]
+    pub(super) aliases: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -81,8 +81,9 @@ impl Fixture {
         let attach = Attach { stdout: Some(out.as_fd()), stderr: Some(err.as_fd()), ..Attach::default() };
         let started = self.container.start(&self.spec, Some(attach)).unwrap();
         drop((out, err));
-        let (out, err) = (all(read_out.into()), all(read_err.into()));
-        (code(started.session.unwrap()), out, err)
+        let outcome = started.session.unwrap().wait().unwrap();
+        let Outcome::Exited(code) = outcome else { panic!("{outcome:?}") };
+        (code, all(read_out.into()), all(read_err.into()))
     }
 
     /// Starts it with nobody attached.
@@ -109,8 +110,9 @@ impl Fixture {
         let attach = Attach { stdout: Some(write.as_fd()), stderr: Some(write.as_fd()), ..Attach::default() };
         let started = self.container.exec(&ExecSpec { process }, Some(attach)).unwrap();
         drop(write);
-        let output = all(read.into());
-        (code(started.session.unwrap()), output)
+        let outcome = started.session.unwrap().wait().unwrap();
+        let Outcome::Exited(code) = outcome else { panic!("{outcome:?}") };
+        (code, all(read.into()))
     }
 }
 
