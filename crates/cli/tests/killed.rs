@@ -1,0 +1,198 @@
+//! The real program, killed with `kill -9` at every failpoint an operation meets: images that were there are unharmed, the
+//! same command goes on, and then the store is whole.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+
+use strata_sys::failpoint;
+use strata_testkit::image::{Compression, Image};
+use strata_testkit::machine::Ran;
+use strata_testkit::registry::Registry;
+use strata_testkit::tar::Tar;
+use strata_testkit::{Machine, host, need};
+
+const KILLED: i32 = 128 + 9;
+
+/// What is killed.
+struct Operation {
+    /// Brings the machine to where the operation can begin.
+    prepare: fn(&Bench<'_>),
+    /// The operation, whose last words come from [`Bench::words`].
+    words: fn(&Bench<'_>) -> Vec<String>,
+    /// Fails unless the operation has had its effect, all of it.
+    done: fn(&Bench<'_>),
+    /// What to say to do it again, with the exit codes that are fine: what is done already may be refused.
+    again: &'static [i32],
+    /// How many failpoints it meets at least, lest the test become empty unnoticed.
+    failpoints_min: usize,
+}
+
+/// A fresh machine with one image that must stay unharmed.
+struct Bench<'r> {
+    machine: Machine,
+    registry: &'r Registry,
+    number: usize,
+}
+
+impl<'r> Bench<'r> {
+    fn new(registry: &'r Registry, number: usize) -> Self {
+        let bench = Self { machine: Machine::start(), registry, number };
+        bench.strata(&["pull", "-q", &bench.name("base")]).ok();
+        bench
+    }
+
+    fn name(&self, image: &str) -> String {
+        format!("{}/{image}:latest", self.registry.host())
+    }
+
+    fn strata(&self, words: &[&str]) -> Ran {
+        self.machine.strata(words)
+    }
+
+    /// Runs the operation with a variable of the failpoints set.
+    fn run(&self, operation: &Operation, variable: &str, value: &str) -> Ran {
+        let mut command = self.machine.strata_command((operation.words)(self));
+        command.env(variable, value).output().unwrap().into()
+    }
+
+    /// The failpoints that the operation meets, and how often.
+    fn trace(&self, operation: &Operation) -> BTreeMap<String, usize> {
+        let file = self.machine.dir().join("trace");
+        self.run(operation, failpoint::TRACE_VARIABLE, file.to_str().unwrap()).ok();
+        let mut visits = BTreeMap::new();
+        for line in std::fs::read_to_string(file).unwrap().lines() {
+            *visits.entry(line.to_owned()).or_default() += 1;
+        }
+        visits
+    }
+
+    /// The base image is there and whole: saving reads and verifies all of it.
+    fn assert_base(&self, when: &str) {
+        let saved = self.strata(&["save", "-o", "base.tar", &self.name("base")]);
+        assert_eq!(saved.code, 0, "the base image was harmed {when}: {}", saved.err);
+    }
+}
+
+/// Kills the operation wherever it can be killed: at the first and at the last visit of each failpoint.
+fn check(operation: &Operation) {
+    need!(host::root(), host::program("docker-registry"), host::program("skopeo"), host::program("busybox"));
+    let registry = Registry::start();
+    let base = Image::busybox();
+    registry.push(&base, "base");
+    let layer = |name: &str| Tar::new().dir("data/").file(&format!("data/{name}"), 0o644, name.as_bytes()).finish();
+    let image = base.layer(layer("one"), Compression::Gzip).layer(layer("two"), Compression::Zstd);
+    registry.push(&image, "image");
+    let mut number = 0;
+    let mut bench = || {
+        number += 1;
+        let bench = Bench::new(&registry, number);
+        (operation.prepare)(&bench);
+        bench
+    };
+    let visits = bench().trace(operation);
+    assert!(visits.len() >= operation.failpoints_min, "only these failpoints are met: {visits:?}");
+    for (name, count) in visits {
+        for visit in if count == 1 { vec![1] } else { vec![1, count] } {
+            let failpoint = format!("{name}:{visit}");
+            check_one(&bench(), operation, &failpoint);
+        }
+    }
+}
+
+fn check_one(bench: &Bench<'_>, operation: &Operation, failpoint: &str) {
+    let when = format!("when killed at {failpoint}");
+    let killed = bench.run(operation, failpoint::VARIABLE, failpoint);
+    // Layers come in on several threads: the last visit may be met by fewer of them than before.
+    assert!(killed.code == KILLED || killed.code == 0, "{when}: {killed:?}");
+    bench.assert_base(&when);
+    let again = bench.strata(&(operation.words)(bench).iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(operation.again.contains(&again.code), "again, {when}: {again:?}");
+    (operation.done)(bench);
+    bench.assert_base(&when);
+    let checked = bench.strata(&["check"]);
+    assert_eq!(checked.code, 0, "{when}: {checked:?}");
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+#[test]
+fn pull_can_be_killed_anywhere() {
+    check(&Operation {
+        prepare: |_| {},
+        words: |bench| words(&["pull", "-q", &bench.name("image")]),
+        done: |bench| drop(bench.strata(&["save", "-o", "image.tar", &bench.name("image")]).ok()),
+        again: &[0],
+        failpoints_min: 8,
+    });
+}
+
+#[test]
+fn load_can_be_killed_anywhere() {
+    check(&Operation {
+        prepare: |bench| {
+            bench.strata(&["pull", "-q", &bench.name("image")]).ok();
+            bench.strata(&["save", "-o", "image.tar", &bench.name("image")]).ok();
+            bench.strata(&["rmi", &bench.name("image")]).ok();
+        },
+        words: |_| words(&["load", "-q", "-i", "image.tar"]),
+        done: |bench| drop(bench.strata(&["save", "-o", "again.tar", &bench.name("image")]).ok()),
+        again: &[0],
+        failpoints_min: 6,
+    });
+}
+
+#[test]
+fn push_can_be_killed_anywhere() {
+    check(&Operation {
+        prepare: |bench| {
+            bench.strata(&["pull", "-q", &bench.name("image")]).ok();
+            // Each goes to a repository of its own, for what is there already is not pushed.
+            let new = bench.name(&format!("pushed-{}", bench.number));
+            bench.strata(&["tag", &bench.name("image"), &new]).ok();
+        },
+        words: |bench| words(&["push", "-q", &bench.name(&format!("pushed-{}", bench.number))]),
+        done: |bench| {
+            let name = bench.name(&format!("pushed-{}", bench.number));
+            bench.strata(&["rmi", &name]).ok();
+            bench.strata(&["pull", "-q", &name]).ok();
+        },
+        again: &[0],
+        failpoints_min: 2,
+    });
+}
+
+#[test]
+fn rmi_can_be_killed_anywhere() {
+    check(&Operation {
+        prepare: |bench| drop(bench.strata(&["pull", "-q", &bench.name("image")]).ok()),
+        words: |bench| words(&["rmi", &bench.name("image")]),
+        done: |bench| {
+            bench.strata(&["image", "prune", "-f"]).ok();
+            let out = bench.strata(&["images", "-aq"]).ok();
+            assert_eq!(out.lines().count(), 1, "{out}");
+            let blobs = std::fs::read_dir(bench.machine.root().join("blobs/sha256")).unwrap().count();
+            assert_eq!(blobs, 2, "the base image has a config and a manifest");
+        },
+        again: &[0, 1],
+        failpoints_min: 4,
+    });
+}
+
+#[test]
+fn a_partial_download_that_was_damaged_is_begun_anew() {
+    need!(host::root(), host::program("docker-registry"), host::program("skopeo"), host::program("busybox"));
+    let registry = Registry::start();
+    registry.push(&Image::busybox(), "base");
+    registry.push(&Image::new().layer(Tar::new().file("one", 0o644, b"one").finish(), Compression::Gzip), "image");
+    let bench = Bench::new(&registry, 0);
+    let mut inspect = bench.machine.command("skopeo");
+    inspect.args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{}", bench.name("image"))]);
+    let manifest: serde_json::Value = serde_json::from_slice(&inspect.output().unwrap().stdout).unwrap();
+    let digest = manifest["layers"][0]["digest"].as_str().unwrap().replace(':', "-");
+    std::fs::write(bench.machine.root().join("ingest").join(digest), b"\x1f\x8b\x08 what a power failure left")
+        .unwrap();
+    bench.strata(&["pull", "-q", &bench.name("image")]).ok();
+    bench.strata(&["check"]).ok();
+}
