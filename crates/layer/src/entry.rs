@@ -102,6 +102,14 @@ impl Entry {
         }
     }
 
+    /// How many bytes it counts in a layer's size: a file's data, and what a symbolic link says, as Docker counts.
+    pub fn content_bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Symlink { target } => target.len() as u64,
+            _ => self.packed_bytes(),
+        }
+    }
+
     /// The value of one extended attribute.
     pub fn xattr(&self, name: &[u8]) -> Option<&[u8]> {
         self.xattrs.iter().find(|xattr| xattr.name == name).map(|xattr| xattr.value.as_slice())

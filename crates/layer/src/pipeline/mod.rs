@@ -21,7 +21,7 @@ pub struct Unpacked {
     pub diff_id: DiffId,
     /// Bytes of the tar.
     pub tar_bytes: u64,
-    /// Bytes of content of all files together, holes left out.
+    /// Bytes of content of all files together, holes left out, and of what symbolic links say.
     pub content_bytes: u64,
     /// Entries, whiteouts included.
     pub entries: u64,

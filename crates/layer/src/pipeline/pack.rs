@@ -47,6 +47,7 @@ impl<'a> Packer<'a> {
     /// Adds an entry; for a file, the first bytes of `content`, as many as the entry says. Fails if there are fewer.
     pub fn add(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
         self.totals.entries += 1;
+        self.totals.content += entry.content_bytes();
         let mut header = std::mem::take(&mut self.header);
         header.clear();
         encode(entry, self.times, &mut header);
@@ -76,7 +77,6 @@ impl<'a> Packer<'a> {
     }
 
     fn content(&mut self, entry: &Entry, size: u64, content: &mut dyn Read) -> Result<()> {
-        self.totals.content += size;
         let mut offset = 0;
         while offset < size {
             self.make_room()?;

@@ -167,7 +167,7 @@ impl LayerSink for Measured<'_> {
     }
 
     fn entry(&mut self, entry: &Entry, data_offset: u64) -> Result<()> {
-        self.content_bytes += entry.packed_bytes();
+        self.content_bytes += entry.content_bytes();
         self.sink.entry(entry, data_offset)
     }
 
