@@ -97,7 +97,7 @@ impl Progress {
         let Some(painter) = self.painter.take() else { return };
         // An eventfd that is ours takes a small number; a painter that panicked has nothing more to draw.
         let told = rustix::io::write(&self.shared.ended, &1_u64.to_ne_bytes());
-        if told.is_ok() && painter.join().is_ok() {
+        if told.is_ok() && painter.join().is_ok() && self.shared.bars {
             self.shared.state().draw();
         }
     }

@@ -116,7 +116,7 @@ impl Engine {
             os: config.os.clone(),
             os_version: config.os_version.clone(),
             size: image.size_bytes,
-            graph_driver: GraphDriver { data: BTreeMap::new(), name: String::new() },
+            graph_driver: GraphDriver { data: BTreeMap::new(), name: self.snapshots()?.driver_name().to_string() },
             root_fs: RootFs {
                 kind: config.rootfs.kind.clone(),
                 layers: image.layers.iter().map(ToString::to_string).collect(),
