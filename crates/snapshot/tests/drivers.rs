@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use model::{Model, Node, Step};
 use proptest::prelude::*;
 use strata_snapshot::{Change, ChangeKind, DriverName, Error, Options, Prepare, Snapshots};
+use strata_store::LayerFiles;
 use strata_sys::root_dir::RootDir;
 use strata_testkit::tar::{Header, Tar};
 use strata_testkit::{host, need, private};
@@ -199,11 +200,140 @@ fn a_wrong_digest_or_a_broken_tar_leaves_nothing_behind() {
         let cut = snapshots.import_layer(&[], None, &mut &base[..1028], &Silent);
         assert!(matches!(cut, Err(Error::Layer(_))), "{cut:?}");
         assert!(!snapshots.has_layer(&[other]));
-        let left = snapshots.root().join("layers").join(snapshots.driver_name().as_str());
-        assert_eq!(std::fs::read_dir(left).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(layers_dir(snapshots)).unwrap().count(), 0);
         let missing = diff_id(b"missing");
         assert!(matches!(snapshots.view(&[missing]), Err(Error::LayerMissing(_))));
     });
+}
+
+#[test]
+fn marks_of_what_is_gone_are_never_reached() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        let tar = Tar::new().dir("etc/").file("etc/.wh.shadow", 0o644, b"").file(".wh.usr", 0o644, b"").finish();
+        let chain = [import(snapshots, &[], &tar)];
+        let root = snapshots.open_root(&snapshots.view(&chain).unwrap()).unwrap();
+        for path in ["etc/shadow", "etc/.wh.shadow", "usr", ".wh.usr"] {
+            assert!(root.lstat(Path::new(path)).unwrap().is_none(), "{path} with {}", snapshots.driver_name());
+        }
+        assert!(root.lstat(Path::new("etc")).unwrap().is_some());
+        assert_eq!(tar_of(snapshots, &chain), tar);
+    });
+}
+
+#[test]
+fn a_view_cannot_be_written_and_nothing_can_be_made_of_no_layers() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        for chain in [vec![], vec![import(snapshots, &[], &base())]] {
+            let root = snapshots.open_root(&snapshots.view(&chain).unwrap()).unwrap();
+            let error = root.create_file(Path::new("new"), 0o600).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{}", snapshots.driver_name());
+        }
+        snapshots.prepare(&id(1), &[], KEPT).unwrap();
+        let root = snapshots.open_root(&snapshots.plan(&id(1), Access::ReadWrite).unwrap()).unwrap();
+        root.create_file(Path::new("new"), 0o600).unwrap();
+        drop(root);
+        let added = snapshots.commit(&id(1), &Silent).unwrap();
+        assert_eq!(view(snapshots, &[added.diff_id]).keys().collect::<Vec<_>>(), ["new"]);
+    });
+}
+
+#[test]
+fn a_volatile_container_can_be_mounted_again() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        let chain = [import(snapshots, &[], &base())];
+        snapshots.prepare(&id(1), &chain, Prepare { volatile: true }).unwrap();
+        for name in ["first", "second"] {
+            let root = snapshots.open_root(&snapshots.plan(&id(1), Access::ReadWrite).unwrap()).unwrap();
+            root.create_file(Path::new(name), 0o600).unwrap();
+        }
+        let root = snapshots.open_root(&snapshots.plan(&id(1), Access::ReadOnly).unwrap()).unwrap();
+        assert!(tree(&root).contains_key("first") && tree(&root).contains_key("second"));
+    });
+}
+
+#[test]
+fn a_layer_imported_by_several_at_once_is_there_once() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        let base = base();
+        let added: Vec<bool> = std::thread::scope(|scope| {
+            let import = || snapshots.import_layer(&[], None, &mut &base[..], &Silent).unwrap().was_there;
+            let importers: Vec<_> = (0..4).map(|_| scope.spawn(import)).collect();
+            importers.into_iter().map(|importer| importer.join().unwrap()).collect()
+        });
+        assert_eq!(added.iter().filter(|was_there| !**was_there).count(), 1);
+        assert_eq!(snapshots.list().unwrap().len(), 1);
+        assert_eq!(std::fs::read_dir(layers_dir(snapshots)).unwrap().count(), 1);
+        assert_eq!(tar_of(snapshots, &[diff_id(&base)]), base);
+    });
+}
+
+#[test]
+fn a_removed_layer_comes_back_and_stays_with_those_who_see_it() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        let chain = [import(snapshots, &[], &base())];
+        let seen = snapshots.open_root(&snapshots.view(&chain).unwrap()).unwrap();
+        let key = snapshots.list().unwrap().remove(0);
+        assert_eq!(snapshots.verify(&key, &Silent).unwrap(), None);
+        assert!(LayerFiles::remove(snapshots, &key).unwrap());
+        assert!(!LayerFiles::remove(snapshots, &key).unwrap());
+        assert!(!snapshots.has_layer(&chain));
+        if snapshots.driver_name() == DriverName::Erofs {
+            assert_eq!(tree(&seen).len(), view_of_fresh_import(snapshots).len());
+        }
+        drop(seen);
+        import(snapshots, &[], &base());
+        assert!(view(snapshots, &chain).contains_key("etc/motd"));
+    });
+}
+
+fn view_of_fresh_import(snapshots: &Snapshots) -> BTreeMap<String, String> {
+    let layer = import(snapshots, &[], &base());
+    view(snapshots, &[layer])
+}
+
+#[test]
+fn damage_of_either_file_is_told() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        import(snapshots, &[], &base());
+        let key = snapshots.list().unwrap().remove(0);
+        for entry in std::fs::read_dir(layers_dir(snapshots).join(key.to_string().rsplit(':').next().unwrap())).unwrap()
+        {
+            let path = entry.unwrap().path();
+            if !path.is_file() {
+                continue;
+            }
+            let whole = std::fs::read(&path).unwrap();
+            let mut damaged = whole.clone();
+            let middle = damaged.len() / 2;
+            damaged[middle] ^= 0x55;
+            std::fs::write(&path, damaged).unwrap();
+            assert!(snapshots.verify(&key, &Silent).unwrap().is_some(), "{}", path.display());
+            std::fs::write(&path, whole).unwrap();
+            assert_eq!(snapshots.verify(&key, &Silent).unwrap(), None);
+        }
+    });
+}
+
+#[test]
+fn what_a_dead_maker_left_goes_with_the_next_import() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        let left = layers_dir(snapshots).join(".new-0123");
+        std::fs::create_dir_all(left.join("fs/etc")).unwrap();
+        import(snapshots, &[], &base());
+        assert!(!left.exists());
+        assert_eq!(snapshots.list().unwrap().len(), 1);
+    });
+}
+
+fn layers_dir(snapshots: &Snapshots) -> PathBuf {
+    snapshots.root().join("layers").join(snapshots.driver_name().as_str())
 }
 
 #[test]

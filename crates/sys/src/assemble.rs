@@ -67,6 +67,21 @@ fn dir(mount: &Mount) -> io::Result<PathBuf> {
 /// Makes an overlay. Nothing in its upper directory depends on its lowers: no file without its data (`metacopy`), no renamed
 /// directory without its content (`redirect_dir`).
 fn union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    match (try_union(lower, upper, attributes), upper) {
+        // The mark of an earlier volatile mount. The files it warns about are those of a container that nobody keeps.
+        (Err(error), Some(upper)) if upper.volatile && error.kind() == io::ErrorKind::InvalidInput => {
+            let mark = upper.work.join("work/incompat");
+            if crate::durable::remove(&mark).map_err(|error| error.source)? {
+                try_union(lower, Some(upper), attributes)
+            } else {
+                Err(error)
+            }
+        }
+        (tried, _) => tried,
+    }
+}
+
+fn try_union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
     let set = |key: &str, path: &Path| rustix::mount::fsconfig_set_string(context, key, path);
