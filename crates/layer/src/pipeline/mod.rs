@@ -1,6 +1,8 @@
 //! One pass over a layer, in or out.
 
 mod pack;
+#[cfg(test)]
+mod tests;
 mod unpack;
 
 use strata_types::DiffId;
