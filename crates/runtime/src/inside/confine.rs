@@ -8,7 +8,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit as RawRlimit};
 use strata_sys::{caps, process, seccomp, signal};
 
 use super::place::{self, Kind};
-use super::{Channel, program};
+use super::{Channel, program, program::Identity};
 use crate::Error;
 use crate::spec::{Process, Rlimit};
 
@@ -39,12 +39,13 @@ pub(super) fn working_directory(process: &Process, make: bool) -> Result<(), Err
     }
 }
 
-/// Applies limits, capabilities, user and system call filter.
-pub(super) fn apply(process: &Process, filter: Option<seccomp::Program>, channel: &Channel) -> Result<(), Error> {
-    let user = program::user(process)?;
-    for limit in &process.rlimits {
-        set_rlimit(limit, channel)?;
-    }
+/// Applies limits, capabilities, user and system call filter; gives the user's home if it was looked up.
+pub(super) fn apply(
+    process: &Process,
+    filter: Option<seccomp::Program>,
+    channel: &Channel,
+) -> Result<Option<String>, Error> {
+    let Identity { user, home } = program::identity(process)?;
     if let Some(adjustment) = process.oom_score_adj {
         set_oom_score(adjustment, channel);
     }
@@ -54,6 +55,10 @@ pub(super) fn apply(process: &Process, filter: Option<seccomp::Program>, channel
     hand_over_streams(user.uid)?;
     signal::reset();
     process::close_on_exec_from(3).map_err(Error::step("close descriptors"))?;
+    // From here on no file is opened: there may be room for none.
+    for limit in &process.rlimits {
+        set_rlimit(limit, channel)?;
+    }
     let sets = &process.capabilities;
     // What the host does not let us have, the container cannot have either.
     let ours = caps::effective().map_err(Error::step("read capabilities"))?;
@@ -76,7 +81,7 @@ pub(super) fn apply(process: &Process, filter: Option<seccomp::Program>, channel
         rustix::thread::set_no_new_privs(true).map_err(Error::step("forbid new privileges"))?;
         load(filter.as_ref())?;
     }
-    Ok(())
+    Ok(home)
 }
 
 /// Gives the program's user the pipes or terminal it is connected to, so that `/dev/stdout` can be opened by anyone who

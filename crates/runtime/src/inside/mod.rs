@@ -116,7 +116,7 @@ impl Channel {
 pub(crate) fn first(first: First<'_>, channel: OwnedFd) -> u8 {
     let (process, init) = (&first.spec.process, first.spec.init);
     let channel = Channel(RefCell::new(Some(channel)));
-    let done = try_first(first, &channel).and_then(|()| program::run(process, init, &channel));
+    let done = try_first(first, &channel).and_then(|home| program::run(process, home, init, &channel));
     report(done, &channel)
 }
 
@@ -127,7 +127,7 @@ fn report(done: Result<u8, Error>, channel: &Channel) -> u8 {
     })
 }
 
-fn try_first(first: First<'_>, channel: &Channel) -> Result<(), Error> {
+fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Error> {
     let First { spec, rootfs, plans, mount_point, network, cgroups, streams, filter } = first;
     confine::die_with_parent()?;
     rustix::process::umask(rustix::fs::Mode::empty());
@@ -199,11 +199,11 @@ fn set_streams(streams: Streams, terminal: Option<OwnedFd>) -> Result<(), Error>
 pub(crate) fn join(joining: Joining<'_>, channel: OwnedFd) -> u8 {
     let process = joining.process;
     let channel = Channel(RefCell::new(Some(channel)));
-    let done = try_join(joining, &channel).and_then(|()| program::run(process, false, &channel));
+    let done = try_join(joining, &channel).and_then(|home| program::run(process, home, false, &channel));
     report(done, &channel)
 }
 
-fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<(), Error> {
+fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<Option<String>, Error> {
     let Joining { process, target, namespaces, cgroup, streams, filter } = joining;
     confine::die_with_parent()?;
     confine::hide_from_container()?;

@@ -14,37 +14,36 @@ use crate::spec::{Process, User};
 /// Where programs are looked for if the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// As whom the process runs: by number, or found by name in the root that this process now has.
-pub(super) fn user(process: &Process) -> Result<User, Error> {
-    Ok(found(process)?.map_or_else(|| process.user.clone(), |found| found.user))
+/// As whom a process runs.
+pub(super) struct Identity {
+    /// The numbers.
+    pub(super) user: User,
+    /// Where the user is at home, if that was looked up.
+    pub(super) home: Option<String>,
 }
 
-fn found(process: &Process) -> Result<Option<crate::user::Found>, Error> {
-    let Some(named) = &process.named_user else { return Ok(None) };
+/// As whom the process runs: by number, or found by name in the root that this process now has.
+pub(super) fn identity(process: &Process) -> Result<Identity, Error> {
+    let Some(named) = &process.named_user else { return Ok(Identity { user: process.user.clone(), home: None }) };
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::path("open", "/"))?;
-    crate::user::look_up(root.as_fd(), named).map(Some)
+    let found = crate::user::look_up(root.as_fd(), named)?;
+    Ok(Identity { user: found.user, home: Some(found.home) })
 }
 
 /// Executes the program; behind a tiny init if asked. Returns only if that fails, or as init when all has ended.
-pub(super) fn run(process: &Process, with_init: bool, channel: &Channel) -> Result<u8, Error> {
-    let environment = environment(process)?;
+pub(super) fn run(process: &Process, home: Option<String>, with_init: bool, channel: &Channel) -> Result<u8, Error> {
+    let mut environment = process.env.clone();
+    if let Some(home) = home
+        && !environment.iter().any(|line| line.starts_with("HOME="))
+    {
+        environment.push(format!("HOME={home}"));
+    }
     let (name, path) = look_up(process, &environment)?;
     if with_init {
         return init::run(channel, || execute(&name, &path, process, &environment));
     }
     Err(execute(&name, &path, process, &environment))
-}
-
-/// The environment, with a home for those who were looked up by name.
-fn environment(process: &Process) -> Result<Vec<String>, Error> {
-    let mut environment = process.env.clone();
-    if !environment.iter().any(|line| line.starts_with("HOME="))
-        && let Some(found) = found(process)?
-    {
-        environment.push(format!("HOME={}", found.home));
-    }
-    Ok(environment)
 }
 
 fn execute(name: &str, path: &str, process: &Process, environment: &[String]) -> Error {
