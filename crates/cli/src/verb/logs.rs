@@ -74,6 +74,10 @@ impl Args {
             head.push(' ');
         }
         let to_stderr = entry.stream == Stream::Stderr && !tty;
+        if to_stderr {
+            // So that lines keep their order where both end up in one place.
+            session.out.flush()?;
+        }
         let out = if to_stderr { &mut session.err } else { &mut session.out };
         out.write_all(head.as_bytes())?;
         out.write_all(&entry.bytes)?;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use strata_runtime::{State, Status};
 
-use crate::container::{ContainerConfig, Known, MountFrom, MountPoint, etc_files};
+use crate::container::{ContainerConfig, HostConfig, Known, MountFrom, MountPoint, etc_files};
 use crate::{Engine, Result};
 
 /// Go's zero time, which Docker shows for what has not happened.
@@ -43,7 +43,7 @@ impl Engine {
             "ProcessLabel": "",
             "AppArmorProfile": "",
             "ExecIDs": null,
-            "HostConfig": &document.host,
+            "HostConfig": host_config(&document.host),
             "GraphDriver": { "Data": self.graph(known)?, "Name": record.driver },
         });
         let more = value.as_object_mut().expect("it was made an object");
@@ -106,6 +106,57 @@ fn state_of(state: &State) -> Value {
         "StartedAt": time(state.started_at),
         "FinishedAt": time(state.finished_at.filter(|_| !state.status.is_alive() || state.started_at.is_some())),
     })
+}
+
+/// What Docker's `HostConfig` has besides, and that strata never sets: after which field, and its value.
+const NEVER_SET: &[(&str, &[(&str, Unset)])] = &[
+    (
+        "BlkioWeight",
+        &[
+            ("BlkioWeightDevice", Unset::List),
+            ("BlkioDeviceReadBps", Unset::List),
+            ("BlkioDeviceWriteBps", Unset::List),
+            ("BlkioDeviceReadIOps", Unset::List),
+            ("BlkioDeviceWriteIOps", Unset::List),
+        ],
+    ),
+    ("DeviceCgroupRules", &[("DeviceRequests", Unset::Null)]),
+    (
+        "Ulimits",
+        &[
+            ("CpuCount", Unset::Zero),
+            ("CpuPercent", Unset::Zero),
+            ("IOMaximumIOps", Unset::Zero),
+            ("IOMaximumBandwidth", Unset::Zero),
+        ],
+    ),
+];
+
+/// A value that says nothing.
+#[derive(Clone, Copy)]
+enum Unset {
+    List,
+    Null,
+    Zero,
+}
+
+/// Docker's `HostConfig`, complete and in order.
+fn host_config(host: &HostConfig) -> Value {
+    let mut complete = Map::new();
+    let Value::Object(ours) = json!(host) else { return Value::Null };
+    for (name, value) in ours {
+        let more = NEVER_SET.iter().find(|(after, _)| *after == name).map_or(&[][..], |(_, more)| *more);
+        complete.insert(name, value);
+        for (name, unset) in more {
+            let value = match unset {
+                Unset::List => json!([]),
+                Unset::Null => Value::Null,
+                Unset::Zero => json!(0),
+            };
+            complete.insert((*name).to_owned(), value);
+        }
+    }
+    Value::Object(complete)
 }
 
 /// Docker's `Config`: names that are always there, and those that are left out when empty.

@@ -61,7 +61,7 @@ impl Engine {
         }
         let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
         let (root, run_dir) = (path(&self.settings().root), path(&self.settings().run_dir));
-        let words = ["--root", &root, "--run-dir", &run_dir, "reap-container", known.id().as_str()];
+        let words = ["strata", "--root", &root, "--run-dir", &run_dir, "reap-container", known.id().as_str()];
         words.map(str::to_owned).to_vec()
     }
 
