@@ -240,6 +240,24 @@ fn a_view_cannot_be_written_and_nothing_can_be_made_of_no_layers() {
 }
 
 #[test]
+fn a_layer_may_be_in_an_image_twice() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        let mut chain = Vec::new();
+        for tar in [base(), second(), base(), Tar::new().finish(), Tar::new().finish()] {
+            let layer = import(snapshots, &chain, &tar);
+            chain.push(layer);
+        }
+        let seen = view(snapshots, &chain);
+        for path in ["etc/shadow", "usr/share/new", "usr/share/big"] {
+            assert!(seen.contains_key(path), "{path} with {}", snapshots.driver_name());
+        }
+        assert!(!view(snapshots, &chain[..2]).contains_key("etc/shadow"));
+        assert_eq!(tar_of(snapshots, &chain[..3]), base());
+    });
+}
+
+#[test]
 fn a_volatile_container_can_be_mounted_again() {
     need!(host::root(), host::filesystem("erofs"));
     with_each_driver(|snapshots| {

@@ -28,7 +28,7 @@ pub(super) fn prepare(container: &Path) -> Result<()> {
 /// The union of layers (lowest first) with a container's upper directory. One layer alone is a union, too: of itself and
 /// nothing, because overlayfs wants two lowers, and because the marks of what is gone must not be seen.
 pub(super) fn mount(lower: impl DoubleEndedIterator<Item = Mount>, stack: &Stack<'_>, access: Access) -> Mount {
-    let mut lower: Vec<Mount> = lower.rev().collect();
+    let mut lower = without_repetition(lower.rev());
     let upper = match (stack.container, access) {
         (Some(container), Access::ReadWrite) => {
             Some(Upper { dir: container.join(UPPER), work: container.join(WORK), volatile: stack.volatile })
@@ -47,6 +47,18 @@ pub(super) fn mount(lower: impl DoubleEndedIterator<Item = Mount>, stack: &Stack
         _ => {}
     }
     Mount::Union { how: Union::Overlay, lower, upper }
+}
+
+/// The same layer twice in an image is common (the empty one), and overlayfs refuses it. What it has at all, its uppermost
+/// occurrence shows; the others add nothing.
+fn without_repetition(lower: impl Iterator<Item = Mount>) -> Vec<Mount> {
+    let mut once = Vec::new();
+    for mount in lower {
+        if !once.contains(&mount) {
+            once.push(mount);
+        }
+    }
+    once
 }
 
 /// An upper directory, open.
