@@ -50,6 +50,9 @@ pub(super) struct Parent {
     pub(super) real: Arc<[u8]>,
 }
 
+/// Is told of a directory that was made, its path, and whether it took the place of a whiteout.
+pub(super) type Made<'a> = dyn FnMut(BorrowedFd<'_>, &[u8], bool) -> Result<()> + 'a;
+
 /// Finds and makes directories.
 pub(super) struct Parents {
     root: OwnedFd,
@@ -90,11 +93,7 @@ impl Parents {
 
     /// The directory at `path`; what is missing is made. `made` is told about each such directory, and whether it takes
     /// the place of a whiteout.
-    pub(super) fn make(
-        &mut self,
-        path: &[u8],
-        made: &mut dyn FnMut(BorrowedFd<'_>, &[u8], bool) -> Result<()>,
-    ) -> Result<Parent> {
+    pub(super) fn make(&mut self, path: &[u8], made: &mut Made<'_>) -> Result<Parent> {
         match self.find(path) {
             Ok(parent) => return Ok(parent),
             Err(Errno::NOENT | Errno::NOTDIR) => {}

@@ -4,10 +4,11 @@
 //! pieces are not aligned to blocks, or are so far apart that a map of small chunks would be large.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::format::{BLOCK_BITS, BLOCK_BYTES, CHUNK_BITS_MAX, CHUNK_INDEX_BYTES};
 use crate::path::shown;
-use crate::{Entry, Error, Extent, Result};
+use crate::{Error, Extent, Result};
 
 /// How many chunks one map may have: 32 MiB of index.
 const CHUNKS_MAX: u64 = 1 << 22;
@@ -38,7 +39,7 @@ pub(super) enum Chunk {
 
 impl Holes {
     /// Plans the map for a file whose `extents` follow one another in the tar from `tar_offset` on.
-    pub(super) fn new(entry: &Entry, size: u64, extents: &[Extent], tar_offset: u64) -> Result<Self> {
+    pub(super) fn new(entry: &crate::Entry, size: u64, extents: &[Extent], tar_offset: u64) -> Result<Self> {
         let refuse = |what, limit| Error::Limit { entry: shown(entry.path.as_bytes()), what, limit };
         if size > FILE_BYTES_MAX {
             return Err(refuse("the size of the file", FILE_BYTES_MAX));
@@ -103,8 +104,8 @@ impl Holes {
         let mut length = 0u64;
         for extent in extents {
             for chunk in extent.offset / bytes..(extent.offset + extent.length).div_ceil(bytes) {
-                if !self.chunks.contains_key(&chunk) {
-                    self.chunks.insert(chunk, Chunk::Copied(length as usize));
+                if let Entry::Vacant(free) = self.chunks.entry(chunk) {
+                    free.insert(Chunk::Copied(length as usize));
                     length += bytes;
                 }
                 if length > COPIED_BYTES_MAX {

@@ -33,9 +33,9 @@ impl Records {
     pub(super) fn parse(&mut self, text: &[u8], limits: &Limits) -> Result<(), Problem> {
         let mut rest = text;
         while !rest.is_empty() {
-            let (key, value, next) = record(rest)?;
-            self.set(key, value, limits)?;
-            rest = next;
+            let record = record(rest)?;
+            self.set(record.key, record.value, limits)?;
+            rest = record.rest;
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Sparse {
             b"name" => self.name = Some(value.to_vec()),
             b"size" | b"realsize" => self.real_size = Some(number()?),
             b"offset" | b"numbytes" => {
-                let expected = if self.numbers.len() % 2 == 0 { &b"offset"[..] } else { b"numbytes" };
+                let expected = if self.numbers.len().is_multiple_of(2) { &b"offset"[..] } else { b"numbytes" };
                 if key != expected {
                     return Err("the extents of a sparse file are out of order");
                 }
@@ -128,15 +128,22 @@ impl Sparse {
     }
 }
 
+/// One record, and what follows it.
+struct Record<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    rest: &'a [u8],
+}
+
 /// Splits the first record off.
-fn record(text: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Problem> {
+fn record(text: &[u8]) -> Result<Record<'_>, Problem> {
     const MALFORMED: Problem = "a record of the PAX header is malformed";
     let blank = text.iter().take(20).position(|&byte| byte == b' ').ok_or(MALFORMED)?;
     let length = field::decimal(&text[..blank]).ok_or(MALFORMED)?;
     let length = usize::try_from(length).ok().filter(|&length| length <= text.len()).ok_or(MALFORMED)?;
     let body = text[..length].get(blank + 1..).and_then(|body| body.strip_suffix(b"\n")).ok_or(MALFORMED)?;
     let equals = body.iter().position(|&byte| byte == b'=').filter(|&at| at > 0).ok_or(MALFORMED)?;
-    Ok((&body[..equals], &body[equals + 1..], &text[length..]))
+    Ok(Record { key: &body[..equals], value: &body[equals + 1..], rest: &text[length..] })
 }
 
 /// Reads seconds with a fraction, perhaps negative; digits after the ninth are cut off.

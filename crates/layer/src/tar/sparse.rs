@@ -8,7 +8,7 @@ type Problem = &'static str;
 
 /// Checks extents read in turn as offset and length, and leaves empty ones out: GNU tar marks a hole at the end so.
 pub(super) fn extents(numbers: &[u64], real_size: u64, packed: u64) -> Result<Vec<Extent>, Problem> {
-    if numbers.len() % 2 != 0 {
+    if !numbers.len().is_multiple_of(2) {
         return Err("the map of a sparse file is cut off");
     }
     let (mut end, mut sum) = (0u64, 0u64);
@@ -85,7 +85,7 @@ impl MapReader {
                 None => self.count = Some(number),
                 Some(_) => self.numbers.push(number),
             }
-            if self.count == Some(self.numbers.len() as u64 / 2) && self.numbers.len() % 2 == 0 {
+            if self.count == Some(self.numbers.len() as u64 / 2) && self.numbers.len().is_multiple_of(2) {
                 return Ok(true);
             }
         }

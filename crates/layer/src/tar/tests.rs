@@ -176,7 +176,7 @@ fn sparse_files_of_gnu_tar_are_read_in_all_formats() {
     let file = std::fs::File::create(dir.path().join("sparse")).unwrap();
     let mut expected = vec![0u8; 3 << 20];
     // More extents than a header and one extension block hold.
-    for at in (0..60).map(|at| at * 48 << 10) {
+    for at in (0..60).map(|at| (at * 48) << 10) {
         file.write_all_at(&[at as u8 | 1; 4096], at as u64).unwrap();
         expected[at..at + 4096].fill(at as u8 | 1);
     }
