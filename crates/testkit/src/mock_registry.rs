@@ -7,9 +7,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use strata_types::Digest;
+use strata_types::{Digest, media};
+
+use crate::image::Image;
 
 mod protocol;
 mod wire;
@@ -84,6 +87,8 @@ struct State {
 pub struct MockRegistry {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
+    /// Told of every request.
+    news: Arc<Condvar>,
 }
 
 impl fmt::Debug for MockRegistry {
@@ -111,7 +116,7 @@ impl MockRegistry {
             door: Door::Open,
             origin: format!("{scheme}://{address}"),
         }));
-        let registry = Self { address, state };
+        let registry = Self { address, state, news: Arc::default() };
         let serving = registry.clone();
         let wrap = Arc::new(wrap);
         std::thread::spawn(move || {
@@ -154,6 +159,13 @@ impl MockRegistry {
         digest
     }
 
+    /// Puts an image there.
+    pub fn put_image(&self, repository: &str, tag: &str, image: &Image) -> Digest {
+        let manifest = image.manifest(&|bytes| self.put_blob(repository, bytes));
+        let media_type = if image.docker { media::DOCKER_MANIFEST } else { media::OCI_MANIFEST };
+        self.put_manifest(repository, tag, media_type, &manifest)
+    }
+
     /// The bytes of a blob.
     pub fn blob(&self, repository: &str, digest: &Digest) -> Option<Vec<u8>> {
         self.state().blobs.get(&(repository.to_owned(), digest.clone())).cloned()
@@ -185,6 +197,17 @@ impl MockRegistry {
         state.seen.iter().filter(|seen| seen.method == method && seen.target.contains(target)).count()
     }
 
+    /// Waits until so many requests had this method and a target with this part.
+    pub fn wait_for(&self, method: &str, target: &str, count: usize) {
+        let enough = |state: &State| {
+            let fits = |seen: &&Seen| seen.method == method && seen.target.contains(target);
+            state.seen.iter().filter(fits).count() >= count
+        };
+        let waited = self.news.wait_timeout_while(self.state(), Duration::from_secs(60), |state| !enough(state));
+        let (_state, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!outcome.timed_out(), "{count} requests {method} {target} did not come");
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,6 +237,7 @@ impl MockRegistry {
     fn note(&self, request: &Seen) -> Option<Act> {
         let mut state = self.state();
         state.seen.push(request.clone());
+        self.news.notify_all();
         let fits =
             |rule: &&mut Rule| rule.times > 0 && rule.method == request.method && request.target.contains(&rule.target);
         let rule = state.rules.iter_mut().find(fits)?;
