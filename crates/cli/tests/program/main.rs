@@ -1,6 +1,7 @@
 //! The program as a process: pipes that close, Ctrl-C.
 
 mod flags;
+mod pull;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
