@@ -211,8 +211,17 @@ impl Container {
             other => other?,
         };
         // The shim tells the code even if the container's files are removed at once.
-        let outcome = match self.attach(Attach::default()) {
-            Ok(session) => session.wait()?,
+        let outcome = match self.connect() {
+            Ok(socket) => {
+                wire::send(socket.as_fd(), &Request::Attach(Wish::default()), &[], true).or_else(
+                    |errno| match errno {
+                        // It has ended, and said so already.
+                        Errno::PIPE => Ok(()),
+                        errno => Err(Error::step("speak to the shim")(errno)),
+                    },
+                )?;
+                Session::new(socket).wait()?
+            }
             Err(Error::NotRunning(_)) => Outcome::Lost,
             Err(error) => return Err(error),
         };
@@ -266,6 +275,10 @@ impl Container {
             return Err(Error::AlreadyRunning(self.id.to_string()));
         }
         let cgroup = Cgroup::open(self.id.as_str());
+        if cgroup.is_frozen() {
+            // Frozen processes do not even die.
+            self.freeze(false)?;
+        }
         cgroup.kill().and_then(|()| cgroup.remove()).map_err(Error::io("remove the container's control groups"))?;
         remove_socket(&self.run_dir, &self.id);
         Ok(())

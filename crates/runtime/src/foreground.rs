@@ -36,6 +36,10 @@ pub(crate) fn stay(session: &Session, how: &Foreground<'_>) -> Result<Outcome, E
             }
         }
         if said && let Some(outcome) = session.outcome()? {
+            if matches!(outcome, Outcome::Exited(_)) {
+                // Open until this process ends: so the shim knows that somebody is there to clean up.
+                std::mem::forget(session.as_fd().try_clone_to_owned().map_err(Error::io("keep the connection"))?);
+            }
             return Ok(outcome);
         }
     }

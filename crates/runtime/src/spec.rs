@@ -16,8 +16,8 @@ pub struct Spec {
     pub id: ContainerId,
     /// The program and its arguments; never empty.
     pub process: Process,
-    /// A command line to start at the end: program and arguments of this program itself, for what has to follow when
-    /// nobody waits (`run -d --rm`).
+    /// Arguments with which this program is executed at the end, for what has to follow when nobody is there to do it
+    /// (`run -d --rm`). Left out if whoever started the container lived until its files were gone.
     pub when_done: Vec<String>,
     /// What `hostname` says.
     pub hostname: Option<String>,

@@ -10,6 +10,7 @@ mod program;
 pub(crate) mod record;
 mod serve;
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +47,8 @@ struct Shim {
     clients: Vec<Client>,
     state: State,
     has_pids: bool,
+    /// The client that started the container and was told its end: it cleans up, as long as it lives.
+    starter: Option<OwnedFd>,
     when_done: Vec<String>,
     buffer: Box<[u8]>,
 }
@@ -107,7 +110,11 @@ impl Failed {
 
 /// A container that could not be started stays as it was, but says why.
 fn record_failure(dir: &std::path::Path, error: &Error) -> Result<(), Error> {
-    let before = record::read::<State>(&dir.join(record::STATE))?.unwrap_or(State::created());
+    let mut before = record::read::<State>(&dir.join(record::STATE))?.unwrap_or(State::created());
+    if before.status.is_alive() {
+        // An earlier shim died before it could record the end.
+        before.status = Status::Exited;
+    }
     let (error, exit_code) = (crate::error::sentence(error), i32::from(error.exit_code()));
     record::write(dir, &State { error, exit_code, pid: 0, shim_pid: 0, ..before })
 }
@@ -138,6 +145,7 @@ impl Shim {
             clients: Vec::new(),
             state,
             has_pids: spec.namespaces.pid,
+            starter: None,
             when_done: spec.when_done,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
         };
@@ -155,7 +163,7 @@ impl Shim {
                 recorded = true;
             }
             self.tell_ends(recorded);
-            if recorded && self.clients.is_empty() {
+            if recorded && self.clients.is_empty() && !self.accept_late() {
                 break;
             }
             for (source, flags) in self.wait()? {
@@ -280,18 +288,20 @@ impl Shim {
     /// Tells clients of programs that have ended, when they have all the output.
     fn tell_ends(&mut self, recorded: bool) {
         for program in self.programs.iter().filter(|program| program.drained) {
-            let Some(code) = program.exit_code.filter(|_| recorded || program.number != FIRST) else { continue };
-            let theirs = |client: &&mut Client| client.program == Some(program.number) && client.has_all();
-            for client in self.clients.iter_mut().filter(theirs) {
+            let is_first = program.number == FIRST;
+            let Some(code) = program.exit_code.filter(|_| recorded || !is_first) else { continue };
+            // Who has just connected wants to know about the first.
+            let theirs =
+                |client: &&mut Client| client.program == Some(program.number) || (is_first && client.program.is_none());
+            for client in self.clients.iter_mut().filter(theirs).filter(|client| client.has_all()) {
                 client.say(&Answer::Exited(code));
+                if is_first && client.patient && !client.gone {
+                    self.starter = client.socket.try_clone().ok();
+                }
                 client.gone = true;
             }
         }
         self.clients.retain(|client| !client.gone);
-        if recorded {
-            // Processes that had joined ended with the first.
-            self.clients.retain(|client| client.program.is_some());
-        }
         let clients = &self.clients;
         self.programs.retain(|program| {
             let waited_for = clients.iter().any(|client| client.program == Some(program.number));
@@ -299,18 +309,29 @@ impl Shim {
         });
     }
 
-    /// Becomes the command that has to follow, if there is one.
+    /// Takes in those who connected before the socket was removed; whether there were any.
+    fn accept_late(&mut self) -> bool {
+        let late = packet::accept(self.listener.as_fd()).ok().flatten();
+        let was_there = late.is_some();
+        self.clients.extend(late.map(Client::new));
+        was_there
+    }
+
+    /// Becomes the command that has to follow, if there is one and nobody else does its work.
     fn when_done(self) -> Result<(), Error> {
         if self.when_done.is_empty() {
             return Ok(());
         }
-        let text = |line: &String| std::ffi::CString::new(line.as_str());
-        let arguments: Vec<_> = self
-            .when_done
-            .iter()
-            .map(text)
-            .collect::<Result<_, _>>()
-            .map_err(|_| Error::Spec("a NUL byte in the command that follows".to_owned()))?;
+        if let Some(starter) = &self.starter {
+            // Its end of the socket is open as long as it lives.
+            while matches!(packet::receive(starter.as_fd()), Ok(Some(_))) {}
+            if !self.places.dir.exists() {
+                return Ok(());
+            }
+        }
+        let text = |line: &str| CString::new(line).map_err(|_| Error::Spec("a NUL byte in a text".to_owned()));
+        let words = std::iter::once("strata").chain(self.when_done.iter().map(String::as_str));
+        let arguments = words.map(text).collect::<Result<Vec<_>, _>>()?;
         Err(Error::step("start the command that follows")(process::execute(c"/proc/self/exe", &arguments, &[])))
     }
 }
