@@ -131,6 +131,12 @@ pub fn send(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()> {
     rustix::process::pidfd_send_signal(pidfd, signal.raw())
 }
 
+/// Sends a signal to a child that was not reaped yet: only then is a number certainly its own.
+pub fn send_to(child: i32, signal: Signal) -> Result<()> {
+    let pid = rustix::process::Pid::from_raw(child).ok_or(Errno::SRCH)?;
+    rustix::process::kill_process(pid, signal.raw())
+}
+
 /// Signals of this process that are read from a descriptor while it lives; dropping it lets them act again.
 #[derive(Debug)]
 pub struct SignalFd {

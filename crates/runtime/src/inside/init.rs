@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use strata_sys::process::{self, NamespaceSet};
+use strata_sys::process;
 use strata_sys::signal::{self, Signal, SignalFd};
 
 use super::Channel;
@@ -15,7 +15,7 @@ use crate::Error;
 pub(super) fn run(channel: &Channel, execute: impl FnOnce() -> Error) -> Result<u8, Error> {
     let all: Vec<Signal> = (1..=64).filter_map(Signal::from_number).filter(|signal| *signal != Signal::KILL).collect();
     let signals = SignalFd::block(&all).map_err(Error::step("listen to signals"))?;
-    let child = process::clone(NamespaceSet::default(), None, || {
+    let child = process::fork(|| {
         signal::reset();
         let error = execute();
         channel.fail(&error);
@@ -25,19 +25,19 @@ pub(super) fn run(channel: &Channel, execute: impl FnOnce() -> Error) -> Result<
     // Our copy of the conversation ends here: its end is what tells the shim that the program is executed.
     channel.close();
     // Nor may init keep what the shim has open.
-    process::close_all_but(&[signals.as_fd(), child.pidfd.as_fd()]).map_err(Error::step("close descriptors"))?;
+    process::close_all_but(&[signals.as_fd()]).map_err(Error::step("close descriptors"))?;
     loop {
         wait(&signals)?;
         while let Some(signal) = signals.next().map_err(Error::step("read a signal"))? {
             if signal != Signal::CHLD
-                && let Err(errno) = signal::send(child.pidfd.as_fd(), signal)
+                && let Err(errno) = signal::send_to(child, signal)
             {
                 tracing::debug!(%errno, "a signal came too late");
             }
         }
         loop {
             match process::reap_any() {
-                Ok(Some((pid, ended))) if pid == child.pid => return Ok(ended.code() as u8),
+                Ok(Some((pid, ended))) if pid == child => return Ok(ended.code() as u8),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(Errno::CHILD) => break,
                 Err(errno) => return Err(Error::step("reap a process")(errno)),

@@ -62,7 +62,7 @@ impl Fixture {
         let rootfs = dir.path().join("fs");
         make_root(&rootfs);
         let container = Container::at(id.clone(), &files, &dir.path().join("run"))
-            .with_program(Path::new(option_env!("CARGO_BIN_EXE_strata-runtime-shim").unwrap_or("")));
+            .with_program(Path::new(env!("CARGO_BIN_EXE_strata-runtime-shim")));
         Self { spec: spec(id, rootfs, args), dir, container }
     }
 
@@ -81,9 +81,8 @@ impl Fixture {
         let attach = Attach { stdout: Some(out.as_fd()), stderr: Some(err.as_fd()), ..Attach::default() };
         let started = self.container.start(&self.spec, Some(attach)).unwrap();
         drop((out, err));
-        let outcome = started.session.unwrap().wait().unwrap();
-        let Outcome::Exited(code) = outcome else { panic!("{outcome:?}") };
-        (code, all(read_out.into()), all(read_err.into()))
+        let (out, err) = (all(read_out.into()), all(read_err.into()));
+        (code(started.session.unwrap()), out, err)
     }
 
     /// Starts it with nobody attached.
@@ -110,9 +109,8 @@ impl Fixture {
         let attach = Attach { stdout: Some(write.as_fd()), stderr: Some(write.as_fd()), ..Attach::default() };
         let started = self.container.exec(&ExecSpec { process }, Some(attach)).unwrap();
         drop(write);
-        let outcome = started.session.unwrap().wait().unwrap();
-        let Outcome::Exited(code) = outcome else { panic!("{outcome:?}") };
-        (code, all(read.into()))
+        let output = all(read.into());
+        (code(started.session.unwrap()), output)
     }
 }
 
