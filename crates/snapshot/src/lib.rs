@@ -8,6 +8,7 @@
 //!      vfs:     fs/  recipe          the whole tree, and what else the layer's tar had
 //! ROOT/layers/<driver>/.new-<random>/   a layer being made or removed, flock'd by who does; garbage without an owner
 //! ROOT/layers/empty/                 nothing, where a union needs something
+//! ROOT/layers/places/                what every container has something mounted on
 //! ROOT/containers/<id>/layers.json   what the container stands on
 //!      erofs, overlay: upper/ work/
 //!      vfs:            fs/
@@ -19,6 +20,7 @@ mod driver;
 mod error;
 mod files;
 mod import;
+mod places;
 mod snapshots;
 mod staging;
 

@@ -16,6 +16,7 @@ use strata_types::mount::{Access, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
 use crate::driver::{Driver, Stack};
+use crate::places;
 use crate::staging::{self, Staging};
 use crate::{Availability, DriverName, Error, Model, Result};
 
@@ -170,8 +171,14 @@ impl Snapshots {
     pub fn plan(&self, id: &ContainerId, access: Access) -> Result<MountPlan> {
         let (footing, dirs) = self.footing(id)?;
         let container = self.container_dir(id);
-        let empty = self.empty_dir()?;
-        let stack = Stack { layers: &dirs, container: Some(&container), volatile: footing.volatile, empty: &empty };
+        let (empty, places) = (self.empty_dir()?, places::ensure(&self.root.join("layers/places"))?);
+        let stack = Stack {
+            layers: &dirs,
+            container: Some(&container),
+            volatile: footing.volatile,
+            empty: &empty,
+            places: Some(&places),
+        };
         let root = self.driver.mount(&stack, access);
         Ok(MountPlan { root, access })
     }
@@ -179,7 +186,7 @@ impl Snapshots {
     /// Says how the tree of some layers is mounted, read-only.
     pub fn view(&self, layers: &[DiffId]) -> Result<MountPlan> {
         let (dirs, empty) = (self.dirs(layers)?, self.empty_dir()?);
-        let stack = Stack { layers: &dirs, container: None, volatile: false, empty: &empty };
+        let stack = Stack { layers: &dirs, container: None, volatile: false, empty: &empty, places: None };
         let root = self.driver.mount(&stack, Access::ReadOnly);
         Ok(MountPlan { root, access: Access::ReadOnly })
     }

@@ -73,6 +73,8 @@ pub(crate) struct Stack<'a> {
     pub(crate) volatile: bool,
     /// An empty directory, for what is made of nothing and for unions of one.
     pub(crate) empty: &'a Path,
+    /// What every running container has something mounted on, for images that lack it.
+    pub(crate) places: Option<&'a Path>,
 }
 
 /// What a layer's directory holds.

@@ -127,7 +127,7 @@ pub(super) fn probe(scratch: &Path) -> Result<(), String> {
     let [below, container] = ["probe-below", "probe"].map(|name| scratch.join(name));
     let made = durable::create_dirs(&below, 0o755).map_err(Error::from).and_then(|()| upper::prepare(&container));
     made.map_err(|error| error.to_string())?;
-    let stack = Stack { layers: &[], container: Some(&container), volatile: true, empty: &below };
+    let stack = Stack { layers: &[], container: Some(&container), volatile: true, empty: &below, places: None };
     let root = upper::mount(std::iter::empty(), &stack, Access::ReadWrite);
     let plan = strata_types::mount::MountPlan { root, access: Access::ReadWrite };
     let mounts = strata_sys::layer_mounts::LayerMounts::new(scratch, scratch);

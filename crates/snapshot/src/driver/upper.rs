@@ -40,6 +40,10 @@ pub(super) fn mount(lower: impl DoubleEndedIterator<Item = Mount>, stack: &Stack
         }
         (None, _) => None,
     };
+    if let (Some(places), Some(_)) = (stack.places, &upper) {
+        // Below all layers, so that whatever an image has of it counts.
+        lower.push(Mount::Dir(places.to_owned()));
+    }
     let empty = || Mount::Dir(stack.empty.to_owned());
     match (lower.len(), &upper) {
         (0, None) => return empty(),

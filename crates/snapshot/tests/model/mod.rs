@@ -135,6 +135,10 @@ pub(crate) fn read(root: &RootDir) -> Model {
     while let Some(dir) = open.pop() {
         for (name, kind) in root.list(Path::new(&dir)).unwrap() {
             let name = name.into_string().unwrap();
+            if dir.is_empty() && matches!(name.as_str(), "dev" | "etc" | "proc" | "sys") {
+                // What every running container has something mounted on.
+                continue;
+            }
             let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };
             let node = match kind {
                 FileType::Directory => {
