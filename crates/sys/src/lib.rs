@@ -17,6 +17,7 @@ pub mod signal;
 
 pub mod assemble;
 pub mod clock;
+pub mod direct;
 pub mod durable;
 pub mod failpoint;
 pub mod layer_mounts;

@@ -92,7 +92,7 @@ fn write(layer: &Path, produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer:
     builder.finish(unpacked.tar_bytes)?.write_to(&mut index)?;
     index.flush().map_err(Error::at("write", &path))?;
     index.get_ref().sync_data().map_err(Error::at("sync", &path))?;
-    tar.sync()?;
+    tar.finish()?;
     Ok(unpacked)
 }
 
