@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use strata_engine::system::{ContainerUse, DiskUse, ImageUse, SizedVolume, Totals};
 
+use crate::container::row;
 use crate::format::{self, List, age, shorten, size};
 use crate::verb::prelude::*;
 
@@ -48,17 +49,17 @@ const COLUMNS: &[(&str, &str)] = &[
 const TABLE: &str = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
 
 fn rows(used: &DiskUse) -> Vec<Json> {
-    let row = |kind: &str, totals: Totals| {
+    let line = |kind: &str, totals: Totals| {
         json!({
             "Type": kind, "TotalCount": totals.count.to_string(), "Active": totals.active.to_string(),
             "Size": size::human(totals.size_bytes), "Reclaimable": reclaimable(totals),
         })
     };
     vec![
-        row("Images", used.image_totals()),
-        row("Containers", used.container_totals()),
-        row("Local Volumes", used.volume_totals()),
-        row("Build Cache", Totals::default()),
+        line("Images", used.image_totals()),
+        line("Containers", used.container_totals()),
+        line("Local Volumes", used.volume_totals()),
+        line("Build Cache", Totals::default()),
     ]
 }
 
@@ -127,7 +128,7 @@ fn details(used: &DiskUse, session: &Session) -> Json {
         json!({
             "ID": record.id.short(), "Image": record.image_name, "Command": shorten::command(&command, false),
             "LocalVolumes": volumes, "Size": size::short(container.size_bytes), "RunningFor": ago(Some(record.created)),
-            "Status": container.status.as_str(), "Names": record.name,
+            "Status": row::status(&container.state, session.now()), "Names": record.name,
         })
     };
     let volume = |volume: &SizedVolume| {

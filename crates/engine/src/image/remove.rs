@@ -1,5 +1,7 @@
 //! Taking images away, by the rules and with the words of Docker's `rmi`.
 
+use std::collections::HashSet;
+
 use strata_store::records::{ImageRecord, InUse, RemovedImage};
 use strata_store::{Key, Scope};
 use strata_types::reference::Reference;
@@ -163,15 +165,23 @@ impl Engine {
     pub(crate) fn collect_removed(&self, done: &mut Vec<Removal>, watch: &dyn Watch) -> Result<u64> {
         let layers_before = self.layer_sizes()?;
         let collected = self.collect(Scope::Removed, watch)?;
-        let gone = |chain: &ChainId| {
-            collected.removed.iter().any(|key| matches!(key, Key::Chain(removed) if removed == chain))
-        };
-        done.retain(|removal| !matches!(removal, Removal::Layer(chain) if !gone(chain)));
+        let mut gone: HashSet<ChainId> = collected.removed.iter().filter_map(chain_of).collect();
+        // A layer that several images had went with the last of them.
+        let mut kept: Vec<Removal> = done.drain(..).rev().collect();
+        kept.retain(|removal| !matches!(removal, Removal::Layer(chain) if !gone.remove(chain)));
+        done.extend(kept.into_iter().rev());
         let sizes = collected.removed.iter().filter_map(|key| match key {
             Key::Layer(diff_id) => layers_before.get(diff_id),
             _ => None,
         });
         Ok(sizes.sum::<u64>() + collected.freed_bytes)
+    }
+}
+
+fn chain_of(key: &Key) -> Option<ChainId> {
+    match key {
+        Key::Chain(chain) => Some(chain.clone()),
+        Key::Blob(_) | Key::Layer(_) => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use strata_runtime::Status;
+use strata_runtime::State;
 use strata_types::{DiffId, ImageId};
 
 use crate::container::{Known, Listed, MountFrom, MountPoint, VolumeUse};
@@ -39,7 +39,7 @@ pub struct ContainerUse {
     /// The container.
     pub known: Known,
     /// What it is doing.
-    pub status: Status,
+    pub state: State,
     /// How many volumes it mounts.
     pub local_volumes: usize,
     /// The bytes it wrote.
@@ -83,10 +83,10 @@ impl DiskUse {
 
     /// The line about containers.
     pub fn container_totals(&self) -> Totals {
-        let idle = self.containers.iter().filter(|container| !container.status.is_alive());
+        let idle = self.containers.iter().filter(|container| !container.state.status.is_alive());
         Totals {
             count: self.containers.len(),
-            active: self.containers.iter().filter(|container| container.status.is_alive()).count(),
+            active: self.containers.iter().filter(|container| container.state.status.is_alive()).count(),
             size_bytes: self.containers.iter().map(|container| container.size_bytes).sum(),
             reclaimable_bytes: idle.map(|container| container.size_bytes).sum(),
         }
@@ -143,7 +143,7 @@ impl Engine {
         let usage = self.snapshots()?.usage(listed.known.id())?;
         let is_volume = |point: &&MountPoint| matches!(point.source, MountFrom::Volume { .. });
         Ok(ContainerUse {
-            status: listed.state.status,
+            state: listed.state,
             local_volumes: listed.known.document.mounts.iter().filter(is_volume).count(),
             size_bytes: usage.content_bytes,
             known: listed.known,
