@@ -1,5 +1,6 @@
 //! A layer out: entries become a tar, whose digest is computed on the way.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -53,7 +54,7 @@ impl<'a> Packer<'a> {
         encode(entry, self.times, &mut header);
         self.frame(&header)?;
         self.header = header;
-        self.sink.entry(entry, self.position())?;
+        self.sink.entry(&self.as_packed(entry), self.position())?;
         let Kind::File { size_bytes, .. } = entry.kind else { return Ok(()) };
         self.content(entry, size_bytes, content)?;
         self.sink.end()?;
@@ -70,6 +71,15 @@ impl<'a> Packer<'a> {
         hasher.update(rest);
         let Totals { content, entries, .. } = self.totals;
         Ok(Unpacked { diff_id: DiffId::new(hasher.finish()), tar_bytes, content_bytes: content, entries })
+    }
+
+    /// The entry as whoever unpacks the tar will see it: what is made of it now must not differ from what is made then.
+    fn as_packed<'e>(&self, entry: &'e Entry) -> Cow<'e, Entry> {
+        let mut packed = Cow::Borrowed(entry);
+        if self.times == Times::Seconds && entry.mtime.nanoseconds != 0 {
+            packed.to_mut().mtime.nanoseconds = 0;
+        }
+        packed
     }
 
     fn position(&self) -> u64 {

@@ -51,7 +51,7 @@ proptest! {
         for (read, packed) in read.items.iter().zip(&packed.items) {
             prop_assert_eq!(read.data_offset, packed.data_offset);
             prop_assert_eq!(&read.content, &packed.content);
-            prop_assert_eq!(&read.entry.path, &packed.entry.path);
+            prop_assert_eq!(&read.entry, &packed.entry);
         }
     }
 }
