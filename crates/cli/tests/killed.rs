@@ -181,6 +181,52 @@ fn rmi_can_be_killed_anywhere() {
 }
 
 #[test]
+fn commit_can_be_killed_anywhere() {
+    check(&Operation {
+        prepare: |bench| {
+            let base = bench.name("base");
+            bench.strata(&["run", "--name", "box", "--network", "none", &base, "sh", "-c", "echo new >/root/new"]).ok();
+        },
+        words: |_| words(&["commit", "box", "committed"]),
+        done: |bench| {
+            let out = bench.strata(&["run", "--rm", "--network", "none", "committed", "cat", "/root/new"]).ok();
+            assert_eq!(out, "new\n");
+        },
+        again: &[0],
+        failpoints_min: 6,
+    });
+}
+
+#[test]
+fn rm_can_be_killed_anywhere() {
+    check(&Operation {
+        prepare: |bench| {
+            let base = bench.name("base");
+            bench.strata(&["run", "--name", "box", "--network", "none", &base, "sh", "-c", "echo new >/root/new"]).ok();
+        },
+        words: |_| words(&["rm", "box"]),
+        done: |bench| {
+            assert_eq!(bench.strata(&["ps", "-aq"]).ok(), "");
+            let left = std::fs::read_dir(bench.machine.root().join("containers")).unwrap().count();
+            assert_eq!(left, 0);
+        },
+        again: &[0, 1],
+        failpoints_min: 5,
+    });
+}
+
+#[test]
+fn create_can_be_killed_anywhere() {
+    check(&Operation {
+        prepare: |_| {},
+        words: |bench| words(&["create", "--name", "box", "--network", "none", &bench.name("base"), "true"]),
+        done: |bench| drop(bench.strata(&["rm", "box"]).ok()),
+        again: &[0, 1, 125],
+        failpoints_min: 4,
+    });
+}
+
+#[test]
 fn a_partial_download_that_was_damaged_is_begun_anew() {
     need!(host::root(), host::program("docker-registry"), host::program("skopeo"), host::program("busybox"));
     let registry = Registry::start();

@@ -31,15 +31,13 @@ impl Verb for Args {
         }
         let hurt: BTreeSet<_> = checked.findings.iter().flat_map(|finding| &finding.images).collect();
         let is_left = checked.findings.iter().any(|finding| !finding.is_mended);
-        // All is said on standard output; what can be done about it is a hint, also when the repair went well.
-        let mut failure = Failure::told(if is_left { Exit::FAILURE } else { Exit::SUCCESS });
         if is_left && !self.repair {
-            failure = failure.hint("`strata check --repair` removes what is damaged or left over");
+            writeln!(session.err, "hint: `strata check --repair` removes what is damaged or left over")?;
         } else {
             for name in hurt {
-                failure = failure.hint(format!("`strata pull {name}` brings back what was removed"));
+                writeln!(session.err, "hint: `strata pull {name}` brings back what was removed")?;
             }
         }
-        Err(failure)
+        Ok(if is_left { Exit::FAILURE } else { Exit::SUCCESS })
     }
 }

@@ -6,6 +6,7 @@ use strata_snapshot::Prepare;
 use strata_store::Durability;
 use strata_store::records::{ContainerRecord, ImageRecord, Inserted};
 use strata_sys::durable;
+use strata_sys::failpoint;
 use strata_types::ContainerId;
 use strata_types::config::RunConfig;
 
@@ -80,6 +81,8 @@ impl Engine {
             created: self.now(),
             spec: document.print(),
         };
+        // Held until its files are there, so that nobody takes it for a container that has lost them.
+        let _making = self.store().lock_container(&record.id)?;
         if let Err(error) = self.record(&mut record, name, volatile) {
             self.discard_volumes(&resolved.new_volumes);
             return Err(error);
@@ -118,8 +121,10 @@ impl Engine {
 
     /// Makes the container's directory and writable layer, and fills new volumes from the image.
     fn furnish(&self, known: &Known, volatile: bool) -> Result<()> {
+        failpoint!("engine.create.before-files");
         let snapshots = self.snapshots()?;
         snapshots.prepare(known.id(), &known.record.layers, Prepare { volatile })?;
+        failpoint!("engine.create.after-files");
         // A specification that cannot be made is an error now, not at the start.
         self.spec(known).map(drop)
     }

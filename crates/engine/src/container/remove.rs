@@ -1,7 +1,10 @@
 //! Removing containers.
 
 use strata_runtime::Status;
+use strata_store::Scope;
+use strata_sys::failpoint;
 use strata_sys::signal::Signal;
+use strata_types::Silent;
 
 use crate::container::{ContainerError, Known, MountFrom};
 use crate::{Engine, Result};
@@ -41,13 +44,18 @@ impl Engine {
             Status::Created | Status::Exited | Status::Dead => {}
         }
         process.cleanup()?;
+        failpoint!("engine.rm.before-files");
         self.remove_files(known.id())?;
+        failpoint!("engine.rm.after-files");
         self.store().containers().remove(known.id(), known.durability())?;
+        failpoint!("engine.rm.after-record");
         if how.volumes || known.document.host.auto_remove {
             self.remove_anonymous_volumes(known)?;
         }
         let path = lock.path().to_owned();
         lock.remove().map_err(strata_sys::durable::FileError::at("remove lock", &path))?;
+        // It may have been the last that needed the layers of an image that is gone.
+        self.collect(Scope::Removed, &Silent)?;
         Ok(())
     }
 
