@@ -30,10 +30,10 @@ impl Tar {
         self.entry(&Header { link: target.to_owned(), mode: 0o777, ..Header::new(b'2', name) }, &[])
     }
 
-    /// A hard link to an earlier entry.
+    /// A hard link to an earlier entry, with mode 0755: Docker gives the link's mode to the file.
     #[must_use]
     pub fn hardlink(self, name: &str, target: &str) -> Self {
-        self.entry(&Header { link: target.to_owned(), ..Header::new(b'1', name) }, &[])
+        self.entry(&Header { link: target.to_owned(), mode: 0o755, ..Header::new(b'1', name) }, &[])
     }
 
     /// Any header with its content, padded to 512 bytes.
