@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// The extended attribute that marks an empty file or directory which was made only to mount something on it. It belongs to
+/// no layer and is no change. Who makes such places sets it; without privilege it cannot be set, and they show as added.
+pub const PLACE_MARK: &str = "trusted.strata.place";
+
 /// Whether a tree may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

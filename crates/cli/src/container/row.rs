@@ -46,6 +46,8 @@ pub fn row(session: &Session, listed: &Listed, whole: bool, sizes: Option<Sizes>
     let record = &listed.known.record;
     let document = &listed.known.document;
     let words: Vec<String> = document.words();
+    let words: Vec<String> =
+        words.iter().enumerate().map(|(at, word)| if at == 0 { word.clone() } else { spaced(word) }).collect();
     let labels: Vec<String> = document.config.run.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mounts: Vec<String> = listed.mounts();
     let shown: Vec<String> =
@@ -70,6 +72,11 @@ pub fn row(session: &Session, listed: &Listed, whole: bool, sizes: Option<Sizes>
         "State": listed.state.status.as_str(),
         "Status": status(&listed.state, session.now()),
     })
+}
+
+/// An argument of a command as Docker lists it: in quotes when it has a space.
+fn spaced(word: &str) -> String {
+    if word.contains(' ') { format!("'{word}'") } else { word.to_owned() }
 }
 
 /// An image's name; an id is shortened, a digest left out.

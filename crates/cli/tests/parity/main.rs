@@ -70,20 +70,3 @@ impl<'m> Pair<'m> {
         assert!(self.differences.is_empty(), "{count} differences:\n{}", self.differences.join("\n\n"));
     }
 }
-
-/// Replaces every run of 12 or more hex digits by `ID`, and the spaces after it by one.
-fn without_ids(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
-        let run = rest[start..].find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len() - start);
-        plain.push_str(&rest[..start]);
-        if run >= 12 && run % 4 == 0 {
-            plain.push_str("ID");
-        } else {
-            plain.push_str(&rest[start..start + run]);
-        }
-        rest = &rest[start + run..];
-    }
-    plain + rest
-}

@@ -14,13 +14,27 @@ use crate::{Entry, Error, LayerPath, Result, dir};
 
 /// Packs the upper directory of an overlay as a layer: marks become whiteouts of the tar, attributes of overlayfs vanish.
 ///
-/// The root itself is left out, as Docker does.
-pub fn pack_upper(upper: BorrowedFd<'_>, packer: &mut Packer<'_>, watch: &dyn Watch) -> Result<()> {
+/// The root itself is left out, as Docker does, and so are directories that are as they are below and hold no change.
+pub fn pack_upper(upper: BorrowedFd<'_>, lower: &Lower<'_>, packer: &mut Packer<'_>, watch: &dyn Watch) -> Result<()> {
+    // Directories, the outermost first, that are packed only when something in them is.
+    let mut held: Vec<Entry> = Vec::new();
     dir::walk(upper, &mut |entry, file| {
         if watch.cancelled() {
             return Err(Error::Cancelled);
         }
-        match whiteout::upper_mark(entry) {
+        held.retain(|dir| entry.path.is_below(&dir.path));
+        let mark = whiteout::upper_mark(entry);
+        if mark == UpperMark::Plain
+            && entry.is_dir()
+            && lower(&entry.path)?.is_some_and(|below| same_dir(entry, &below))
+        {
+            held.push(without_marks(entry));
+            return Ok(());
+        }
+        for dir in held.drain(..) {
+            packer.add(&dir, &mut io::empty())?;
+        }
+        match mark {
             UpperMark::Whiteout => match whiteout::oci_file(&entry.path, entry.mtime)? {
                 Some(gone) => packer.add(&gone, &mut io::empty()),
                 None => Ok(()),

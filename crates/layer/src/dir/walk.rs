@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use strata_types::mount::PLACE_MARK;
 
 use super::attributes::{At, xattrs};
 use super::resolve::open_in_root;
@@ -23,7 +24,7 @@ const OF_THE_HOST: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"securit
 type Visit<'a> = dyn FnMut(&Entry, Option<BorrowedFd<'_>>) -> Result<()> + 'a;
 
 /// Visits everything below `root` but not `root` itself: directories before what is in them, sorted by name, second
-/// names of a file as hard links, sockets passed over. For a file, the second argument is the open file.
+/// names of a file as hard links, sockets and marked places ([`PLACE_MARK`]) passed over. For a file, the second argument is the open file.
 pub fn walk(root: BorrowedFd<'_>, visit: &mut dyn FnMut(&Entry, Option<BorrowedFd<'_>>) -> Result<()>) -> Result<()> {
     let top = rustix::fs::openat(root, ".", DIR, Mode::empty()).map_err(|error| Error::file("open", "/", error))?;
     Walk { visit, names: HashMap::new() }.dir(&top, &LayerPath::root(), 0)
@@ -34,7 +35,7 @@ pub fn entry_at(root: BorrowedFd<'_>, path: &LayerPath) -> Result<Option<Entry>>
     let fail = |error: Errno| Error::file("look at", path, error);
     let Some((dir, name)) = path.split() else {
         let stat = rustix::fs::fstat(root).map_err(fail)?;
-        return describe(&stat, path.clone(), At::Fd(root));
+        return Ok(describe(&stat, path.clone(), At::Fd(root))?.map(unmarked));
     };
     let dir = match open_in_root(root, dir, OFlags::PATH | OFlags::DIRECTORY) {
         Ok(dir) => dir,
@@ -42,7 +43,7 @@ pub fn entry_at(root: BorrowedFd<'_>, path: &LayerPath) -> Result<Option<Entry>>
         Err(error) => return Err(fail(error)),
     };
     match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => describe(&stat, path.clone(), At::Name(dir.as_fd(), name)),
+        Ok(stat) => Ok(describe(&stat, path.clone(), At::Name(dir.as_fd(), name))?.map(unmarked)),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(fail(error)),
     }
@@ -76,7 +77,10 @@ impl Walk<'_> {
         match kind {
             FileType::Directory => {
                 let child = open(DIR).map_err(|error| Error::file("open the directory", &path, error))?;
-                let Some(entry) = self.describe_open(&child, &path)? else { return Ok(()) };
+                let Some(mut entry) = self.describe_open(&child, &path)? else { return Ok(()) };
+                if take_mark(&mut entry) && holds_places_only(&child, &path, depth)? {
+                    return Ok(());
+                }
                 (self.visit)(&entry, None)?;
                 self.dir(&child, &path, depth + 1)
             }
@@ -87,7 +91,10 @@ impl Walk<'_> {
                     file => file,
                 };
                 let file = file.map_err(|error| Error::file("open", &path, error))?;
-                let Some(entry) = self.describe_open(&file, &path)? else { return Ok(()) };
+                let Some(mut entry) = self.describe_open(&file, &path)? else { return Ok(()) };
+                if take_mark(&mut entry) && matches!(entry.kind, Kind::File { size_bytes: 0, .. }) {
+                    return Ok(());
+                }
                 (self.visit)(&entry, entry.is_file().then(|| file.as_fd()))
             }
             FileType::Socket => Ok(()),
@@ -121,6 +128,28 @@ impl Walk<'_> {
         }
         describe(stat, path, at)
     }
+}
+
+fn unmarked(mut entry: Entry) -> Entry {
+    take_mark(&mut entry);
+    entry
+}
+
+/// Takes the mark of a place off; whether it was there.
+fn take_mark(entry: &mut Entry) -> bool {
+    let before = entry.xattrs.len();
+    entry.xattrs.retain(|xattr| xattr.name != PLACE_MARK.as_bytes());
+    entry.xattrs.len() < before
+}
+
+fn holds_places_only(dir: &OwnedFd, path: &LayerPath, depth: usize) -> Result<bool> {
+    let mut is_empty = true;
+    let mut visit = |_: &Entry, _: Option<BorrowedFd<'_>>| {
+        is_empty = false;
+        Ok(())
+    };
+    Walk { visit: &mut visit, names: HashMap::new() }.dir(dir, path, depth + 1)?;
+    Ok(is_empty)
 }
 
 /// The names in a directory, sorted. Where the filesystem does not say of what kind they are, they are asked for.
@@ -178,4 +207,49 @@ fn read_link(at: At<'_>, path: &LayerPath) -> Result<Vec<u8>> {
         At::Name(dir, name) => rustix::fs::readlinkat(dir, name, Vec::new()),
     };
     target.map(std::ffi::CString::into_bytes).map_err(|error| Error::file("read the symbolic link", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use rustix::fs::XattrFlags;
+    use strata_testkit::{host, need};
+
+    use super::*;
+
+    fn names(root: &std::path::Path) -> Vec<String> {
+        let root = rustix::fs::open(root, DIR, Mode::empty()).unwrap();
+        let mut names = Vec::new();
+        walk(root.as_fd(), &mut |entry, _| {
+            assert!(entry.xattrs.is_empty(), "{entry:?}");
+            names.push(entry.path.to_string());
+            Ok(())
+        })
+        .unwrap();
+        names
+    }
+
+    #[test]
+    fn marked_places_are_passed_over_until_something_is_in_them() {
+        need!(host::root());
+        let dir = tempfile::tempdir().unwrap();
+        let mark = |name: &str| {
+            rustix::fs::setxattr(dir.path().join(name), PLACE_MARK, b"", XattrFlags::empty()).unwrap();
+        };
+        for (name, is_dir) in
+            [("etc", true), ("etc/hosts", false), ("etc/passwd", false), ("proc", true), ("run", true)]
+        {
+            let path = dir.path().join(name);
+            if is_dir { std::fs::create_dir(&path).unwrap() } else { std::fs::write(&path, b"").unwrap() }
+        }
+        ["etc/hosts", "proc", "run"].map(mark);
+        std::fs::write(dir.path().join("run/pid"), b"1").unwrap();
+        assert_eq!(names(dir.path()), ["/etc", "/etc/passwd", "/run", "/run/pid"]);
+        mark("etc");
+        std::fs::remove_file(dir.path().join("etc/passwd")).unwrap();
+        assert_eq!(names(dir.path()), ["/run", "/run/pid"]);
+        std::fs::write(dir.path().join("etc/hosts"), b"127.0.0.1 me").unwrap();
+        assert_eq!(names(dir.path()), ["/etc", "/etc/hosts", "/run", "/run/pid"]);
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
+use strata_types::mount::PLACE_MARK;
 
 use crate::Error;
 
@@ -37,37 +38,71 @@ pub(super) fn find_beneath(mount: BorrowedFd<'_>, path: &str, flags: OFlags) -> 
     }
 }
 
+/// Places that every container has, whatever its image holds: made here, they are no change of the container's.
+const STANDING: [&str; 6] = ["/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+
 /// Opens `path` in `root` for mounting on it, and makes it first if it is not there.
 pub(super) fn make(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<OwnedFd, Error> {
-    make_following(root, path, kind, LINKS_MAX)
+    let maker = Maker { root, marks: STANDING.contains(&path) };
+    maker.make(path, kind, LINKS_MAX)
 }
 
-fn make_following(root: BorrowedFd<'_>, path: &str, kind: Kind, links: u32) -> Result<OwnedFd, Error> {
-    if let Some(found) = find(root, path)? {
-        return Ok(found);
+struct Maker<'a> {
+    root: BorrowedFd<'a>,
+    marks: bool,
+}
+
+impl Maker<'_> {
+    fn make(&self, path: &str, kind: Kind, links: u32) -> Result<OwnedFd, Error> {
+        if let Some(found) = find(self.root, path)? {
+            return Ok(found);
+        }
+        let failed = |errno: Errno| Error::path("make", path)(errno);
+        let trimmed = path.trim_matches('/');
+        let (above, name) = trimmed.rsplit_once('/').unwrap_or(("", trimmed));
+        let parent = self.make(above, Kind::Directory, links)?;
+        let before = rustix::fs::statat(&parent, "", AtFlags::EMPTY_PATH).map_err(failed)?;
+        let made = match kind {
+            _ if matches!(name, "" | "." | "..") => Err(Errno::NOENT),
+            Kind::Directory => rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)),
+            Kind::File => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+                rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+            }
+        };
+        match made {
+            Ok(()) => {
+                if self.marks {
+                    mark(&parent, name, &before);
+                }
+                find(self.root, path)?.ok_or_else(|| failed(Errno::NOENT))
+            }
+            // A link that leads nowhere yet: what it names is made instead.
+            Err(Errno::EXIST) if links > 0 => {
+                let link = rustix::fs::readlinkat(&parent, name, Vec::new()).map_err(failed)?;
+                let link = link.to_str().map_err(|_| failed(Errno::ILSEQ))?;
+                let target = if link.starts_with('/') { link.to_owned() } else { format!("{above}/{link}") };
+                self.make(&target, kind, links - 1)
+            }
+            Err(errno) => Err(failed(errno)),
+        }
     }
-    let failed = |errno: Errno| Error::path("make", path)(errno);
-    let trimmed = path.trim_matches('/');
-    let (above, name) = trimmed.rsplit_once('/').unwrap_or(("", trimmed));
-    let parent = make_following(root, above, Kind::Directory, links)?;
-    let made = match kind {
-        _ if matches!(name, "" | "." | "..") => Err(Errno::NOENT),
-        Kind::Directory => rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)),
-        Kind::File => {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
-            rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
-        }
+}
+
+/// Marks a place that was just made, and gives the directory around it its old times. Where that is not allowed, the
+/// place shows as what the container added, which harms nobody.
+fn mark(parent: &OwnedFd, name: &str, before: &Stat) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = Timestamps {
+        last_access: time(before.st_atime, before.st_atime_nsec as _),
+        last_modification: time(before.st_mtime, before.st_mtime_nsec as _),
     };
-    match made {
-        Ok(()) => find(root, path)?.ok_or_else(|| failed(Errno::NOENT)),
-        // A link that leads nowhere yet: what it names is made instead.
-        Err(Errno::EXIST) if links > 0 => {
-            let link = rustix::fs::readlinkat(&parent, name, Vec::new()).map_err(failed)?;
-            let link = link.to_str().map_err(|_| failed(Errno::ILSEQ))?;
-            let target = if link.starts_with('/') { link.to_owned() } else { format!("{above}/{link}") };
-            make_following(root, &target, kind, links - 1)
-        }
-        Err(errno) => Err(failed(errno)),
+    let marked = rustix::fs::openat(parent, name, flags, Mode::empty())
+        .and_then(|place| rustix::fs::fsetxattr(&place, PLACE_MARK, b"", XattrFlags::empty()))
+        .and_then(|()| rustix::fs::utimensat(parent, ".", &times, AtFlags::empty()));
+    if let Err(errno) = marked {
+        tracing::debug!(%errno, name, "a place for a mount stays unmarked");
     }
 }
 

@@ -22,13 +22,12 @@ const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 /// Character devices that are always there (OCI runtime-spec, config-linux.md#default-devices).
 const NODES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-const LINKS: [(&str, &str); 6] = [
+const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
     ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"),
     ("pts/ptmx", "ptmx"),
-    ("/proc/kcore", "core"),
 ];
 
 /// The standing mounts that were made here; none for those the person replaced. What is looked up in them cannot have
@@ -134,7 +133,13 @@ pub(super) fn device_nodes(spec: &Spec, root: BorrowedFd<'_>, standing: &Standin
             )
             .map_err(Error::path("make device", format!("/dev/{name}")))?;
         }
-        for (target, name) in LINKS {
+        // Not every kernel is built with it.
+        let has_core = match &standing.proc {
+            Some(proc) => place::find_beneath(proc.as_fd(), "kcore", OFlags::PATH)?.is_some(),
+            None => false,
+        };
+        let core = has_core.then_some(("/proc/kcore", "core"));
+        for (target, name) in LINKS.into_iter().chain(core) {
             rustix::fs::symlinkat(target, dev, name).map_err(Error::path("make link", format!("/dev/{name}")))?;
         }
     }

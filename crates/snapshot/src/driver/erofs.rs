@@ -35,8 +35,9 @@ impl Driver for Erofs {
         write(layer, |sink| strata_layer::unpack(source, sink, &Limits::GENEROUS, watch))
     }
 
-    fn pack(&self, layer: &Path, _below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
-        write(layer, |sink| upper::pack(container, sink, watch))
+    fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
+        let readers = below.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
+        write(layer, |sink| upper::pack(container, &|path| lookup(&readers, path), sink, watch))
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {

@@ -41,9 +41,10 @@ impl Driver for Overlay {
         record(layer, MARKS, |sink| strata_layer::unpack(source, sink, &Limits::GENEROUS, watch))
     }
 
-    fn pack(&self, layer: &Path, _below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
+    fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
         durable::create_dirs(&layer.join(FILES), 0o755)?;
-        record(layer, MARKS, |sink| upper::pack(container, sink, watch))
+        let roots = roots(below)?;
+        record(layer, MARKS, |sink| upper::pack(container, &|path| lookup(&roots, path), sink, watch))
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
@@ -59,13 +60,18 @@ impl Driver for Overlay {
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
-        let roots = layers.iter().rev().map(|layer| open_dir(&layer.join(FILES))).collect::<Result<Vec<_>>>()?;
+        let roots = roots(layers)?;
         Ok(upper_changes(upper::open(container)?.as_ref(), &|path| lookup(&roots, path))?)
     }
 
     fn parts(&self) -> &'static [&'static str] {
         upper::PARTS
     }
+}
+
+/// The directories of layers (lowest first), the uppermost first.
+fn roots(layers: &[PathBuf]) -> Result<Vec<OwnedFd>> {
+    layers.iter().rev().map(|layer| open_dir(&layer.join(FILES))).collect()
 }
 
 const MARKS: Whiteouts = Whiteouts::Overlay(Namespace::Trusted);

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use strata_layer::diff::Lower;
 use strata_layer::pipeline::Packer;
 use strata_layer::{LayerSink, Unpacked, diff};
 use strata_sys::durable;
@@ -82,10 +83,15 @@ pub(super) fn open(container: &Path) -> Result<Opened> {
 }
 
 /// Hands the upper directory as a layer's tar to the sink.
-pub(super) fn pack(container: &Path, sink: &mut dyn LayerSink, watch: &dyn Watch) -> strata_layer::Result<Unpacked> {
+pub(super) fn pack(
+    container: &Path,
+    lower: &Lower<'_>,
+    sink: &mut dyn LayerSink,
+    watch: &dyn Watch,
+) -> strata_layer::Result<Unpacked> {
     let upper = open(container)
         .map_err(|error| strata_layer::Error::io("open the container's changes")(std::io::Error::other(error)))?;
     let mut packer = Packer::new(sink);
-    diff::pack_upper(upper.as_ref(), &mut packer, watch)?;
+    diff::pack_upper(upper.as_ref(), lower, &mut packer, watch)?;
     packer.finish()
 }
