@@ -95,7 +95,7 @@ fn lists(pair: &mut Pair<'_>) {
         &["images", "--filter", "nope=1"],
         &["images", "--filter", "dangling=perhaps"],
     ] {
-        pair.same(words);
+        pair.same_by(words, lines);
     }
     pair.same_by(&["images", "--digests"], lines);
     pair.same_by(&["images", "--format", "{{json .}}"], lines);
