@@ -240,6 +240,21 @@ fn a_view_cannot_be_written_and_nothing_can_be_made_of_no_layers() {
 }
 
 #[test]
+fn large_layers_come_back_byte_for_byte() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        let content: Vec<u8> = (0..9_000_001u64).map(|at| (at.wrapping_mul(at) >> 7) as u8).collect();
+        let tar = Tar::new().file("large", 0o644, &content).finish();
+        let chain = [import(snapshots, &[], &tar)];
+        assert!(tar_of(snapshots, &chain) == tar, "the tar is another with {}", snapshots.driver_name());
+        let root = snapshots.open_root(&snapshots.view(&chain).unwrap()).unwrap();
+        let mut seen = Vec::new();
+        root.open_file(Path::new("large")).unwrap().read_to_end(&mut seen).unwrap();
+        assert!(seen == content, "the file is another with {}", snapshots.driver_name());
+    });
+}
+
+#[test]
 fn a_layer_may_be_in_an_image_twice() {
     need!(host::root(), host::filesystem("erofs"));
     with_each_driver(|snapshots| {

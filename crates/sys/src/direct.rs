@@ -7,80 +7,193 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
 
 use rustix::fs::OFlags;
 
 use crate::durable::start_writing;
 
 /// A new file that is written from its beginning to its end. Nothing is durable before [`finish`](Self::finish).
+///
+/// A direct write waits for the disk, so that a thread does it while the next block is filled. Files of less than a block
+/// need none.
 #[derive(Debug)]
 pub struct DirectFile {
-    file: File,
-    direct: bool,
-    buffer: Vec<u8>,
-    start: usize,
-    filled: usize,
-    written_bytes: u64,
+    block: Block,
+    stage: Stage,
 }
 
 /// Large enough that the disk is kept busy by one write after the other.
-const BUFFER_BYTES: usize = 2 << 20;
+const BLOCK_BYTES: usize = 2 << 20;
 /// What memory, offset and length of a direct write have to be multiples of: no device in use wants more.
 const ALIGN_BYTES: usize = 4096;
+/// One that is filled, one that waits, one that is written.
+const BLOCKS_MAX: usize = 3;
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing is written yet.
+    Small(Option<Target>),
+    /// A thread writes.
+    Large(Writing),
+}
+
+#[derive(Debug)]
+struct Writing {
+    full: SyncSender<Block>,
+    empty: Receiver<Block>,
+    blocks: usize,
+    thread: JoinHandle<io::Result<Target>>,
+}
 
 impl DirectFile {
     /// Creates the file, which must not exist.
     pub fn create(path: &Path) -> io::Result<Self> {
         let file = File::create_new(path)?;
-        let buffer = vec![0; BUFFER_BYTES + ALIGN_BYTES];
-        let start = buffer.as_ptr().align_offset(ALIGN_BYTES);
-        Ok(Self { direct: set_direct(&file, true).is_ok(), file, buffer, start, filled: 0, written_bytes: 0 })
+        let target = Target { direct: set_direct(&file, true).is_ok(), file, written_bytes: 0 };
+        Ok(Self { block: Block::new(), stage: Stage::Small(Some(target)) })
     }
 
     /// Adds bytes.
     pub fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(BUFFER_BYTES - self.filled));
-            let at = self.start + self.filled;
-            self.buffer[at..at + now.len()].copy_from_slice(now);
-            self.filled += now.len();
-            bytes = later;
-            if self.filled == BUFFER_BYTES {
-                self.flush(BUFFER_BYTES)?;
-                self.filled = 0;
+            bytes = self.block.fill(bytes);
+            if self.block.filled == BLOCK_BYTES {
+                self.pass_on()?;
             }
         }
         Ok(())
     }
 
     /// Writes what is left and makes everything durable.
-    pub fn finish(mut self) -> io::Result<File> {
-        // The rest is no multiple of anything, and small files gain nothing.
-        if self.direct && self.filled > 0 {
-            set_direct(&self.file, false)?;
-            self.direct = false;
-        }
-        self.flush(self.filled)?;
-        self.file.sync_data()?;
-        Ok(self.file)
+    pub fn finish(self) -> io::Result<File> {
+        let mut target = match self.stage {
+            Stage::Small(target) => target.ok_or_else(gone)?,
+            Stage::Large(writing) => writing.finish()?,
+        };
+        target.write(&self.block)?;
+        target.file.sync_data()?;
+        Ok(target.file)
     }
 
-    fn flush(&mut self, length: usize) -> io::Result<()> {
-        let bytes = &self.buffer[self.start..self.start + length];
+    fn pass_on(&mut self) -> io::Result<()> {
+        if let Stage::Small(target) = &mut self.stage {
+            self.stage = Stage::Large(Writing::start(target.take().ok_or_else(gone)?)?);
+        }
+        let Stage::Large(writing) = &mut self.stage else { return Err(gone()) };
+        let next = writing.next_block();
+        let sent = match next {
+            Some(next) => writing.full.send(std::mem::replace(&mut self.block, next)).is_ok(),
+            None => false,
+        };
+        if sent { Ok(()) } else { self.failure() }
+    }
+
+    /// Why the thread ended.
+    fn failure(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.stage, Stage::Small(None)) {
+            Stage::Large(writing) => writing.finish().and(Err(gone())),
+            Stage::Small(_) => Err(gone()),
+        }
+    }
+}
+
+impl Writing {
+    fn start(mut target: Target) -> io::Result<Self> {
+        let (full, work) = sync_channel::<Block>(1);
+        let (back, empty): (Sender<Block>, _) = channel();
+        let write = move || {
+            for mut block in work {
+                target.write(&block)?;
+                block.filled = 0;
+                // Nobody wants it back at the end.
+                back.send(block).unwrap_or_default();
+            }
+            Ok(target)
+        };
+        let thread = std::thread::Builder::new().name("layer writer".to_owned()).spawn(write)?;
+        Ok(Self { full, empty, blocks: 1, thread })
+    }
+
+    /// An empty block, as soon as there is one; none if the thread ended.
+    fn next_block(&mut self) -> Option<Block> {
+        if let Ok(block) = self.empty.try_recv() {
+            return Some(block);
+        }
+        if self.blocks < BLOCKS_MAX {
+            self.blocks += 1;
+            return Some(Block::new());
+        }
+        self.empty.recv().ok()
+    }
+
+    fn finish(self) -> io::Result<Target> {
+        drop(self.full);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Memory that direct writes take.
+#[derive(Debug)]
+struct Block {
+    memory: Vec<u8>,
+    start: usize,
+    filled: usize,
+}
+
+impl Block {
+    fn new() -> Self {
+        let memory = vec![0; BLOCK_BYTES + ALIGN_BYTES];
+        Self { start: memory.as_ptr().align_offset(ALIGN_BYTES), memory, filled: 0 }
+    }
+
+    /// Takes as much as there is room for and gives the rest back.
+    fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let (now, later) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.filled));
+        let at = self.start + self.filled;
+        self.memory[at..at + now.len()].copy_from_slice(now);
+        self.filled += now.len();
+        later
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.filled]
+    }
+}
+
+#[derive(Debug)]
+struct Target {
+    file: File,
+    direct: bool,
+    written_bytes: u64,
+}
+
+impl Target {
+    fn write(&mut self, block: &Block) -> io::Result<()> {
+        let bytes = block.bytes();
+        // The last block is no multiple of anything.
+        if self.direct && bytes.len() < BLOCK_BYTES {
+            self.give_up_direct()?;
+        }
         match self.file.write_all(bytes) {
             // Some filesystems take the flag and refuse the write; the first one tells.
             Err(error) if self.direct && self.written_bytes == 0 && error.kind() == io::ErrorKind::InvalidInput => {
-                set_direct(&self.file, false)?;
-                self.direct = false;
+                self.give_up_direct()?;
                 self.file.write_all(bytes)?;
             }
             written => written?,
         }
         if !self.direct {
-            start_writing(&self.file, self.written_bytes, length as u64)?;
+            start_writing(&self.file, self.written_bytes, bytes.len() as u64)?;
         }
-        self.written_bytes += length as u64;
+        self.written_bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    fn give_up_direct(&mut self) -> io::Result<()> {
+        self.direct = false;
+        set_direct(&self.file, false)
     }
 }
 
@@ -88,6 +201,10 @@ fn set_direct(file: &File, direct: bool) -> io::Result<()> {
     let mut flags = rustix::fs::fcntl_getfl(file)?;
     flags.set(OFlags::DIRECT, direct);
     Ok(rustix::fs::fcntl_setfl(file, flags)?)
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "writing failed before")
 }
 
 #[cfg(test)]
@@ -107,10 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_told_by_the_write_or_the_end() {
+        let error = (|| {
+            let file = File::options().write(true).open("/dev/full")?;
+            let target = Target { file, direct: false, written_bytes: 0 };
+            let mut file = DirectFile { block: Block::new(), stage: Stage::Small(Some(target)) };
+            for _ in 0..10 {
+                file.write_all(&[1; BLOCK_BYTES])?;
+            }
+            file.finish()
+        })();
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
     fn what_is_written_is_what_is_read() {
         let (disk, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
         for dir in [disk.path(), memory.path()] {
-            for length in [0, 1, 4096, BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES + 12_345] {
+            for length in [0, 1, 4096, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES + 12_345] {
                 check(dir, length);
             }
         }
