@@ -80,7 +80,7 @@ pub fn clone(namespaces: NamespaceSet, cgroup: Option<BorrowedFd<'_>>, inside: i
         if looks > LOOKS_MAX {
             return Err(Errno::DEADLK);
         }
-        std::thread::sleep(std::time::Duration::from_micros(50));
+        crate::clock::pause(std::time::Duration::from_micros(50));
     }
     let mut pidfd: libc::c_int = -1;
     let into_cgroup = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
@@ -307,28 +307,28 @@ pub fn own_program(path: &std::path::Path) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-/// Gives memory back that reading a specification and starting a process took, so that waiting costs little.
+/// Gives memory back that reading a specification and starting a process took, so that waiting costs little: free heap,
+/// and the pages of this program's code and constants, which are read again from its file as far as they are needed.
 pub fn shrink() {
     // SAFETY: malloc_trim only returns free memory to the kernel.
     unsafe { libc::malloc_trim(0) };
+    static CONSTANT: &str = "lies among the constants";
+    let (code, constants) = (shrink as *const () as usize, CONSTANT.as_ptr() as usize);
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
     for line in maps.lines() {
         let mut words = line.split_ascii_whitespace();
         let (Some(range), Some(permissions)) = (words.next(), words.next()) else { continue };
-        let of_a_file = words.nth(2).is_some_and(|inode| inode != "0");
-        let Some((start, end)) = range.split_once('-') else { continue };
-        let (Ok(start), Ok(end)) = (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16)) else { continue };
-        if of_a_file && (permissions == "r-xp" || permissions == "r--p") && !is_relocated(start) {
-            // SAFETY: pages of a file that were never written are read again from the file when they are needed.
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        let Some((Some(start), Some(end))) = range.split_once('-').map(|(a, b)| (number(a), number(b))) else {
+            continue;
+        };
+        let holds = |address: usize| (start..end).contains(&address);
+        if !permissions.contains('w') && (holds(code) || holds(constants)) {
+            // SAFETY: pages of code and constants are never written, not even before `main`, so their file has all that
+            // is in them. Data that was relocated and then protected is a mapping of its own, which holds neither.
             unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
         }
     }
-}
-
-/// Whether a read-only range may hold what start-up wrote before it was protected: only code and what lies below it
-/// (headers, constants) certainly does not.
-fn is_relocated(start: usize) -> bool {
-    start > shrink as *const () as usize
 }
 
 /// Opens a directory for use as a starting point only.

@@ -18,7 +18,7 @@ fn run(program: &Program, call: Call) -> u32 {
         ARCH => call.audit,
         _ => {
             let value = call.arguments[((offset - ARGUMENTS) / 8) as usize];
-            if offset % 8 == 0 { value as u32 } else { (value >> 32) as u32 }
+            if offset.is_multiple_of(8) { value as u32 } else { (value >> 32) as u32 }
         }
     };
     let (mut at, mut a) = (0, 0);
