@@ -17,7 +17,7 @@ use strata_types::mount::{Access, MountPlan};
 /// Where Debian's busybox-static is.
 const BUSYBOX: &str = "/usr/bin/busybox";
 const APPLETS: &str = "sh echo cat sleep ls true false id stty tty env pwd grep readlink mount umount unshare hostname \
-                       kill seq head tail dd mkdir touch ps sync test stat yes wc ulimit ping ip";
+                       kill seq head tail dd mkdir touch ps sync test stat yes wc ulimit ping ip sed";
 
 /// One container in a place of its own, in a mount namespace of its own.
 pub(crate) struct Fixture {
