@@ -1,5 +1,6 @@
 //! `strata create`: create a new container.
 
+use strata_engine::Engine;
 use strata_engine::container::Created;
 
 use crate::container::image::{Pull, image};
@@ -28,7 +29,8 @@ impl Verb for Args {
     const OPTIONS_END_AT_NAME: bool = true;
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let created = make(session, &self.options, &self.pull, (self.image, self.command), false)?;
+        let engine = session.engine()?;
+        let created = make(session, &engine, &self.options, &self.pull, (self.image, self.command), false)?;
         writeln!(session.out, "{}", created.known.id())?;
         Ok(Exit::SUCCESS)
     }
@@ -37,12 +39,12 @@ impl Verb for Args {
 /// Makes a container of what the options say, pulls its image if need be, and writes its id where `--cidfile` says.
 pub(super) fn make(
     session: &mut Session,
+    engine: &Engine,
     options: &ContainerOptions,
     pull: &str,
     (image_name, command): (String, Vec<String>),
     detach: bool,
 ) -> Result<Created> {
-    let engine = session.engine()?;
     if let Some(path) = options.cidfile.as_deref()
         && std::path::Path::new(path).exists()
     {
@@ -50,7 +52,7 @@ pub(super) fn make(
         return Err(Failure::new(format!("container ID file found, {advice} {path}")));
     }
     let pull = Pull::parse(pull)?;
-    let image = image(session, &engine, &image_name, pull, options.platform.as_deref(), options.quiet)?;
+    let image = image(session, engine, &image_name, pull, options.platform.as_deref(), options.quiet)?;
     let request = request(session, options, Given { image, image_name, command, detach })?;
     let created = engine.create_container(request)?;
     for warning in &created.warnings {

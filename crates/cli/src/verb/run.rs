@@ -51,11 +51,11 @@ impl Verb for Args {
         };
         front.check(session)?;
         let what = (self.image, self.command);
-        let created = make(session, &self.options, &self.pull, what, self.detach)?;
+        let engine = session.engine()?;
+        let created = make(session, &engine, &self.options, &self.pull, what, self.detach)?;
         if self.options.network.is_none() && !self.options.quiet {
             session.err.write_all(NO_NETWORK.as_bytes())?;
         }
-        let engine = session.engine()?;
         let known = created.known;
         if self.detach {
             return in_background(session, &engine, &known);

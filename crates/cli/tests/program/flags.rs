@@ -10,18 +10,13 @@ const GOLDEN: &str = include_str!("../golden/docker-flags.txt");
 const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ("*", "signed tags went out of use", &["disable-content-trust"]),
     ("*", "Windows", &["isolation", "cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "storage-opt"]),
-    (
-        "*",
-        "needs networks of our own",
-        &["ip", "ip6", "link", "link-local-ip", "mac-address", "network-alias", "publish-all", "expose"],
-    ),
+    ("*", "needs networks of our own", &["ip", "ip6", "link", "link-local-ip", "mac-address", "network-alias"]),
     ("*", "checkpoints", &["checkpoint", "checkpoint-dir"]),
     (
         "*",
         "rarely there, never asked for",
         &[
             "gpus",
-            "blkio-weight",
             "blkio-weight-device",
             "device-read-bps",
             "device-read-iops",
@@ -32,17 +27,6 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "kernel-memory",
         ],
     ),
-    (
-        "*",
-        "one runtime, one log format, one kind of volume",
-        &["runtime", "log-driver", "log-opt", "volume-driver", "volumes-from"],
-    ),
-    (
-        "*",
-        "parents and namespaces of control groups, users' namespaces: later",
-        &["cgroup-parent", "cgroupns", "userns"],
-    ),
-    ("*", "went out of use", &["domainname", "device-cgroup-rule", "oom-kill-disable"]),
 ];
 
 #[test]

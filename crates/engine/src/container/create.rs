@@ -11,7 +11,7 @@ use strata_types::ContainerId;
 use strata_types::config::RunConfig;
 
 use crate::container::{
-    ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, check, merge, names,
+    ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, check, merge, names, spec,
 };
 use crate::{Engine, Result};
 
@@ -59,6 +59,7 @@ impl Engine {
         merge::merge(&mut config.run, &image_config.fields.config)?;
         config.image.clone_from(&image_name);
         check_config(&config)?;
+        spec::check(&host)?;
         let id = ContainerId::from_random(strata_sys::random::bytes());
         if config.hostname.is_empty() {
             config.hostname = hostname(&id, &host);
@@ -119,17 +120,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the container's directory and writable layer, and fills new volumes from the image.
+    /// Makes the container's directory and writable layer.
     fn furnish(&self, known: &Known, volatile: bool) -> Result<()> {
         failpoint!("engine.create.before-files");
-        let snapshots = self.snapshots()?;
-        snapshots.prepare(known.id(), &known.record.layers, Prepare { volatile })?;
+        self.snapshots()?.prepare(known.id(), &known.record.layers, Prepare { volatile })?;
         failpoint!("engine.create.after-files");
-        // A specification that cannot be made is an error now, not at the start.
-        self.spec(known).map(drop)
+        Ok(())
     }
 
-    /// Takes back what [`Engine::furnish`] did. The first error is the one to tell.
+    /// Removes what there is of a container that could not be made. The first error is the one to tell.
     fn undo(&self, known: &Known) {
         let removed = self
             .remove_files(known.id())

@@ -61,7 +61,7 @@ impl Engine {
         }
         let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
         let (root, run_dir) = (path(&self.settings().root), path(&self.settings().run_dir));
-        let words = ["strata", "--root", &root, "--run-dir", &run_dir, "reap-container", known.id().as_str()];
+        let words = ["--root", &root, "--run-dir", &run_dir, "reap-container", known.id().as_str()];
         words.map(str::to_owned).to_vec()
     }
 
@@ -90,6 +90,14 @@ impl Engine {
         };
         Ok(Mount { target: point.target.clone(), source, read_only: point.read_only, exec })
     }
+}
+
+/// Checks what can be wrong with a specification before there is a container.
+pub(super) fn check(host: &HostConfig) -> Result<()> {
+    devices::of(host)?;
+    security::of(host)?;
+    log(host)?;
+    Ok(())
 }
 
 fn word(propagation: &str) -> Propagation {

@@ -1,0 +1,64 @@
+//! What cannot be is refused in a sentence, and leaves nothing behind.
+
+use strata_testkit::need;
+
+use super::{Lab, needs};
+
+#[test]
+fn impossible_containers_are_refused() {
+    need!(needs());
+    let lab = Lab::start();
+    for (options, sentence) in [
+        ("--name -x", "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
+        ("-m 1", "Minimum memory limit allowed is 6MB"),
+        ("--memory-swap 1g", "You should always set the Memory limit when using Memoryswap limit, see usage"),
+        ("--cpus 9999", "range of CPUs is from 0.01 to "),
+        ("--cap-add NOPE", "invalid capability: unknown capability: CAP_NOPE"),
+        ("-p 80:80", "publishing ports is not part of this version"),
+        ("--network blue", "network blue not found"),
+        ("--restart always --rm", "conflicting options: cannot specify both --restart and --rm"),
+        ("--restart always", "restart policies are not part of this version"),
+        ("-w relative", "the working directory 'relative' is invalid, it needs to be an absolute path"),
+        ("--device /etc/passwd", "not a device node"),
+        ("--device /dev/absent", "No such file or directory"),
+        ("--security-opt nope", "invalid --security-opt 2: \"nope\""),
+        ("--security-opt seccomp=/absent", "opening seccomp profile (/absent) failed"),
+        ("--log-driver syslog", "logger: no log driver named 'syslog' is registered"),
+        ("--log-opt nope=1", "unknown log opt 'nope' for json-file log driver"),
+        ("--mount type=bind,source=/absent,target=/x", "bind source path does not exist: /absent"),
+        ("-v /tmp:/x -v /tmp:/x", "Duplicate mount point: /x"),
+        ("-v /x --volumes-from absent", "No such container: absent"),
+        ("--user absent", "unable to find user absent: no matching entries in passwd file"),
+        ("--env-file /absent", "open /absent: no such file or directory"),
+        ("--detach-keys nope", "Unknown character: 'nope'"),
+        ("-a stdin -d", "Conflicting options: -a and -d"),
+        ("-it", "the input device is not a TTY"),
+        ("--pull sometimes", "invalid pull option: 'sometimes'"),
+        ("--ipc container:x", "not part of this version"),
+        ("--stop-signal NOPE", "invalid signal: NOPE"),
+    ] {
+        let network = if options.contains("--network") { "" } else { "--network none " };
+        let ran = lab.strata(&format!("run {network}{options} box true"));
+        assert!(ran.code == 125 || ran.code == 1, "{options}: {ran:?}");
+        assert!(ran.err.contains(sentence), "{options}: {ran:?}");
+        // One that could not be started is still there, as with Docker.
+        lab.strata("container prune -f").ok();
+        lab.is_clean();
+    }
+}
+
+#[test]
+fn a_name_belongs_to_one_container() {
+    need!(needs());
+    let lab = Lab::start();
+    let id = lab.strata("create --network none --name taken box").ok();
+    let conflict = format!(
+        "strata: Conflict. The container name \"/taken\" is already in use by container \"{}\". You have to remove (or rename) that container to be able to reuse that name.\n",
+        id.trim()
+    );
+    assert_eq!(lab.strata("run --network none -v /anon --name taken box true").fails(125), conflict);
+    lab.strata("create --network none --name other box").ok();
+    assert_eq!(lab.strata("rename other taken").fails(1), conflict);
+    lab.strata("rm taken other").ok();
+    lab.is_clean();
+}
