@@ -8,7 +8,7 @@ use strata_sys::durable::FileError;
 use strata_types::ErrorClass;
 
 use super::config_file::{self, ConfigFile};
-use super::helper::Helper;
+use super::credential_program::Helper;
 
 /// What a registry may be shown. Debug output has no secrets.
 #[derive(Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@
 pub(crate) mod challenge;
 mod config_file;
 mod credential;
-mod helper;
+mod credential_program;
 pub(crate) mod token;
 
 pub use credential::{Credential, CredentialError, CredentialStore, LoggedIn, Saved};
