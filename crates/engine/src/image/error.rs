@@ -3,7 +3,7 @@
 use strata_types::config::ConfigError;
 use strata_types::document::DocumentError;
 use strata_types::reference::ReferenceError;
-use strata_types::{DiffId, ErrorClass, ImageId};
+use strata_types::{ErrorClass, ImageId};
 
 /// Why an operation on images failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +48,6 @@ pub enum ImageError {
         /// Layers in the manifest.
         manifest: usize,
     },
-    /// A layer is not the one the config names.
-    #[error("wrong layer: its diff id is {found}, the image's config says {expected}")]
-    WrongLayer {
-        /// What the config says.
-        expected: DiffId,
-        /// What came.
-        found: DiffId,
-    },
     /// No manifest of an index is for the platform that was asked for.
     #[error("no matching manifest for {wanted} in the manifest list entries{}", among(.offered))]
     NoPlatform {
@@ -66,7 +58,7 @@ pub enum ImageError {
     },
     /// It is for another platform.
     #[error(
-        "image with reference {name} was found but does not provide the specified platform: wanted {wanted}, actual: {actual}"
+        "image with reference {name} was found but does not match the specified platform: wanted {wanted}, actual: {actual}"
     )]
     WrongPlatform {
         /// The image.
@@ -116,16 +108,6 @@ pub enum ImageError {
         /// Its image.
         id: ImageId,
     },
-    /// The disk is too full for the image.
-    #[error("not enough room on the disk: {needed_bytes} bytes are needed, {free_bytes} are free at {place}")]
-    NoRoom {
-        /// What is needed.
-        needed_bytes: u64,
-        /// What is there.
-        free_bytes: u64,
-        /// Where.
-        place: String,
-    },
     /// An archive is not one we know.
     #[error("{what} is not an image archive: {problem}")]
     Archive {
@@ -154,14 +136,11 @@ impl ImageError {
             Self::Reference { .. } | Self::DigestTag | Self::TagWithAll | Self::PushDigest | Self::Archive { .. } => {
                 ErrorClass::InvalidInput
             }
-            Self::Config { .. } | Self::LayerCount { .. } | Self::WrongLayer { .. } | Self::IndexDepth(_) => {
-                ErrorClass::Corrupt
-            }
+            Self::Config { .. } | Self::LayerCount { .. } | Self::IndexDepth(_) => ErrorClass::Corrupt,
             Self::Manifest { source: DocumentError::Schema1 | DocumentError::MediaType(_), .. }
             | Self::NotAnImage { .. } => ErrorClass::Unsupported,
             Self::Manifest { .. } => ErrorClass::Corrupt,
             Self::InUse { .. } | Self::LastReference { .. } => ErrorClass::Conflict,
-            Self::NoRoom { .. } => ErrorClass::Exhausted,
             Self::ArchiveIo { source, .. } => strata_sys::durable::class_of(source),
         }
     }

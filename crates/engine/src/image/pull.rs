@@ -68,7 +68,7 @@ impl Engine {
         let label =
             reference.tag().map_or_else(|| reference.digest().map(ToString::to_string), |tag| Some(tag.to_owned()));
         watch.say(&format!("{}: Pulling from {}", label.unwrap_or_default(), reference.path()));
-        let outcome = self.pull_chosen(reference, &chosen, watch);
+        let outcome = self.pull_chosen(reference, &chosen, wish, watch);
         if let Err(error) = &outcome
             && error.class() == ErrorClass::Exhausted
         {
@@ -79,7 +79,13 @@ impl Engine {
         Ok(Pulled { reference: reference.clone(), digest: chosen.top, image, is_newer })
     }
 
-    fn pull_chosen(&self, reference: &Reference, chosen: &Chosen, watch: &dyn Watch) -> Result<(ImageId, bool)> {
+    fn pull_chosen(
+        &self,
+        reference: &Reference,
+        chosen: &Chosen,
+        wish: &PullWish,
+        watch: &dyn Watch,
+    ) -> Result<(ImageId, bool)> {
         let id = ImageId::new(chosen.manifest.config.digest.clone());
         let lease = self.store().lease()?;
         let blobs = [Some(&chosen.manifest.config.digest), Some(&chosen.digest)];
@@ -87,6 +93,7 @@ impl Engine {
         let blobs = blobs.into_iter().chain([index.as_ref()]).flatten();
         lease.protect(&blobs.cloned().map(Key::Blob).collect::<Vec<_>>())?;
         let (config, config_bytes) = self.config_of(reference, chosen)?;
+        refuse_other_platform(reference, &config, wish.platform.as_ref())?;
         lease.protect(&Key::of_layers(config.diff_ids()))?;
         let layers = self.fetch_layers(reference, chosen, &config, watch)?;
         if watch.cancelled() {
@@ -201,6 +208,19 @@ impl Engine {
         if let Err(error) = self.collect(keep, watch) {
             tracing::warn!(%error, "cannot free what nobody needs");
         }
+    }
+}
+
+/// Refuses an image for another platform than the one asked for, as there may be behind a tag that is no index.
+fn refuse_other_platform(reference: &Reference, config: &ImageConfig, wanted: Option<&Platform>) -> Result<()> {
+    match wanted {
+        Some(wanted) if wanted.rank(&config.platform()).is_none() => Err(ImageError::WrongPlatform {
+            name: reference.familiar(),
+            wanted: wanted.to_string(),
+            actual: config.platform().to_string(),
+        }
+        .into()),
+        _ => Ok(()),
     }
 }
 

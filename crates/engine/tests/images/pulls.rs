@@ -3,7 +3,7 @@ use strata_testkit::image::{Compression, Image};
 use strata_testkit::mock_registry::{Act, MockRegistry};
 use strata_testkit::tar::{Header, Tar};
 use strata_testkit::{host, need};
-use strata_types::{Digest, ErrorClass, Silent};
+use strata_types::{Digest, ErrorClass, Platform, Silent};
 
 use crate::support::{Fixture, open, reference, sentence, serve, two_layers};
 
@@ -178,4 +178,17 @@ fn what_a_tag_left_behind_is_dangling_and_pruned() {
     let left: Vec<_> = fixture.engine.images(&Default::default()).unwrap().into_iter().map(|one| one.id).collect();
     assert_eq!(left, [new[0].image.clone()]);
     assert_eq!(fixture.engine.check(false, &Silent).unwrap().findings, []);
+}
+
+#[test]
+fn an_image_for_another_platform_is_refused_before_its_layers_are_fetched() {
+    need!(host::root());
+    let fixture = Fixture::new();
+    let registry = MockRegistry::start();
+    let (_, layers) = serve(&registry, &two_layers(), "a");
+    let wish = PullWish { platform: Some(Platform::new("linux", "arm64", "")), ..PullWish::default() };
+    let error = fixture.engine.pull(&reference(&registry, "a"), &wish, &Silent).unwrap_err();
+    let expected = "was found but does not match the specified platform: wanted linux/arm64, actual: linux/amd64";
+    assert!(error.to_string().ends_with(expected), "{error}");
+    assert_eq!(registry.count("GET", &layers[0].to_string()), 0);
 }
