@@ -55,6 +55,10 @@ pub mod tag;
 pub mod top;
 pub mod unpause;
 pub mod version;
+pub mod volume_create;
+pub mod volume_inspect;
+pub mod volume_ls;
+pub mod volume_rm;
 pub mod wait;
 
 /// What a verb says about itself and does.
@@ -133,8 +137,12 @@ pub fn find_in(management: &str, name: &str) -> Option<&'static Entry> {
 }
 
 /// The management commands, as the main help lists them.
-pub const MANAGEMENT: &[(&str, &str)] =
-    &[("container", "Manage containers"), ("image", "Manage images"), ("system", "Manage strata")];
+pub const MANAGEMENT: &[(&str, &str)] = &[
+    ("container", "Manage containers"),
+    ("image", "Manage images"),
+    ("system", "Manage strata"),
+    ("volume", "Manage volumes"),
+];
 
 /// Every verb; the common ones in the order of the main help.
 pub static ENTRIES: &[Entry] = &[
@@ -183,6 +191,10 @@ pub static ENTRIES: &[Entry] = &[
     entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
     entry::<complete::Args>("__complete", Group::Unlisted, None),
     entry::<man::Args>("man", Group::Unlisted, None),
+    entry::<volume_create::Args>("volume create", Group::Unlisted, Some(("volume", &["create"]))),
+    entry::<volume_inspect::Args>("volume inspect", Group::Unlisted, Some(("volume", &["inspect"]))),
+    entry::<volume_ls::Args>("volume ls", Group::Unlisted, Some(("volume", &["ls", "list"]))),
+    entry::<volume_rm::Args>("volume rm", Group::Unlisted, Some(("volume", &["rm", "remove"]))),
 ];
 
 /// A verb's place in the table.

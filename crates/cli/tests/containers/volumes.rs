@@ -48,3 +48,19 @@ fn a_file_an_image_and_memory_can_be_mounted() {
     assert_eq!(lab.script(&options, script).ok(), "content\n/image/bin/sh\nread-only\nx\n");
     lab.is_clean();
 }
+
+#[test]
+fn volumes_are_made_listed_shown_and_removed() {
+    need!(needs());
+    let lab = Lab::start();
+    assert_eq!(lab.strata("volume create --label a=b data").ok(), "data\n");
+    assert_eq!(lab.strata("volume ls").ok(), "DRIVER    VOLUME NAME\nlocal     data\n");
+    assert_eq!(lab.strata("volume inspect -f {{.Labels.a}} data").ok(), "b\n");
+    let id = lab.strata("create --network none -v data:/data box").ok();
+    let in_use = format!("strata: remove data: volume is in use - [{}]\n", id.trim());
+    assert_eq!(lab.strata("volume rm data").fails(1), in_use);
+    lab.strata(&format!("rm {}", id.trim())).ok();
+    assert_eq!(lab.strata("volume rm data").ok(), "data\n");
+    assert_eq!(lab.strata("volume rm data").fails(1), "strata: get data: no such volume\n");
+    lab.is_clean();
+}
