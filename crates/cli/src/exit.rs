@@ -61,11 +61,6 @@ impl Failure {
         Self { error: None, hints: Vec::new(), exit: Some(exit) }
     }
 
-    /// Fails because this build has no such verb.
-    pub fn absent(what: &str) -> Self {
-        Self::new(format!("`{what}` is not part of this build"))
-    }
-
     /// Adds a line of advice.
     #[must_use]
     pub fn hint(mut self, line: impl Into<String>) -> Self {

@@ -74,6 +74,55 @@ fn programs_end_the_same() {
     pair.finish();
 }
 
+/// Looks at two containers: `ended` has run, `made` has not.
+const LOOKS: &[&[&str]] = &[
+    &["ps"],
+    &[
+        "ps",
+        "-a",
+        "--format",
+        "{{.Names}}|{{.Image}}|{{.Command}}|{{.Ports}}|{{.State}}|{{.Networks}}|{{.LocalVolumes}}",
+    ],
+    &["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.Command}}"],
+    &["ps", "-a", "--filter", "status=exited", "--format", "{{.Names}}"],
+    &["ps", "-a", "--filter", "exited=3", "--format", "{{.Names}}"],
+    &["ps", "-a", "--filter", "name=end", "--format", "{{.Names}}"],
+    &["ps", "-a", "--filter", "label=a", "--format", "{{.Names}}"],
+    &["ps", "-a", "--filter", "ancestor=box", "--format", "{{.Names}}"],
+    &["ps", "-a", "--filter", "status=nope"],
+    &["ps", "-n", "1", "--format", "{{.Names}}"],
+    &["ps", "-l", "--format", "{{.Names}}"],
+    &["logs", "ended"],
+    &["diff", "ended"],
+    &["wait", "ended"],
+    &["inspect", "-f", "{{.Name}} {{.Path}} {{json .Args}} {{.RestartCount}} {{.Platform}}", "ended"],
+    &[
+        "inspect",
+        "-f",
+        "{{.State.Status}} {{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Pid}}",
+        "ended",
+        "made",
+    ],
+    &[
+        "inspect",
+        "-f",
+        "{{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.Labels}} {{.Config.Image}} {{.Config.Tty}} {{.Config.WorkingDir}}",
+        "ended",
+        "made",
+    ],
+    &[
+        "inspect",
+        "-f",
+        "{{.HostConfig.Memory}} {{.HostConfig.NetworkMode}} {{.HostConfig.AutoRemove}} {{.HostConfig.Privileged}} {{.HostConfig.ShmSize}}",
+        "ended",
+    ],
+    &["inspect", "-f", "{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}}{{end}}", "made"],
+    &["rename", "made", "renamed"],
+    &["rm", "renamed", "nothing"],
+    &["container", "prune", "-f", "--filter", "label=zz"],
+    &["rm", "ended"],
+];
+
 #[test]
 fn containers_look_the_same() {
     need!(needs());
@@ -98,53 +147,7 @@ fn containers_look_the_same() {
     ]);
     pair.same(&words);
     pair.prepare(&["create", "--name", "made", "--network", "none", "-w", "/tmp", "-v", "/vol", "box", "ls"]);
-    for words in [
-        &["ps"][..],
-        &[
-            "ps",
-            "-a",
-            "--format",
-            "{{.Names}}|{{.Image}}|{{.Command}}|{{.Ports}}|{{.State}}|{{.Networks}}|{{.LocalVolumes}}",
-        ],
-        &["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.Command}}"],
-        &["ps", "-a", "--filter", "status=exited", "--format", "{{.Names}}"],
-        &["ps", "-a", "--filter", "exited=3", "--format", "{{.Names}}"],
-        &["ps", "-a", "--filter", "name=end", "--format", "{{.Names}}"],
-        &["ps", "-a", "--filter", "label=a", "--format", "{{.Names}}"],
-        &["ps", "-a", "--filter", "ancestor=box", "--format", "{{.Names}}"],
-        &["ps", "-a", "--filter", "status=nope"],
-        &["ps", "-n", "1", "--format", "{{.Names}}"],
-        &["ps", "-l", "--format", "{{.Names}}"],
-        &["logs", "ended"],
-        &["diff", "ended"],
-        &["wait", "ended"],
-        &["inspect", "-f", "{{.Name}} {{.Path}} {{json .Args}} {{.RestartCount}} {{.Platform}}", "ended"],
-        &[
-            "inspect",
-            "-f",
-            "{{.State.Status}} {{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Pid}}",
-            "ended",
-            "made",
-        ],
-        &[
-            "inspect",
-            "-f",
-            "{{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.Labels}} {{.Config.Image}} {{.Config.Tty}} {{.Config.WorkingDir}}",
-            "ended",
-            "made",
-        ],
-        &[
-            "inspect",
-            "-f",
-            "{{.HostConfig.Memory}} {{.HostConfig.NetworkMode}} {{.HostConfig.AutoRemove}} {{.HostConfig.Privileged}} {{.HostConfig.ShmSize}}",
-            "ended",
-        ],
-        &["inspect", "-f", "{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}}{{end}}", "made"],
-        &["rename", "made", "renamed"],
-        &["rm", "renamed", "nothing"],
-        &["container", "prune", "-f", "--filter", "label=zz"],
-        &["rm", "ended"],
-    ] {
+    for words in LOOKS {
         pair.same(words);
     }
     let without_age = |text: &str| {

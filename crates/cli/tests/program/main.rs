@@ -1,6 +1,9 @@
 //! The program as a process: pipes that close, Ctrl-C.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made must fail the test")]
+
 mod flags;
+mod help;
 mod pull;
 
 use std::net::TcpListener;

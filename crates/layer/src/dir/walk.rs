@@ -243,7 +243,7 @@ mod tests {
             let path = dir.path().join(name);
             if is_dir { std::fs::create_dir(&path).unwrap() } else { std::fs::write(&path, b"").unwrap() }
         }
-        ["etc/hosts", "proc", "run"].map(mark);
+        ["etc/hosts", "proc", "run"].into_iter().for_each(mark);
         std::fs::write(dir.path().join("run/pid"), b"1").unwrap();
         assert_eq!(names(dir.path()), ["/etc", "/etc/passwd", "/run", "/run/pid"]);
         mark("etc");
