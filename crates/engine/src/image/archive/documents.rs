@@ -165,8 +165,11 @@ pub(crate) fn index_json(images: &[(Descriptor, Vec<Reference>)]) -> Vec<u8> {
     Index::new(media::OCI_INDEX, manifests).to_bytes()
 }
 
+/// An image's config, names, and layers with their sizes.
+pub(crate) type Described = (Digest, Vec<Reference>, Vec<(DiffId, u64)>);
+
 /// Docker's `manifest.json` and `repositories` for the same images.
-pub(crate) fn manifest_json(images: &[(Digest, Vec<Reference>, Vec<(DiffId, u64)>)]) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn manifest_json(images: &[Described]) -> (Vec<u8>, Vec<u8>) {
     let mut entries = Vec::new();
     let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for (config, names, layers) in images {
