@@ -1,4 +1,5 @@
 //! The same container made by crun: what its process sees of itself must be the same.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 

@@ -50,7 +50,7 @@ fn a_running_container_is_entered_watched_frozen_and_stopped() {
     let words = ["run", "-d", "-i", "--network", "none", "--name", "web", "box", "sh", "-c", script];
     lab.machine.strata(words).ok();
     lab.until("logs web", |out| out == "up\n");
-    assert_eq!(lab.strata("exec -e A=1 -w /tmp -u user web env").ok().contains("HOME=/home/user\n"), true);
+    assert!(lab.strata("exec -e A=1 -w /tmp -u user web env").ok().contains("HOME=/home/user\n"));
     assert_eq!(lab.strata("exec web pwd").ok(), "/\n");
     assert_eq!(lab.machine.strata_with_input(["exec", "-i", "web", "cat"], b"in").ok(), "in");
     assert_eq!(lab.strata("exec web false").code, 1);

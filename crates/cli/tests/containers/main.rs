@@ -1,4 +1,5 @@
 //! Containers end to end: the real program in a machine within the machine, on an image of busybox.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod crash;
 mod life;

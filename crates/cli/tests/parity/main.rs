@@ -1,8 +1,6 @@
 //! strata beside docker: the same words on the same images print the same lines and end with the same code.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made must fail the test")]
-
 mod containers;
 mod images;
 
