@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod gzip;
+mod inflate;
 
 pub use decode::Decoder;
 pub use encode::{Encoder, Settings};
