@@ -1,8 +1,8 @@
 //! Checks of the tree that no compiler makes. They are tests: `cargo test -p tidy`.
 //!
-//! - [`layers`]: edges between crates go downward only.
-//! - [`lines`]: files and functions stay readable.
-//! - [`words`]: names that say nothing, unfinished marks and ignored tests stay out.
+//! - `layers`: edges between crates go downward only.
+//! - `lines`: files and functions stay readable.
+//! - `words`: names that say nothing, unfinished marks and ignored tests stay out.
 
 #[cfg(test)]
 mod layers;

@@ -63,7 +63,7 @@ impl Room {
         let path = format!("{dir}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         let room = Self { machine, registry, path };
         let seed = format!(
-            "set -e; strata --root \"$HOME/seed\" import -c 'CMD [\"bash\"]' {tar} {REGISTRY}/debian\n\
+            "set -e; strata --root \"$HOME/seed\" import -c 'CMD [\"bash\"]' - {REGISTRY}/debian < {tar}\n\
              strata --root \"$HOME/seed\" push -q {REGISTRY}/debian",
             tar = tar.display()
         );
@@ -167,7 +167,9 @@ impl Shapes {
                 "AGE",
             ),
             (r"\b[a-z]+_[a-z]+\b", "NAME"),
-            (r"\b\d{4,}\b", "NUMBER"),
+            (r"\b[A-Z][a-z]{2} +\d+ +\d\d:\d\d\b", "TIME"),
+            (r"\b\d+\.\d+\b", "VERSION"),
+            (r"\b\d{3,}\b", "NUMBER"),
             (r"\s+", " "),
         ];
         Self(shapes.map(|(shape, word)| (Regex::new(shape).expect("a constant pattern"), word)).into())

@@ -10,6 +10,7 @@
 //! verb/         one verb per file                      opts/     one kind of option value per file
 //! format/       templates, tables, JSON, sizes, ages   filter.rs `--filter`     progress.rs  what pulls and pushes draw
 //! ```
+#![allow(rustdoc::invalid_html_tags, reason = "help texts are plain text: `<timestamp>` is meant as it stands")]
 
 pub mod argv;
 pub mod confirm;

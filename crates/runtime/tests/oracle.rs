@@ -106,6 +106,11 @@ fn mounts(text: &str) -> BTreeMap<String, String> {
 /// Everything else.
 fn rest(text: &str) -> Vec<&str> {
     let is_mount = |line: &&str| line.contains(" - ");
-    let differs = |line: &&str| line.starts_with("total") || line.starts_with("Shm") || line.contains("console");
+    // crun links /dev/core to a /proc/kcore that the kernel may not have.
+    let differs = |line: &&str| {
+        ["total", "Shm"].iter().any(|head| line.starts_with(head))
+            || line.contains("console")
+            || line.contains("/proc/kcore")
+    };
     text.lines().filter(|line| !is_mount(line) && !differs(line)).collect()
 }

@@ -49,7 +49,8 @@ impl Place {
     /// Finds the place for a source at `to`.
     pub(super) fn find(root: &RootDir, to: &Path, source: &Shape<'_>) -> Result<Self> {
         let looking = |source| Error::Read { what: to.display().to_string(), source };
-        let path = resolve_last(root, to).map_err(looking)?;
+        // Without the slash at the end, which makes the kernel say of a file that it is not there.
+        let path = resolve_last(root, &to.components().collect::<PathBuf>()).map_err(looking)?;
         let kind = root.lstat(&path).map_err(looking)?.map(|stat| FileType::from_raw_mode(stat.st_mode));
         match kind {
             Some(FileType::Directory) => {
