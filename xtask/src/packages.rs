@@ -29,6 +29,8 @@ pub(crate) const TEST: &[Need] = &[
     Need("getfattr", "attr"),
     Need("strace", "strace"),
     Need("gcc", "gcc"),
+    Need("ip", "iproute2"),
+    Need("ps", "procps"),
 ];
 
 /// For the bench: what we are compared with.

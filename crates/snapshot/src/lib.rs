@@ -14,7 +14,7 @@
 //!      vfs:            fs/
 //! ```
 //!
-//! Names, parents, atomicity and recovery are here, once; a [`driver`] knows only how one layer lies in one directory.
+//! Names, parents, atomicity and recovery are here, once; a driver knows only how one layer lies in one directory.
 
 mod driver;
 mod error;
