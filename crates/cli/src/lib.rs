@@ -8,6 +8,7 @@
 //! session.rs    environment, working directory, clock, terminal, output: nothing else reads them
 //! exit.rs       exit codes and failures                hint.rs   advice for well-known failures
 //! verb/         one verb per file                      opts/     one kind of option value per file
+//! mask.rs       values that look like secrets are not shown
 //! format/       templates, tables, JSON, sizes, ages   filter.rs `--filter`     progress.rs  what pulls and pushes draw
 //! ```
 #![allow(rustdoc::invalid_html_tags, reason = "help texts are plain text: `<timestamp>` is meant as it stands")]
@@ -22,6 +23,7 @@ pub mod format;
 pub mod globals;
 pub mod help;
 pub mod hint;
+pub mod mask;
 pub mod operands;
 pub mod opts;
 pub mod progress;

@@ -6,6 +6,7 @@ use strata_engine::container::Listed;
 use strata_runtime::{State, Status};
 
 use crate::format::{age, shorten, size};
+use crate::mask;
 use crate::session::Session;
 
 /// The fields of a row with their headings.
@@ -41,11 +42,24 @@ pub struct Sizes {
     pub all_bytes: u64,
 }
 
+/// How a row is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct How {
+    /// Nothing is shortened.
+    pub whole: bool,
+    /// What looks like a secret is shown, too.
+    pub reveal: bool,
+    /// With sizes.
+    pub sizes: Option<Sizes>,
+}
+
 /// Makes a row.
-pub fn row(session: &Session, listed: &Listed, whole: bool, sizes: Option<Sizes>) -> Json {
+pub fn row(session: &Session, listed: &Listed, how: How) -> Json {
+    let How { whole, reveal, sizes } = how;
     let record = &listed.known.record;
     let document = &listed.known.document;
     let words: Vec<String> = document.words();
+    let words = if reveal { words } else { mask::words_of(&words) };
     let words: Vec<String> =
         words.iter().enumerate().map(|(at, word)| if at == 0 { word.clone() } else { spaced(word) }).collect();
     let labels: Vec<String> = document.config.run.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();

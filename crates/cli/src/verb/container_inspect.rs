@@ -9,6 +9,9 @@ pub struct Args {
     /// How to print it
     #[arg(help = INSPECT_FORMAT_HELP, short = 'f', long)]
     pub format: Option<String>,
+    /// Show values that look like secrets
+    #[arg(long)]
+    pub reveal: bool,
     /// Display total file sizes
     #[arg(short = 's', long)]
     pub size: bool,
@@ -24,6 +27,6 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
         let find = |name: &str| Ok(engine.inspect_container(&engine.container(name)?, self.size)?);
-        inspect::show(session, self.format.as_deref(), &self.containers, find)
+        inspect::show(session, self.format.as_deref(), self.reveal, &self.containers, find)
     }
 }

@@ -4,6 +4,8 @@ use serde_json::{Value as Json, json};
 use strata_engine::image::Step;
 
 use crate::format::{List, age, shorten, size};
+use crate::mask;
+use crate::verb::inspect::mask_note;
 use crate::verb::prelude::*;
 
 /// What `strata history` understands.
@@ -21,6 +23,9 @@ pub struct Args {
     /// Only show image IDs
     #[arg(short = 'q', long)]
     pub quiet: bool,
+    /// Show values that look like secrets
+    #[arg(long)]
+    pub reveal: bool,
     /// The image
     pub image: String,
 }
@@ -37,7 +42,9 @@ impl Verb for Args {
             false => "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
         };
         let list = List { columns: COLUMNS, table, quiet: "{{.ID}}" };
-        session.out.write_all(list.render(self.format.as_deref(), self.quiet, &rows)?.as_bytes())?;
+        let text = list.render(self.format.as_deref(), self.quiet, &rows)?;
+        session.out.write_all(text.as_bytes())?;
+        mask_note(session, self.reveal, &text)?;
         Ok(Exit::SUCCESS)
     }
 }
@@ -47,6 +54,7 @@ impl Args {
         let id = step.id.as_ref().map_or_else(|| String::from("<missing>"), ToString::to_string);
         let id = if self.no_trunc || step.id.is_none() { id.as_str() } else { shorten::id(&id) };
         let command = step.created_by.replace('\t', " ");
+        let command = if self.reveal { command } else { mask::text(&command) };
         let command = if self.no_trunc { command } else { shorten::text(&command, 45) };
         let at = step.created.map(|time| age::moment_rfc3339(time, session.zone())).unwrap_or_default();
         let since = match self.human {

@@ -9,6 +9,9 @@ pub struct Args {
     /// How to print it
     #[arg(help = INSPECT_FORMAT_HELP, short = 'f', long)]
     pub format: Option<String>,
+    /// Show values that look like secrets
+    #[arg(long)]
+    pub reveal: bool,
     /// The images
     #[arg(required = true)]
     pub images: Vec<String>,
@@ -21,6 +24,6 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
         let find = |name: &str| Ok(serde_json::to_value(engine.inspect_image(name)?)?);
-        inspect::show(session, self.format.as_deref(), &self.images, find)
+        inspect::show(session, self.format.as_deref(), self.reveal, &self.images, find)
     }
 }

@@ -5,7 +5,7 @@ use strata_engine::Engine;
 use strata_types::ErrorClass;
 
 use crate::verb::prelude::*;
-use crate::{format, operands};
+use crate::{format, mask, operands};
 
 /// What `strata inspect` understands.
 #[derive(Debug, clap::Args)]
@@ -13,6 +13,9 @@ pub struct Args {
     /// How to print it
     #[arg(help = INSPECT_FORMAT_HELP, short = 'f', long)]
     pub format: Option<String>,
+    /// Show values that look like secrets
+    #[arg(long)]
+    pub reveal: bool,
     /// Display total file sizes if the type is container
     #[arg(short = 's', long)]
     pub size: bool,
@@ -44,7 +47,7 @@ impl Verb for Args {
             Some(other) => return Err(Failure::new(format!("{other:?} is not a valid value for --type"))),
         };
         let engine = session.engine()?;
-        show(session, self.format.as_deref(), &self.names, |name| thing(&engine, name, kind, self.size))
+        show(session, self.format.as_deref(), self.reveal, &self.names, |name| thing(&engine, name, kind, self.size))
     }
 }
 
@@ -52,6 +55,7 @@ impl Verb for Args {
 pub(super) fn show(
     session: &mut Session,
     format: Option<&str>,
+    reveal: bool,
     names: &[String],
     find: impl Fn(&str) -> Result<Json>,
 ) -> Result<Exit> {
@@ -59,12 +63,27 @@ pub(super) fn show(
     let mut failures = Vec::new();
     for name in names {
         match find(name) {
-            Ok(thing) => found.push(thing),
+            Ok(mut thing) => {
+                if !reveal {
+                    mask::inspected(&mut thing);
+                }
+                found.push(thing);
+            }
             Err(failure) => failures.push(failure),
         }
     }
-    session.out.write_all(format::inspect(format, &found)?.as_bytes())?;
+    let text = format::inspect(format, &found)?;
+    session.out.write_all(text.as_bytes())?;
+    mask_note(session, reveal, &text)?;
     operands::each(session, failures, |_, failure| Err(failure))
+}
+
+/// Says how to see what is masked, if something in the output is.
+pub(super) fn mask_note(session: &mut Session, reveal: bool, output: &str) -> Result<()> {
+    if !reveal && output.contains(mask::MASK) {
+        session.err.write_all(mask::NOTE.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn thing(engine: &Engine, name: &str, kind: Kind, with_size: bool) -> Result<Json> {

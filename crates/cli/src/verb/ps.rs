@@ -6,9 +6,10 @@ use strata_engine::container::Listed;
 use strata_runtime::Status;
 use strata_types::ImageId;
 
-use crate::container::row::{COLUMNS, Sizes, TABLE, TABLE_SIZE, row};
+use crate::container::row::{COLUMNS, How, Sizes, TABLE, TABLE_SIZE, row};
 use crate::filter::{self, Filter, Filters};
 use crate::format::List;
+use crate::verb::inspect::mask_note;
 use crate::verb::prelude::*;
 
 /// What `strata ps` understands.
@@ -35,6 +36,9 @@ pub struct Args {
     /// Only display container IDs
     #[arg(short = 'q', long)]
     pub quiet: bool,
+    /// Show values that look like secrets
+    #[arg(long)]
+    pub reveal: bool,
     /// Display total file sizes
     #[arg(short = 's', long)]
     pub size: bool,
@@ -61,10 +65,12 @@ impl Verb for Args {
         let mut rows: Vec<Json> = Vec::new();
         for listed in shown {
             let sizes = if sizes { Some(sizes_of(&engine, listed)?) } else { None };
-            rows.push(row(session, listed, self.no_trunc, sizes));
+            rows.push(row(session, listed, How { whole: self.no_trunc, reveal: self.reveal, sizes }));
         }
         let list = List { columns: COLUMNS, table: if self.size { TABLE_SIZE } else { TABLE }, quiet: "{{.ID}}" };
-        session.out.write_all(list.render(self.format.as_deref(), self.quiet, &rows)?.as_bytes())?;
+        let text = list.render(self.format.as_deref(), self.quiet, &rows)?;
+        session.out.write_all(text.as_bytes())?;
+        mask_note(session, self.reveal, &text)?;
         Ok(Exit::SUCCESS)
     }
 }
