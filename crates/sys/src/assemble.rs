@@ -1,22 +1,21 @@
 //! Performing a mount plan: the one place where plans become mounts.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use strata_types::mount::{Access, Mount, MountPlan, Upper};
 
 use crate::detached;
-use crate::layer_mounts::{Inside, LayerMounts, open_tree};
+use crate::layer_mounts::{Inside, LayerMounts, on_thread, open_tree};
+use crate::user_namespace;
 
 /// Mounts what a plan says and gives it as a detached mount, to be attached by move_mount(2) or worked in by descriptor. It
 /// is gone when the last descriptor and the last place it is attached to are.
 pub fn assemble(plan: &MountPlan, layers: &LayerMounts) -> io::Result<OwnedFd> {
-    let attributes = match plan.access {
-        Access::ReadOnly => MountAttrFlags::MOUNT_ATTR_RDONLY,
-        Access::ReadWrite => MountAttrFlags::empty(),
-    };
+    let attributes = attributes_for(plan.access);
     match &plan.root {
         Mount::Dir(dir) => {
             let mount = open_tree(dir)?;
@@ -39,6 +38,103 @@ pub fn assemble(plan: &MountPlan, layers: &LayerMounts) -> io::Result<OwnedFd> {
             let lower = lower.iter().map(dir).collect::<io::Result<Vec<_>>>()?;
             union(&lower, upper.as_ref(), attributes)
         }
+    }
+}
+
+/// Whose ids files have in a mount that is assembled for a user namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct ForUsers<'a> {
+    /// The namespace.
+    pub namespace: BorrowedFd<'a>,
+    /// Who is root in it, here.
+    pub root: (u32, u32),
+}
+
+/// Like [`assemble`], with the ids of a user namespace: what belongs to 0 on the disk belongs to the namespace's root, and
+/// what it writes is kept as 0's. Layers stay shared, and nothing is copied.
+///
+/// Needs Linux 6.15 for unions, whose parts are given by descriptor, and filesystems that can map ids.
+pub fn assemble_for(plan: &MountPlan, layers: &LayerMounts, users: ForUsers<'_>) -> io::Result<OwnedFd> {
+    let mapped = |mount: OwnedFd| -> io::Result<OwnedFd> {
+        detached::map_ids(mount.as_fd(), users.namespace, false)?;
+        Ok(mount)
+    };
+    let dir = |path: &Path| -> io::Result<OwnedFd> {
+        let mount = open_tree(path)?;
+        detached::set_private(mount.as_fd())?;
+        mapped(mount)
+    };
+    match &plan.root {
+        Mount::Dir(path) => {
+            let mount = dir(path)?;
+            if plan.access == Access::ReadOnly {
+                detached::set_read_only(mount.as_fd(), false)?;
+            }
+            Ok(mount)
+        }
+        Mount::Image { .. } => mapped(assemble(plan, layers)?),
+        Mount::Union { lower, upper, .. } => {
+            let upper = upper.as_ref().map(|upper| Ok::<_, io::Error>((upper, dir(holder(upper)?)?))).transpose()?;
+            let mut parts = Vec::with_capacity(lower.len());
+            for mount in lower {
+                parts.push(match mount {
+                    Mount::Image { .. } => {
+                        mapped(assemble(&MountPlan { root: mount.clone(), access: Access::ReadOnly }, layers)?)?
+                    }
+                    Mount::Dir(path) => dir(path)?,
+                    Mount::Union { .. } => {
+                        return Err(io::Error::new(io::ErrorKind::Unsupported, "a union inside a union"));
+                    }
+                });
+            }
+            // What overlayfs makes itself, such as whiteouts, it makes as who mounted it: that has to be somebody with an
+            // id on the mapped disk. Only this thread becomes root of the namespace.
+            on_thread(|| {
+                let _root = user_namespace::FilesAs::become_owner(users.root.0, users.root.1)?;
+                union_of(&parts, upper.as_ref().map(|(upper, mount)| (*upper, mount)), plan.access)
+            })
+        }
+    }
+}
+
+/// The directory that holds both an upper directory and its work directory: overlayfs wants them on one mount.
+fn holder(upper: &Upper) -> io::Result<&Path> {
+    match (upper.dir.parent(), upper.work.parent()) {
+        (Some(one), Some(other)) if one == other => Ok(one),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "an upper directory away from its work directory")),
+    }
+}
+
+fn union_of(lower: &[OwnedFd], upper: Option<(&Upper, &OwnedFd)>, access: Access) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = context.as_fd();
+    for part in lower {
+        rustix::mount::fsconfig_set_fd(context, "lowerdir+", part)?;
+    }
+    if let Some((upper, mount)) = upper {
+        for (key, path) in [("upperdir", &upper.dir), ("workdir", &upper.work)] {
+            let name = path.file_name().unwrap_or_default();
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = rustix::fs::openat(mount, name, flags, Mode::empty())?;
+            rustix::mount::fsconfig_set_fd(context, key, &opened)?;
+        }
+        if upper.volatile {
+            // The mark of an earlier volatile mount: see `union`.
+            crate::durable::remove(&upper.work.join("work/incompat")).map_err(|error| error.source)?;
+            rustix::mount::fsconfig_set_flag(context, "volatile")?;
+        }
+    }
+    for feature in ["metacopy", "redirect_dir", "index"] {
+        rustix::mount::fsconfig_set_string(context, feature, "off")?;
+    }
+    rustix::mount::fsconfig_create(context)?;
+    Ok(rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes_for(access))?)
+}
+
+fn attributes_for(access: Access) -> MountAttrFlags {
+    match access {
+        Access::ReadOnly => MountAttrFlags::MOUNT_ATTR_RDONLY,
+        Access::ReadWrite => MountAttrFlags::empty(),
     }
 }
 

@@ -177,6 +177,16 @@ pub fn effective() -> Result<CapSet> {
     Ok(CapSet::from_bits(rustix::thread::capabilities(None)?.effective.bits()))
 }
 
+/// The three sets of this thread.
+pub(crate) fn thread_sets() -> Result<rustix::thread::CapabilitySets> {
+    rustix::thread::capabilities(None)
+}
+
+/// Sets the three sets of this thread.
+pub(crate) fn set_thread_sets(sets: rustix::thread::CapabilitySets) -> Result<()> {
+    rustix::thread::set_capabilities(None, sets)
+}
+
 /// Removes every capability outside `keep` from the bounding set of this thread, for good.
 pub fn bound(keep: CapSet) -> Result<()> {
     for number in 0..64_u64 {

@@ -253,7 +253,7 @@ fn open_dir(path: &str) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-fn on_thread<T: Send>(act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+pub(crate) fn on_thread<T: Send>(act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES);
     std::thread::scope(|scope| match thread.spawn_scoped(scope, act)?.join() {
         Ok(done) => done,

@@ -14,6 +14,7 @@ pub mod process;
 pub mod pty;
 pub mod seccomp;
 pub mod signal;
+pub mod user_namespace;
 
 pub mod assemble;
 pub mod clock;

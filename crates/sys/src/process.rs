@@ -26,6 +26,8 @@ impl NamespaceSet {
     pub const UTS: Self = Self(libc::CLONE_NEWUTS as u64);
     /// Network.
     pub const NET: Self = Self(libc::CLONE_NEWNET as u64);
+    /// Users and groups.
+    pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
     /// Control groups.
     pub const CGROUP: Self = Self(libc::CLONE_NEWCGROUP as u64);
 

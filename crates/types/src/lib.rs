@@ -8,6 +8,7 @@ mod digest;
 pub mod document;
 mod error;
 mod id;
+pub mod ids;
 pub mod media;
 pub mod mount;
 mod platform;
