@@ -4,6 +4,7 @@ use strata_types::ErrorClass;
 
 use crate::container::ContainerError;
 use crate::image::ImageError;
+use crate::secret::SecretError;
 
 /// The result of an engine operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -17,6 +18,9 @@ pub enum Error {
     /// Something about containers.
     #[error(transparent)]
     Container(#[from] ContainerError),
+    /// Something about secrets.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The store.
     #[error(transparent)]
     Store(#[from] strata_store::Error),
@@ -68,6 +72,7 @@ impl Error {
         match self {
             Self::Image(error) => error.class(),
             Self::Container(error) => error.class(),
+            Self::Secret(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Snapshot(error) => error.class(),
             Self::Runtime(error) => error.class(),

@@ -7,6 +7,7 @@
 //! engine.rs      Engine and its Settings: opens the crates beneath, each when first needed
 //! image/         pull push list inspect history tag remove commit import save load …
 //! container/     create start stop exec logs diff copy export …
+//! secret.rs      values that containers get as files in memory
 //! system/        df prune info check
 //! ```
 
@@ -18,6 +19,7 @@ mod layers;
 mod login;
 mod parallel;
 mod registry;
+pub mod secret;
 pub mod system;
 
 pub use engine::{Engine, Settings};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use strata_sys::caps::CapSet;
 use strata_types::ContainerId;
+use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
 
 /// One container. Names are already ids, sizes bytes, and defaults chosen: the runtime adds only what
@@ -217,6 +218,10 @@ pub enum MountSource {
         /// Further options as `name=value` (`uid`, `gid`, `nr_inodes`).
         options: Vec<String>,
     },
+    /// A directory in memory with secrets in it.
+    Secrets(Vec<SecretFile>),
+    /// A secret as a file in memory.
+    Secret(SecretFile),
     /// Another snapshot: an image, or part of one.
     Plan {
         /// How to mount it.
@@ -224,6 +229,21 @@ pub enum MountSource {
         /// Which directory of it; all without.
         subpath: Option<String>,
     },
+}
+
+/// A secret: a file in memory whose content is read from the host's when the container starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// Its name, without slashes.
+    pub name: String,
+    /// Where the value is.
+    pub source: PathBuf,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permissions.
+    pub mode: u32,
 }
 
 /// Whether mounts made later pass between two places (mount_namespaces(7)).
@@ -292,6 +312,9 @@ pub struct Namespaces {
     pub ipc: bool,
     /// Host name.
     pub uts: bool,
+    /// Users: who they are outside; the host's own without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<IdMaps>,
 }
 
 /// A container's network.

@@ -87,7 +87,8 @@ pub fn request(session: &Session, options: &ContainerOptions, given: Given) -> R
         image: image_name.clone(),
         run: run_config(session, options, command)?,
     };
-    Ok(CreateRequest { name: options.name.clone(), image, image_name, config, host, mounts })
+    let secrets = options.secret.clone();
+    Ok(CreateRequest { name: options.name.clone(), image, image_name, config, host, mounts, secrets })
 }
 
 fn run_config(session: &Session, options: &ContainerOptions, command: Vec<String>) -> Result<RunConfig> {

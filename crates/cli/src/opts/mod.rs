@@ -12,6 +12,7 @@ pub mod label;
 pub mod mount;
 pub mod number;
 pub mod port;
+pub mod secret;
 pub mod signal;
 pub mod size;
 pub mod time;

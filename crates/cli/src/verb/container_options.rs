@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use strata_engine::container::SecretMount;
+
 use crate::opts::device::Device;
 use crate::opts::environment::Variable;
 use crate::opts::host::Host;
@@ -182,6 +184,9 @@ pub struct ContainerOptions {
     /// Runtime to use for this container
     #[arg(long)]
     pub runtime: Option<String>,
+    /// Secret to mount as a file in the container
+    #[arg(long, value_name = "secret", value_parser = opts::secret::parse)]
+    pub secret: Vec<SecretMount>,
     /// Security Options
     #[arg(long, value_name = "list")]
     pub security_opt: Vec<String>,

@@ -47,6 +47,10 @@ pub mod rm;
 pub mod rmi;
 pub mod run;
 pub mod save;
+pub mod secret_create;
+pub mod secret_inspect;
+pub mod secret_ls;
+pub mod secret_rm;
 pub mod start;
 pub mod stop;
 pub mod system_df;
@@ -140,6 +144,7 @@ pub fn find_in(management: &str, name: &str) -> Option<&'static Entry> {
 pub const MANAGEMENT: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("secret", "Manage secrets"),
     ("system", "Manage strata"),
     ("volume", "Manage volumes"),
 ];
@@ -187,6 +192,10 @@ pub static ENTRIES: &[Entry] = &[
     entry::<image_inspect::Args>("image inspect", Group::Unlisted, Some(("image", &["inspect"]))),
     entry::<image_prune::Args>("image prune", Group::Unlisted, Some(("image", &["prune"]))),
     entry::<reap_container::Args>("reap-container", Group::Unlisted, None),
+    entry::<secret_create::Args>("secret create", Group::Unlisted, Some(("secret", &["create"]))),
+    entry::<secret_inspect::Args>("secret inspect", Group::Unlisted, Some(("secret", &["inspect"]))),
+    entry::<secret_ls::Args>("secret ls", Group::Unlisted, Some(("secret", &["ls", "list"]))),
+    entry::<secret_rm::Args>("secret rm", Group::Unlisted, Some(("secret", &["rm", "remove"]))),
     entry::<system_df::Args>("system df", Group::Unlisted, Some(("system", &["df"]))),
     entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
     entry::<complete::Args>("__complete", Group::Unlisted, None),

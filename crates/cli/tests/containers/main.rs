@@ -5,6 +5,8 @@ mod crash;
 mod life;
 mod options;
 mod refusals;
+mod secrets;
+mod users;
 mod volumes;
 
 use std::time::{Duration, Instant};

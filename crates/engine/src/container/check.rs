@@ -4,7 +4,7 @@ use strata_sys::caps::{CapSet, Capability};
 use strata_sys::signal::Signal;
 
 use crate::Result;
-use crate::container::{ContainerError, HostConfig, Resources};
+use crate::container::{ContainerError, HostConfig, Resources, user_namespace};
 
 /// Less memory than this and no program starts.
 const MEMORY_BYTES_MIN: i64 = 6 << 20;
@@ -29,7 +29,6 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
         (&host.ipc_mode, "IPC", &["", "private", "none", "shareable", "host"][..]),
         (&host.pid_mode, "PID", &["", "host", "private"]),
         (&host.uts_mode, "UTS", &["", "host", "private"]),
-        (&host.userns_mode, "USER", &["", "host"]),
     ] {
         if mode.starts_with("container:") {
             return Err(unsupported(format!(
@@ -49,6 +48,7 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
     if host.runtime != "strata" {
         return Err(invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
     }
+    user_namespace::wish(host)?;
     capabilities(host)?;
     Ok(())
 }

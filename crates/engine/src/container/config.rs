@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use strata_types::config::RunConfig;
+use strata_types::ids::IdMaps;
 
 /// A container's own settings, after the image's were merged in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -298,6 +299,24 @@ pub enum MountFrom {
     },
 }
 
+/// A secret as a file in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SecretMount {
+    /// The secret's name.
+    pub name: String,
+    /// The file: a name in `/run/secrets`, or an absolute path.
+    pub target: String,
+    /// Its owner in the container.
+    #[serde(rename = "UID")]
+    pub uid: u32,
+    /// Its group.
+    #[serde(rename = "GID")]
+    pub gid: u32,
+    /// Its permissions.
+    pub mode: u32,
+}
+
 /// All that the container's record holds beyond its columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
@@ -307,6 +326,12 @@ pub struct Document {
     pub host: HostConfig,
     /// What is mounted.
     pub mounts: Vec<MountPoint>,
+    /// Secrets it gets as files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretMount>,
+    /// Who its users are outside; the same as inside without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_namespace: Option<IdMaps>,
     /// How often it was restarted by its policy.
     #[serde(default)]
     pub restarts: u32,

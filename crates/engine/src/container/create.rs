@@ -11,7 +11,8 @@ use strata_types::ContainerId;
 use strata_types::config::RunConfig;
 
 use crate::container::{
-    ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, check, merge, names, spec,
+    ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, SecretMount, check, merge, names, spec,
+    user_namespace,
 };
 use crate::{Engine, Result};
 
@@ -33,6 +34,8 @@ pub struct CreateRequest {
     pub host: HostConfig,
     /// What to mount.
     pub mounts: Vec<MountRequest>,
+    /// Secrets to give it.
+    pub secrets: Vec<SecretMount>,
 }
 
 /// A container that was made.
@@ -50,7 +53,7 @@ impl Engine {
     /// # Errors
     /// When the request contradicts itself, the name is taken, the image is gone or the disk is full.
     pub fn create_container(&self, request: CreateRequest) -> Result<Created> {
-        let CreateRequest { name, image, image_name, mut config, mut host, mounts } = request;
+        let CreateRequest { name, image, image_name, mut config, mut host, mounts, secrets } = request;
         if let Some(name) = &name {
             check::name(name)?;
         }
@@ -60,6 +63,7 @@ impl Engine {
         config.image.clone_from(&image_name);
         check_config(&config)?;
         spec::check(&host)?;
+        let secrets = self.resolve_secrets(secrets)?;
         let id = ContainerId::from_random(strata_sys::random::bytes());
         if config.hostname.is_empty() {
             config.hostname = hostname(&id, &host);
@@ -68,7 +72,9 @@ impl Engine {
             host.network_mode = String::from("none");
         }
         let volatile = host.auto_remove;
-        let mut document = Document { config, host, mounts: Vec::new(), restarts: 0 };
+        let taken = self.take_ids(user_namespace::wish(&host)?)?;
+        let mut document =
+            Document { config, host, mounts: Vec::new(), secrets, user_namespace: taken.maps.clone(), restarts: 0 };
         let mut warnings = Vec::new();
         let resolved = self.resolve_mounts(&document, mounts, &image.layers, &mut warnings)?;
         document.mounts = resolved.mounts;
@@ -88,6 +94,7 @@ impl Engine {
             self.discard_volumes(&resolved.new_volumes);
             return Err(error);
         }
+        drop(taken);
         let known = Known { record, document };
         match self.furnish(&known, volatile) {
             Ok(()) => Ok(Created { known, warnings }),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use strata_runtime::{State, Status};
+use strata_types::ids::{IdMaps, IdRange};
 
 use crate::container::{ContainerConfig, HostConfig, Known, MountFrom, MountPoint, etc_files};
 use crate::{Engine, Result};
@@ -55,6 +56,12 @@ impl Engine {
         let mounts: Vec<Value> = document.mounts.iter().filter_map(|point| self.mount_value(point)).collect();
         more.insert("Mounts".into(), json!(mounts));
         more.insert("Config".into(), config(&document.config));
+        if let Some(maps) = &document.user_namespace {
+            more.insert("IDMappings".into(), id_mappings(maps));
+        }
+        if !document.secrets.is_empty() {
+            more.insert("Secrets".into(), json!(document.secrets));
+        }
         more.insert("NetworkSettings".into(), network(&document.host.network_mode));
         Ok(value)
     }
@@ -89,6 +96,14 @@ impl Engine {
             }),
         })
     }
+}
+
+/// As podman shows them: `inside:outside:size`.
+fn id_mappings(maps: &IdMaps) -> Value {
+    let shown = |ranges: &[IdRange]| -> Vec<String> {
+        ranges.iter().map(|range| format!("{}:{}:{}", range.inside, range.outside, range.size)).collect()
+    };
+    json!({ "UidMap": shown(&maps.users), "GidMap": shown(&maps.groups) })
 }
 
 fn state_of(state: &State) -> Value {

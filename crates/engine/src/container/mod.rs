@@ -27,17 +27,19 @@ mod prune;
 mod remove;
 mod rename;
 mod seam;
+mod secrets;
 mod security;
 mod spec;
 mod start;
 mod stop;
 mod top;
 mod transfer;
+mod user_namespace;
 mod volume;
 
 pub use config::{
     ContainerConfig, Device, Document, HostConfig, LogConfig, MASKED_PATHS, MountFrom, MountPoint, MountShown,
-    PortBinding, READONLY_PATHS, Resources, RestartPolicy, SHM_SIZE_BYTES, Ulimit,
+    PortBinding, READONLY_PATHS, Resources, RestartPolicy, SHM_SIZE_BYTES, SecretMount, Ulimit,
 };
 pub use create::{CreateRequest, Created};
 pub use error::ContainerError;

@@ -5,6 +5,7 @@ use strata_runtime::spec::{
     Capabilities, Limits, Log, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
     TerminalSize, User,
 };
+use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
 
 use crate::container::{
@@ -29,6 +30,7 @@ impl Engine {
             all.retain(|present| present.target != mount.target);
             all.push(mount);
         }
+        all.extend(self.secret_mounts(&known.document.secrets)?);
         let privileged = host.privileged;
         let paths = |list: &Option<Vec<String>>| if privileged { Vec::new() } else { list.clone().unwrap_or_default() };
         Ok(Spec {
@@ -42,7 +44,7 @@ impl Engine {
             mounts: all,
             shm_size_bytes: host.shm_size,
             devices: nodes,
-            namespaces: namespaces(host),
+            namespaces: namespaces(host, known.document.user_namespace.as_ref()),
             sysctls: host.sysctls.clone(),
             masked_paths: paths(&host.masked_paths),
             readonly_paths: paths(&host.readonly_paths),
@@ -146,9 +148,15 @@ fn rlimits(host: &HostConfig) -> Vec<Rlimit> {
     host.resources.ulimits.iter().map(of).collect()
 }
 
-fn namespaces(host: &HostConfig) -> Namespaces {
+fn namespaces(host: &HostConfig, user: Option<&IdMaps>) -> Namespaces {
     let network = if host.network_mode == "host" { Network::Host } else { Network::None };
-    Namespaces { network, pid: host.pid_mode != "host", ipc: host.ipc_mode != "host", uts: host.uts_mode != "host" }
+    Namespaces {
+        network,
+        pid: host.pid_mode != "host",
+        ipc: host.ipc_mode != "host",
+        uts: host.uts_mode != "host",
+        user: user.cloned(),
+    }
 }
 
 fn limits(host: &HostConfig) -> Limits {

@@ -1,5 +1,6 @@
 //! Files between a container and the host, by the rules of `docker cp`.
 
+mod ids;
 mod place;
 
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use strata_layer::{Entry, LayerPath, LayerSink, tar, unpack};
 use strata_store::records::ContainerRecord;
 use strata_sys::root_dir::RootDir;
 use strata_types::Watch;
+use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
 
 use super::export::TarSink;
@@ -34,11 +36,15 @@ pub struct CopyWish {
 
 /// Who the copies belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
+enum Owner<'a> {
     /// Whom the originals belong to.
     Same,
     /// This one.
     Is(u32, u32),
+    /// Whom the originals belong to inside, seen from outside.
+    Inside(&'a IdMaps),
+    /// Who stands outside for whom the originals belong to.
+    Outside(&'a IdMaps),
 }
 
 impl Engine {
@@ -66,7 +72,16 @@ impl Engine {
         })?;
         let root = self.writable_tree_of(&container)?;
         let place = Place::find(&root, &absolute(to), &source.shape())?;
-        let owner = if wish.archive { self.owner_in(&container, &root)? } else { Owner::Same };
+        let maps = self.ids_of_running(&container)?;
+        let owner = match (if wish.archive { self.owner_in(&container, &root)? } else { Owner::Same }, &maps) {
+            (Owner::Is(uid, gid), Some(maps)) => {
+                let (uid, gid) = ids::outside(maps, (uid, gid));
+                Owner::Is(uid, gid)
+            }
+            (_, Some(maps)) => Owner::Outside(maps),
+            (owner, None) => owner,
+        };
+        let _as_root = ids::as_root_of(maps.as_ref())?;
         source.copy(place, owner, watch)
     }
 
@@ -87,7 +102,8 @@ impl Engine {
         let top = if contents_only(from) { LayerPath::root() } else { source.own_name()? };
         let mut sink = TarSink(target);
         let mut packer = Packer::new(&mut sink);
-        source.pack(&mut packer, &top, Owner::Same, watch)?;
+        let maps = self.ids_of_running(&container)?;
+        source.pack(&mut packer, &top, maps.as_ref().map_or(Owner::Same, Owner::Inside), watch)?;
         packer.finish()?;
         Ok(())
     }
@@ -104,8 +120,16 @@ impl Engine {
             io::ErrorKind::NotADirectory => ContainerError::NotADirectory(format!("{name}:{}", to.display())),
             _ => ContainerError::NoFile { path: to.to_owned(), container: name.to_owned() },
         })?;
+        let maps = self.ids_of_running(&container)?;
+        let _as_root = ids::as_root_of(maps.as_ref())?;
         let mut applier = Applier::new(dir, options())?;
-        unpack(tar, &mut applier, &tar::Limits::GENEROUS, watch)?;
+        match &maps {
+            None => unpack(tar, &mut applier, &tar::Limits::GENEROUS, watch)?,
+            Some(maps) => {
+                let mut sink = ids::Outside { sink: &mut applier, maps };
+                unpack(tar, &mut sink, &tar::Limits::GENEROUS, watch)?
+            }
+        };
         Ok(applier.finish()?)
     }
 
@@ -131,7 +155,7 @@ impl Engine {
     }
 
     /// The user a container runs as, by its own `/etc/passwd`.
-    fn owner_in(&self, container: &ContainerRecord, root: &RootDir) -> Result<Owner> {
+    fn owner_in(&self, container: &ContainerRecord, root: &RootDir) -> Result<Owner<'static>> {
         let user = self.run_config(container)?.user;
         let name = user.split(':').next().unwrap_or_default();
         if name.is_empty() {
@@ -195,7 +219,7 @@ impl Source {
         if name.is_empty() { Ok(LayerPath::root()) } else { layer_path(name) }
     }
 
-    fn copy(&self, place: Place, owner: Owner, watch: &dyn Watch) -> Result<u64> {
+    fn copy(&self, place: Place, owner: Owner<'_>, watch: &dyn Watch) -> Result<u64> {
         let top = if place.name.is_empty() { LayerPath::root() } else { layer_path(&place.name)? };
         let mut applier = Counting { applier: Applier::new(place.dir, options())?, bytes: 0 };
         let mut packer = Packer::new(&mut applier);
@@ -207,7 +231,7 @@ impl Source {
     }
 
     /// Adds what is copied as `top`: a directory with all that is in it.
-    fn pack(&self, packer: &mut Packer<'_>, top: &LayerPath, owner: Owner, watch: &dyn Watch) -> Result<()> {
+    fn pack(&self, packer: &mut Packer<'_>, top: &LayerPath, owner: Owner<'_>, watch: &dyn Watch) -> Result<()> {
         let opening = |source| Error::Read { what: self.typed.display().to_string(), source };
         let (parent, name) = match self.path.file_name() {
             Some(_) => self.root.parent(&self.path).map_err(opening)?,
@@ -237,7 +261,13 @@ impl Source {
     }
 }
 
-fn pack_tree(packer: &mut Packer<'_>, tree: &OwnedFd, top: &LayerPath, owner: Owner, watch: &dyn Watch) -> Result<()> {
+fn pack_tree(
+    packer: &mut Packer<'_>,
+    tree: &OwnedFd,
+    top: &LayerPath,
+    owner: Owner<'_>,
+    watch: &dyn Watch,
+) -> Result<()> {
     let moved = |path: &LayerPath| -> strata_layer::Result<LayerPath> {
         let whole = [top.as_bytes(), b"/", path.as_bytes()].concat();
         LayerPath::parse(&whole).map_err(|source| strata_layer::Error::Path { entry: path.to_string(), source })
@@ -258,11 +288,15 @@ fn pack_tree(packer: &mut Packer<'_>, tree: &OwnedFd, top: &LayerPath, owner: Ow
     Ok(())
 }
 
-fn rebased(entry: &Entry, path: LayerPath, owner: Owner) -> Entry {
+fn rebased(entry: &Entry, path: LayerPath, owner: Owner<'_>) -> Entry {
     let mut entry = Entry { path, ..entry.clone() };
-    if let Owner::Is(uid, gid) = owner {
-        (entry.uid, entry.gid) = (uid, gid);
-    }
+    let before = (entry.uid, entry.gid);
+    (entry.uid, entry.gid) = match owner {
+        Owner::Same => before,
+        Owner::Is(uid, gid) => (uid, gid),
+        Owner::Inside(maps) => ids::inside(maps, before),
+        Owner::Outside(maps) => ids::outside(maps, before),
+    };
     entry
 }
 

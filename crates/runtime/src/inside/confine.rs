@@ -105,11 +105,16 @@ fn load(filter: Option<&seccomp::Program>) -> Result<(), Error> {
     filter.map_or(Ok(()), |filter| filter.load().map_err(Error::step("load the system call filter")))
 }
 
-/// Sets a limit; where raising it is refused, as far as this host allows.
-fn set_rlimit(limit: &Rlimit, channel: &Channel) -> Result<(), Error> {
+/// A limit as the kernel takes it.
+pub(super) fn rlimit(limit: &Rlimit) -> Result<(Resource, RawRlimit), Error> {
     let resource = resource(&limit.name).ok_or_else(|| Error::Spec(format!("invalid ulimit type: {}", limit.name)))?;
     let number = |value: u64| (value != u64::MAX).then_some(value);
-    let wanted = RawRlimit { current: number(limit.soft), maximum: number(limit.hard) };
+    Ok((resource, RawRlimit { current: number(limit.soft), maximum: number(limit.hard) }))
+}
+
+/// Sets a limit; where raising it is refused, as far as this host allows.
+fn set_rlimit(limit: &Rlimit, channel: &Channel) -> Result<(), Error> {
+    let (resource, wanted) = rlimit(limit)?;
     match rustix::process::setrlimit(resource, wanted) {
         Ok(()) => Ok(()),
         Err(Errno::PERM) => {

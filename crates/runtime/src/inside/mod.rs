@@ -5,12 +5,15 @@
 
 mod confine;
 mod init;
+pub(crate) mod mapped;
 mod masks;
 mod mounts;
 mod place;
 mod program;
+mod secrets;
 mod standing;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -29,13 +32,18 @@ pub(crate) enum Streams {
     Terminal,
 }
 
+/// Snapshots that are mounted nowhere yet.
+pub(crate) struct Trees {
+    pub(crate) rootfs: OwnedFd,
+    /// Those of `spec.mounts` that are plans, in their order.
+    pub(crate) plans: Vec<OwnedFd>,
+}
+
 /// What the first process of a container needs.
 pub(crate) struct First<'a> {
     pub(crate) spec: &'a Spec,
-    /// The root filesystem, mounted nowhere yet.
-    pub(crate) rootfs: OwnedFd,
-    /// Further snapshots, in the order of those of `spec.mounts` that are plans.
-    pub(crate) plans: Vec<OwnedFd>,
+    /// What is mounted; with a user namespace the shim makes it when this process is there.
+    pub(crate) trees: Option<Trees>,
     /// A directory of the host that may be covered by the root filesystem, in this process's sight only.
     pub(crate) mount_point: &'a Path,
     /// The network namespace to join, if it is not a new one or the host's.
@@ -52,6 +60,8 @@ pub(crate) struct Joining<'a> {
     /// The container's first process.
     pub(crate) target: BorrowedFd<'a>,
     pub(crate) namespaces: NamespaceSet,
+    /// One of them is of users: the process is to be root in it first.
+    pub(crate) mapped: bool,
     /// The container's control groups, as the host sees them.
     pub(crate) cgroup: &'a strata_sys::cgroup::Cgroup,
     pub(crate) streams: Streams,
@@ -102,6 +112,14 @@ impl Channel {
         self.say(kind, &crate::error::sentence(error), &[]);
     }
 
+    /// Waits for a mount that the shim makes.
+    fn mount(&self) -> Result<OwnedFd, Error> {
+        let socket = self.0.borrow();
+        let packet = socket.as_ref().map(|socket| packet::receive(socket.as_fd()));
+        let Some(Ok(Some(packet))) = packet else { return Err(Error::ShimGone) };
+        packet.fds.into_iter().next().ok_or(Error::ShimGone)
+    }
+
     /// Waits until the shim says that this process is in its control groups.
     fn wait(&self) -> Result<(), Error> {
         let socket = self.0.borrow();
@@ -128,19 +146,19 @@ fn report(done: Result<u8, Error>, channel: &Channel) -> u8 {
 }
 
 fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Error> {
-    let First { spec, rootfs, plans, mount_point, network, cgroups, streams, filter } = first;
+    let First { spec, trees, mount_point, network, cgroups, streams, filter } = first;
     confine::die_with_parent()?;
     rustix::process::umask(rustix::fs::Mode::empty());
     process::lead_session().map_err(Error::step("start a session"))?;
-    let sources = mounts::open_sources(spec, plans)?;
+    let Material { rootfs, dev, sources, covered } = material(spec, trees, mount_point, channel)?;
     // In version 2 this process is in its group from the start, and sees it as the root of all.
     if matches!(cgroups.as_slice(), [("", _)]) {
         process::unshare_cgroup().map_err(Error::step("have control groups to ourselves"))?;
     }
     detached::make_all_private().map_err(Error::step("keep mounts to ourselves"))?;
-    let covered = process::open_dir(mount_point).map_err(Error::path("open", mount_point.display().to_string()))?;
+    let covered = covered()?;
     detached::attach(rootfs.as_fd(), covered.as_fd()).map_err(Error::step("mount the root filesystem"))?;
-    let standing = standing::mount(spec, rootfs.as_fd(), &cgroups)?;
+    let standing = standing::mount(spec, rootfs.as_fd(), &cgroups, dev)?;
     mounts::attach(spec, rootfs.as_fd(), sources)?;
     standing::device_nodes(spec, rootfs.as_fd(), &standing)?;
     let terminal = match &streams {
@@ -165,7 +183,38 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     confine::working_directory(&spec.process, true)?;
     set_streams(streams, terminal)?;
     channel.wait()?;
-    confine::apply(&spec.process, filter, channel)
+    let mut process = Cow::Borrowed(&spec.process);
+    if spec.namespaces.user.is_some() {
+        // The shim has set it: in here it may be out of our reach.
+        process.to_mut().oom_score_adj = None;
+    }
+    confine::apply(&process, filter, channel)
+}
+
+/// What the first process mounts.
+struct Material<'a> {
+    rootfs: OwnedFd,
+    /// `/dev`, if it is made already.
+    dev: Option<OwnedFd>,
+    sources: Vec<OwnedFd>,
+    /// Opens a directory of the host that the root filesystem may cover, in this process's sight only.
+    covered: Box<dyn FnOnce() -> Result<OwnedFd, Error> + 'a>,
+}
+
+fn material<'a>(
+    spec: &Spec,
+    trees: Option<Trees>,
+    mount_point: &'a Path,
+    channel: &Channel,
+) -> Result<Material<'a>, Error> {
+    if let Some(Trees { rootfs, plans }) = trees {
+        let sources = mounts::open_sources(spec, plans)?;
+        let covered = || process::open_dir(mount_point).map_err(Error::path("open", mount_point.display().to_string()));
+        return Ok(Material { rootfs, dev: None, sources, covered: Box::new(covered) });
+    }
+    let mapped::Furniture { rootfs, dev, sources } = mapped::receive(spec, channel)?;
+    let sources = mounts::with_memory(spec, sources)?;
+    Ok(Material { rootfs, dev, sources, covered: Box::new(mapped::covered) })
 }
 
 /// Host and domain name.
@@ -204,7 +253,7 @@ pub(crate) fn join(joining: Joining<'_>, channel: OwnedFd) -> u8 {
 }
 
 fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<Option<String>, Error> {
-    let Joining { process, target, namespaces, cgroup, streams, filter } = joining;
+    let Joining { process, target, namespaces, mapped, cgroup, streams, filter } = joining;
     confine::die_with_parent()?;
     confine::hide_from_container()?;
     process::lead_session().map_err(Error::step("start a session"))?;
@@ -213,6 +262,9 @@ fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<Option<String>, E
         cgroup.join(0).map_err(Error::io("join the container's control groups"))?;
     }
     process::join(target, namespaces).map_err(Error::step("join the container's namespaces"))?;
+    if mapped {
+        mapped::become_root()?;
+    }
     // Entering a mount namespace makes its root ours.
     let terminal = match &streams {
         Streams::Terminal => Some(standing::terminal_of_joined(process, channel)?),

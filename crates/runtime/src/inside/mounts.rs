@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::MountAttrFlags;
 use strata_sys::detached;
 
-use super::place;
+use super::{place, secrets};
 use crate::Error;
 use crate::spec::{Mount, MountSource, Propagation, Spec};
 
@@ -19,19 +19,37 @@ pub(super) fn open_sources(spec: &Spec, plans: Vec<OwnedFd>) -> Result<Vec<Owned
         .map(|mount| match &mount.source {
             MountSource::Bind { path, recursive, propagation } => bind(path, *recursive, *propagation),
             MountSource::Tmpfs { size_bytes, mode, options } => tmpfs(mount, *size_bytes, *mode, options),
+            MountSource::Secrets(files) => secrets::directory(files, &mount.target),
+            MountSource::Secret(file) => secrets::file(file, &mount.target),
             MountSource::Plan { subpath, .. } => {
                 let plan = plans.next().ok_or_else(|| Error::Spec("a mounted image is missing".to_owned()))?;
-                subpath.as_ref().map_or(Ok(plan.try_clone().map_err(Error::io("keep a mount"))?), |subpath| {
-                    let missing = || Error::Spec(format!("`{subpath}` is not in the image"));
-                    let inside = place::find(plan.as_fd(), subpath)?.ok_or_else(missing)?;
-                    detached::copy(inside.as_fd(), "", true).map_err(Error::path("open", subpath))
-                })
+                part(plan, subpath.as_deref())
             }
         })
         .collect()
 }
 
-fn bind(path: &Path, recursive: bool, propagation: Propagation) -> Result<OwnedFd, Error> {
+/// A directory of a mounted image; all of it without.
+pub(super) fn part(plan: OwnedFd, subpath: Option<&str>) -> Result<OwnedFd, Error> {
+    let Some(subpath) = subpath else { return Ok(plan) };
+    let missing = || Error::Spec(format!("`{subpath}` is not in the image"));
+    let inside = place::find(plan.as_fd(), subpath)?.ok_or_else(missing)?;
+    detached::copy(inside.as_fd(), "", true).map_err(Error::path("open", subpath))
+}
+
+/// All sources in the order of `spec.mounts`: those that the shim opened, and memory.
+pub(super) fn with_memory(spec: &Spec, opened: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Error> {
+    let mut opened = opened.into_iter();
+    spec.mounts
+        .iter()
+        .map(|mount| match &mount.source {
+            MountSource::Tmpfs { size_bytes, mode, options } => tmpfs(mount, *size_bytes, *mode, options),
+            _ => opened.next().ok_or_else(|| Error::Spec("a mount is missing".to_owned())),
+        })
+        .collect()
+}
+
+pub(super) fn bind(path: &Path, recursive: bool, propagation: Propagation) -> Result<OwnedFd, Error> {
     let shown = path.display().to_string();
     let opened = rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())
         .map_err(Error::path("open", shown.clone()))?;

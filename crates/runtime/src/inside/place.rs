@@ -39,7 +39,8 @@ pub(super) fn find_beneath(mount: BorrowedFd<'_>, path: &str, flags: OFlags) -> 
 }
 
 /// Places that every container has, whatever its image holds: made here, they are no change of the container's.
-const STANDING: [&str; 6] = ["/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+pub(super) const STANDING: [&str; 7] =
+    ["/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/secrets"];
 
 /// Opens `path` in `root` for mounting on it, and makes it first if it is not there.
 pub(super) fn make(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<OwnedFd, Error> {

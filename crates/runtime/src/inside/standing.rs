@@ -7,12 +7,13 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use strata_sys::{detached, process, pty};
+use strata_types::ids::IdMaps;
 
 use super::message::TERMINAL;
 use super::place::{self, Kind};
 use super::{Channel, mounts};
 use crate::Error;
-use crate::spec::{Process, Spec};
+use crate::spec::{DeviceNode, Process, Spec};
 
 const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -41,7 +42,14 @@ pub(super) struct Standing {
 }
 
 /// Makes and attaches them.
-pub(super) fn mount(spec: &Spec, root: BorrowedFd<'_>, cgroups: &[(&'static str, PathBuf)]) -> Result<Standing, Error> {
+///
+/// With a user namespace, `dev` is `/dev` with its nodes as the shim made it.
+pub(super) fn mount(
+    spec: &Spec,
+    root: BorrowedFd<'_>,
+    cgroups: &[(&'static str, PathBuf)],
+    dev: Option<OwnedFd>,
+) -> Result<Standing, Error> {
     // All groups are opened while the host's paths can be seen.
     let groups = open_groups(cgroups)?;
     let make = |target: &str, fs: &str, options: &[&str], attributes| -> Result<Option<OwnedFd>, Error> {
@@ -54,7 +62,10 @@ pub(super) fn mount(spec: &Spec, root: BorrowedFd<'_>, cgroups: &[(&'static str,
         Ok(Some(mount))
     };
     let proc = make("/proc", "proc", &[], NOSUID | NODEV | NOEXEC)?;
-    let dev = make("/dev", "tmpfs", &["mode=755", "size=65536k"], NOSUID)?;
+    let dev = match dev {
+        Some(dev) => attach(root, "/dev", &dev).map(|()| Some(dev))?,
+        None => make("/dev", "tmpfs", &["mode=755", "size=65536k"], NOSUID)?,
+    };
     let pts = make("/dev/pts", "devpts", &["ptmxmode=0666", "mode=0620", "gid=5"], NOSUID | NOEXEC)?;
     let size = format!("size={}", spec.shm_size_bytes);
     make("/dev/shm", "tmpfs", &["mode=1777", &size], NOSUID | NODEV | NOEXEC)?;
@@ -122,46 +133,71 @@ fn mount_groups(
 
 /// Makes the nodes and links of `/dev`, and those the person asked for.
 pub(super) fn device_nodes(spec: &Spec, root: BorrowedFd<'_>, standing: &Standing) -> Result<(), Error> {
+    if spec.namespaces.user.is_some() {
+        return Ok(());
+    }
     if let Some(dev) = &standing.dev {
-        for (name, major, minor) in NODES {
-            rustix::fs::mknodat(
-                dev,
-                name,
-                FileType::CharacterDevice,
-                Mode::from_raw_mode(0o666),
-                makedev(major, minor),
-            )
-            .map_err(Error::path("make device", format!("/dev/{name}")))?;
-        }
         // Not every kernel is built with it.
         let has_core = match &standing.proc {
             Some(proc) => place::find_beneath(proc.as_fd(), "kcore", OFlags::PATH)?.is_some(),
             None => false,
         };
-        let core = has_core.then_some(("/proc/kcore", "core"));
-        for (target, name) in LINKS.into_iter().chain(core) {
-            rustix::fs::symlinkat(target, dev, name).map_err(Error::path("make link", format!("/dev/{name}")))?;
-        }
+        standing_nodes(dev.as_fd(), has_core)?;
     }
     for node in &spec.devices {
-        let failed = |errno: Errno| Error::path("make device", &node.path)(errno);
-        let (above, name) = node.path.rsplit_once('/').ok_or_else(|| failed(Errno::INVAL))?;
-        let parent = place::make(root, above, Kind::Directory)?;
-        let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
-        match rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(node.mode), makedev(node.major, node.minor))
-        {
-            // One of the standing ones asked for again, or two of one name: the last wins.
-            Err(Errno::EXIST) => {
-                rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(failed)?;
-                let number = makedev(node.major, node.minor);
-                rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(node.mode), number).map_err(failed)?;
-            }
-            other => other.map_err(failed)?,
-        }
-        let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
-        rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        device_node(root, &node.path, node)?;
     }
     Ok(())
+}
+
+fn standing_nodes(dev: BorrowedFd<'_>, has_core: bool) -> Result<(), Error> {
+    for (name, major, minor) in NODES {
+        rustix::fs::mknodat(dev, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))
+            .map_err(Error::path("make device", format!("/dev/{name}")))?;
+    }
+    let core = has_core.then_some(("/proc/kcore", "core"));
+    for (target, name) in LINKS.into_iter().chain(core) {
+        rustix::fs::symlinkat(target, dev, name).map_err(Error::path("make link", format!("/dev/{name}")))?;
+    }
+    Ok(())
+}
+
+/// `/dev` for a user namespace, in which no nodes can be made: with all of them, and its root's.
+pub(super) fn dev_for(spec: &Spec, maps: &IdMaps, root: (u32, u32)) -> Result<OwnedFd, Error> {
+    let dev = super::mapped::empty_dev(root)?;
+    let before = rustix::process::umask(Mode::empty());
+    let made = fill(&dev, spec, maps, root);
+    rustix::process::umask(before);
+    made.map(|()| dev)
+}
+
+fn fill(dev: &OwnedFd, spec: &Spec, maps: &IdMaps, root: (u32, u32)) -> Result<(), Error> {
+    standing_nodes(dev.as_fd(), std::path::Path::new("/proc/kcore").exists())?;
+    for node in &spec.devices {
+        let refused = || Error::Spec(format!("device {}: with a user namespace, devices are below /dev", node.path));
+        let path = node.path.strip_prefix("/dev/").ok_or_else(refused)?;
+        let (uid, gid) = maps.outside(node.uid, node.gid).unwrap_or(root);
+        device_node(dev.as_fd(), &format!("/{path}"), &DeviceNode { uid, gid, ..node.clone() })?;
+    }
+    Ok(())
+}
+
+fn device_node(root: BorrowedFd<'_>, path: &str, node: &DeviceNode) -> Result<(), Error> {
+    let failed = |errno: Errno| Error::path("make device", &node.path)(errno);
+    let (above, name) = path.rsplit_once('/').ok_or_else(|| failed(Errno::INVAL))?;
+    let parent = place::make(root, above, Kind::Directory)?;
+    let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+    match rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(node.mode), makedev(node.major, node.minor)) {
+        // One of the standing ones asked for again, or two of one name: the last wins.
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(failed)?;
+            let number = makedev(node.major, node.minor);
+            rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(node.mode), number).map_err(failed)?;
+        }
+        other => other.map_err(failed)?,
+    }
+    let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
+    rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
 }
 
 /// Makes the container's terminal, shows it as `/dev/console` too and sends its other side to the shim.

@@ -10,10 +10,11 @@ use strata_sys::cgroup::{self, Cgroup};
 use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::process::{self, Child, NamespaceSet};
 use strata_sys::{packet, signal};
+use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
 
 use super::program::{Ends, Program};
-use crate::inside::{self, First, Joining, Streams, message};
+use crate::inside::{self, First, Joining, Streams, Trees, message};
 use crate::spec::{DeviceRules, Limits, MountSource, Namespaces, Network, Process, Spec, Stdin};
 use crate::{Error, seccomp};
 
@@ -36,29 +37,32 @@ pub(super) struct Launched {
 pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), Error> {
     let filter = seccomp::filter(&spec.process, &places.run_dir)?;
     let layers = LayerMounts::new(store_root(&places.dir), &places.run_dir);
-    let mounted = |plan: &MountPlan| assemble(plan, &layers).map_err(Error::io("mount the container's layers"));
-    let rootfs = mounted(&spec.rootfs)?;
-    let plan = |mount: &crate::spec::Mount| match &mount.source {
-        MountSource::Plan { plan, .. } => Some(mounted(plan)),
-        _ => None,
-    };
-    let plans = spec.mounts.iter().filter_map(plan).collect::<Result<Vec<_>, _>>()?;
+    let maps = spec.namespaces.user.as_ref();
+    let trees = if maps.is_none() { Some(trees(spec, &layers)?) } else { None };
     let network = network(&spec.namespaces.network)?;
     let rules = device_rules(&spec.device_rules);
     let (cgroup, mut warnings) = Cgroup::create(spec.id.as_str(), &limits(&spec.limits), rules.as_deref())
         .map_err(Error::io("make the container's control groups"))?;
-    let (streams, ends) = streams(&spec.process)?;
+    let (streams, ends) = streams(&spec.process, maps)?;
     let cgroups = cgroup.dirs().map(|(controller, dir)| (controller, dir.to_owned())).collect();
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
-    let entry = First { spec, rootfs, plans, mount_point: &places.dir, network, cgroups, streams, filter };
+    let entry = First { spec, trees, mount_point: &places.dir, network, cgroups, streams, filter };
     let start_in = cgroup.start_in();
     let inside = || inside::first(entry, theirs);
     let done = process::clone(namespaces(&spec.namespaces), start_in.as_ref().map(AsFd::as_fd), inside)
         .map_err(Error::step("make the container's process"))
         .and_then(|child| {
             let pid = child.pid;
-            let join = || if start_in.is_some() { Ok(()) } else { cgroup.join(pid) };
-            follow(child, ours, join, Program::new_for(0, &spec.process, ends), &mut warnings)
+            let mut more = Vec::new();
+            let prepare = |channel: BorrowedFd<'_>| {
+                if let Some(maps) = maps {
+                    inside::mapped::furnish(spec, maps, pid, channel, &layers, &mut more)?;
+                }
+                if start_in.is_some() { Ok(()) } else { join(&cgroup, pid) }
+            };
+            let program = follow(child, ours, prepare, Program::new_for(0, &spec.process, ends), &mut warnings);
+            warnings.append(&mut more);
+            program
         });
     match done {
         Ok(program) => Ok((Launched { program, warnings }, cgroup)),
@@ -71,6 +75,21 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     }
 }
 
+/// Mounts all snapshots, nowhere yet.
+fn trees(spec: &Spec, layers: &LayerMounts) -> Result<Trees, Error> {
+    let mounted = |plan: &MountPlan| assemble(plan, layers).map_err(Error::io("mount the container's layers"));
+    let plan = |mount: &crate::spec::Mount| match &mount.source {
+        MountSource::Plan { plan, .. } => Some(mounted(plan)),
+        _ => None,
+    };
+    let plans = spec.mounts.iter().filter_map(plan).collect::<Result<Vec<_>, _>>()?;
+    Ok(Trees { rootfs: mounted(&spec.rootfs)?, plans })
+}
+
+fn join(cgroup: &Cgroup, pid: i32) -> Result<(), Error> {
+    cgroup.join(pid).map_err(Error::io("put the process into its control groups"))
+}
+
 /// Starts a process in the container whose first process is behind `target`.
 pub(super) fn joining(
     number: u32,
@@ -81,7 +100,8 @@ pub(super) fn joining(
     cgroup: &Cgroup,
 ) -> Result<Launched, Error> {
     let filter = seccomp::filter(process, &places.run_dir)?;
-    let (streams, ends) = streams(process)?;
+    let maps = spec.namespaces.user.as_ref();
+    let (streams, ends) = streams(process, maps)?;
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
     let start_in = cgroup.start_in();
     let mut joined = NamespaceSet::MOUNT;
@@ -90,10 +110,11 @@ pub(super) fn joining(
         (spec.namespaces.uts, NamespaceSet::UTS),
         (spec.namespaces.network != Network::Host, NamespaceSet::NET),
         (start_in.is_some(), NamespaceSet::CGROUP),
+        (maps.is_some(), NamespaceSet::USER),
     ] {
         joined = if own { joined.and(namespace) } else { joined };
     }
-    let entry = Joining { process, target, namespaces: joined, cgroup, streams, filter };
+    let entry = Joining { process, target, namespaces: joined, mapped: maps.is_some(), cgroup, streams, filter };
     let inside = || inside::join(entry, theirs);
     let clone = || {
         process::clone(NamespaceSet::default(), start_in.as_ref().map(AsFd::as_fd), inside)
@@ -101,7 +122,7 @@ pub(super) fn joining(
     };
     let child = if spec.namespaces.pid { with_pids_of(target, clone)? } else { clone()? };
     let mut warnings = Vec::new();
-    let program = follow(child, ours, || Ok(()), Program::new_for(number, process, ends), &mut warnings)?;
+    let program = follow(child, ours, |_| Ok(()), Program::new_for(number, process, ends), &mut warnings)?;
     Ok(Launched { program, warnings })
 }
 
@@ -115,16 +136,16 @@ fn with_pids_of<T>(target: BorrowedFd<'_>, act: impl FnOnce() -> Result<T, Error
     done
 }
 
-/// Sees a new process through until it executes its program. `join` puts it into its control groups meanwhile: in version
-/// 1 that waits for the kernel while the process mounts.
+/// Sees a new process through until it executes its program. `prepare` makes what it waits for, and puts it into its control
+/// groups meanwhile: in version 1 that waits for the kernel while the process mounts.
 fn follow(
     child: Child,
     channel: OwnedFd,
-    join: impl FnOnce() -> std::io::Result<()>,
+    prepare: impl FnOnce(BorrowedFd<'_>) -> Result<(), Error>,
     program: impl FnOnce(Child) -> Program,
     warnings: &mut Vec<String>,
 ) -> Result<Program, Error> {
-    let joined = join().map_err(Error::io("put the process into its control groups")).and_then(|()| {
+    let joined = prepare(channel.as_fd()).and_then(|()| {
         // One that failed already will say why.
         match packet::send(channel.as_fd(), b"go", &[], true) {
             Ok(()) | Err(rustix::io::Errno::PIPE) => Ok(()),
@@ -172,7 +193,7 @@ fn hear(channel: &OwnedFd, warnings: &mut Vec<String>) -> Result<Option<OwnedFd>
 }
 
 /// The pipes of a process without a terminal: its ends and ours.
-fn streams(process: &Process) -> Result<(Streams, Ends), Error> {
+fn streams(process: &Process, maps: Option<&IdMaps>) -> Result<(Streams, Ends), Error> {
     if process.tty {
         return Ok((Streams::Terminal, Ends::default()));
     }
@@ -188,7 +209,11 @@ fn streams(process: &Process) -> Result<(Streams, Ends), Error> {
     let (output, stdout) = pipe()?;
     let (errors, stderr) = pipe()?;
     let ends = Ends { stdin: input, outputs: [Some(ours(output)?), Some(ours(errors)?)] };
-    Ok((Streams::Given([stdin, stdout, stderr]), ends))
+    let streams = Streams::Given([stdin, stdout, stderr]);
+    if let Some(maps) = maps {
+        inside::mapped::own_streams(&streams, maps)?;
+    }
+    Ok((streams, ends))
 }
 
 /// The root of the store that `dir` belongs to: `<root>/containers/<id>`.
@@ -208,6 +233,7 @@ fn namespaces(own: &Namespaces) -> NamespaceSet {
         (own.pid, NamespaceSet::PID),
         (own.ipc, NamespaceSet::IPC),
         (own.uts, NamespaceSet::UTS),
+        (own.user.is_some(), NamespaceSet::USER),
         (own.network == Network::None, NamespaceSet::NET),
     ];
     wanted.into_iter().filter(|(own, _)| *own).fold(NamespaceSet::MOUNT, |all, (_, one)| all.and(one))
