@@ -1,8 +1,9 @@
-//! The real program, killed with `kill -9` at every failpoint an operation meets: images that were there are unharmed, the
-//! same command goes on, and then the store is whole.
+//! The real program, killed with `kill -9` at every failpoint an operation meets, with every driver: images that were there
+//! are unharmed, the next command mends what is left, the same command goes on, and then the store is whole.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use strata_sys::failpoint;
 use strata_testkit::image::{Compression, Image};
@@ -13,32 +14,53 @@ use strata_testkit::{Machine, host, need};
 
 const KILLED: i32 = 128 + 9;
 
+const DRIVERS: [&str; 3] = ["erofs", "overlay", "vfs"];
+
+/// Cases wait for the disk more than they compute, and tests of other operations run beside them.
+const CASES_AT_ONCE: usize = 3;
+
 /// What is killed.
 struct Operation {
-    /// Brings the machine to where the operation can begin.
+    /// Brings a store to where the operation can begin; done once for each driver.
     prepare: fn(&Bench<'_>),
-    /// The operation, whose last words come from [`Bench::words`].
+    /// What each case needs of its own.
+    begin: fn(&Bench<'_>),
+    /// The operation.
     words: fn(&Bench<'_>) -> Vec<String>,
     /// Fails unless the operation has had its effect, all of it.
     done: fn(&Bench<'_>),
-    /// What to say to do it again, with the exit codes that are fine: what is done already may be refused.
+    /// With which codes the same words may end when they are said again: what is done already may be refused.
     again: &'static [i32],
     /// How many failpoints it meets at least, lest the test become empty unnoticed.
     failpoints_min: usize,
 }
 
-/// A fresh machine with one image that must stay unharmed.
+/// A machine with one image that must stay unharmed.
 struct Bench<'r> {
     machine: Machine,
     registry: &'r Registry,
-    number: usize,
+    driver: &'static str,
+    /// What no other case of this operation has.
+    number: String,
 }
 
 impl<'r> Bench<'r> {
-    fn new(registry: &'r Registry, number: usize) -> Self {
-        let bench = Self { machine: Machine::start(), registry, number };
-        bench.strata(&["pull", "-q", &bench.name("base")]).ok();
-        bench
+    fn new(registry: &'r Registry, driver: &'static str) -> Self {
+        Self { machine: Machine::start(), registry, driver, number: String::from("0") }
+    }
+
+    /// Another machine with a copy of the store, which nobody has open.
+    fn copy(&self, number: String) -> Bench<'r> {
+        let copy = Bench { machine: Machine::start(), number, ..*self };
+        let mut cp = std::process::Command::new("cp");
+        let status = cp.arg("-a").args([self.machine.root(), copy.machine.root()]).status().unwrap();
+        assert!(status.success());
+        for archive in std::fs::read_dir(self.machine.dir()).unwrap().map(|entry| entry.unwrap().path()) {
+            if archive.is_file() {
+                std::fs::copy(&archive, copy.machine.dir().join(archive.file_name().unwrap())).unwrap();
+            }
+        }
+        copy
     }
 
     fn name(&self, image: &str) -> String {
@@ -46,7 +68,7 @@ impl<'r> Bench<'r> {
     }
 
     fn strata(&self, words: &[&str]) -> Ran {
-        self.machine.strata(words)
+        self.machine.strata([&["--storage-driver", self.driver], words].concat())
     }
 
     /// Runs the operation with a variable of the failpoints set.
@@ -66,10 +88,12 @@ impl<'r> Bench<'r> {
         visits
     }
 
-    /// The base image is there and whole: saving reads and verifies all of it.
-    fn assert_base(&self, when: &str) {
-        let saved = self.strata(&["save", "-o", "base.tar", &self.name("base")]);
-        assert_eq!(saved.code, 0, "the base image was harmed {when}: {}", saved.err);
+    /// The base image is there, and everything is whole: checking reads and verifies all of it.
+    fn assert_whole(&self, when: &str) {
+        let listed = self.strata(&["images", "-q", &self.name("base")]);
+        assert_eq!((listed.code, listed.out.lines().count()), (0, 1), "the base image is lost {when}: {listed:?}");
+        let checked = self.strata(&["check"]);
+        assert_eq!(checked.code, 0, "{when}: {checked:?}");
     }
 }
 
@@ -82,35 +106,57 @@ fn check(operation: &Operation) {
     let layer = |name: &str| Tar::new().dir("data/").file(&format!("data/{name}"), 0o644, name.as_bytes()).finish();
     let image = base.layer(layer("one"), Compression::Gzip).layer(layer("two"), Compression::Zstd);
     registry.push(&image, "image");
-    let mut number = 0;
-    let mut bench = || {
-        number += 1;
-        let bench = Bench::new(&registry, number);
-        (operation.prepare)(&bench);
-        bench
-    };
-    let visits = bench().trace(operation);
-    assert!(visits.len() >= operation.failpoints_min, "only these failpoints are met: {visits:?}");
-    for (name, count) in visits {
-        for visit in if count == 1 { vec![1] } else { vec![1, count] } {
-            let failpoint = format!("{name}:{visit}");
-            check_one(&bench(), operation, &failpoint);
+    for driver in DRIVERS {
+        let template = Bench::new(&registry, driver);
+        let pulled = template.strata(&["pull", "-q", &template.name("base")]);
+        if pulled.err.contains("is not available") {
+            host::skipped(module_path!(), &format!("a filesystem for the driver {driver}"));
+            continue;
         }
+        pulled.ok();
+        (operation.prepare)(&template);
+        check_with(operation, &template);
     }
 }
 
+fn check_with(operation: &Operation, template: &Bench<'_>) {
+    let copy = |number: &str| {
+        let bench = template.copy(format!("{}-{number}", template.driver));
+        (operation.begin)(&bench);
+        bench
+    };
+    let visits = copy("trace").trace(operation);
+    assert!(visits.len() >= operation.failpoints_min, "only these failpoints are met: {visits:?}");
+    let mut cases = Vec::new();
+    for (name, count) in visits {
+        let visits = if count == 1 { vec![1] } else { vec![1, count] };
+        cases.extend(visits.into_iter().map(|visit| format!("{name}:{visit}")));
+    }
+    let cases = Mutex::new(cases.into_iter().enumerate());
+    let next = || cases.lock().unwrap().next();
+    std::thread::scope(|scope| {
+        for _ in 0..CASES_AT_ONCE {
+            scope.spawn(|| {
+                while let Some((number, failpoint)) = next() {
+                    check_one(&copy(&number.to_string()), operation, &failpoint);
+                }
+            });
+        }
+    });
+}
+
 fn check_one(bench: &Bench<'_>, operation: &Operation, failpoint: &str) {
-    let when = format!("when killed at {failpoint}");
+    let when = format!("with {}, when killed at {failpoint}", bench.driver);
     let killed = bench.run(operation, failpoint::VARIABLE, failpoint);
     // Layers come in on several threads: the last visit may be met by fewer of them than before.
     assert!(killed.code == KILLED || killed.code == 0, "{when}: {killed:?}");
-    bench.assert_base(&when);
+    // Any command that looks at containers mends what is left of one.
+    bench.strata(&["ps", "-aq"]).ok();
+    bench.assert_whole(&when);
     let again = bench.strata(&(operation.words)(bench).iter().map(String::as_str).collect::<Vec<_>>());
     assert!(operation.again.contains(&again.code), "again, {when}: {again:?}");
     (operation.done)(bench);
-    bench.assert_base(&when);
-    let checked = bench.strata(&["check"]);
-    assert_eq!(checked.code, 0, "{when}: {checked:?}");
+    bench.assert_whole(&when);
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -121,6 +167,7 @@ fn words(words: &[&str]) -> Vec<String> {
 fn pull_can_be_killed_anywhere() {
     check(&Operation {
         prepare: |_| {},
+        begin: |_| {},
         words: |bench| words(&["pull", "-q", &bench.name("image")]),
         done: |bench| drop(bench.strata(&["save", "-o", "image.tar", &bench.name("image")]).ok()),
         again: &[0],
@@ -136,6 +183,7 @@ fn load_can_be_killed_anywhere() {
             bench.strata(&["save", "-o", "image.tar", &bench.name("image")]).ok();
             bench.strata(&["rmi", &bench.name("image")]).ok();
         },
+        begin: |_| {},
         words: |_| words(&["load", "-q", "-i", "image.tar"]),
         done: |bench| drop(bench.strata(&["save", "-o", "again.tar", &bench.name("image")]).ok()),
         again: &[0],
@@ -146,9 +194,9 @@ fn load_can_be_killed_anywhere() {
 #[test]
 fn push_can_be_killed_anywhere() {
     check(&Operation {
-        prepare: |bench| {
-            bench.strata(&["pull", "-q", &bench.name("image")]).ok();
-            // Each goes to a repository of its own, for what is there already is not pushed.
+        prepare: |bench| drop(bench.strata(&["pull", "-q", &bench.name("image")]).ok()),
+        // Each goes to a repository of its own, for what is there already is not pushed.
+        begin: |bench| {
             let new = bench.name(&format!("pushed-{}", bench.number));
             bench.strata(&["tag", &bench.name("image"), &new]).ok();
         },
@@ -167,11 +215,13 @@ fn push_can_be_killed_anywhere() {
 fn rmi_can_be_killed_anywhere() {
     check(&Operation {
         prepare: |bench| drop(bench.strata(&["pull", "-q", &bench.name("image")]).ok()),
+        begin: |_| {},
         words: |bench| words(&["rmi", &bench.name("image")]),
         done: |bench| {
-            bench.strata(&["image", "prune", "-f"]).ok();
             let out = bench.strata(&["images", "-aq"]).ok();
             assert_eq!(out.lines().count(), 1, "{out}");
+            // What was killed before it had deleted the files left that to the next collection.
+            bench.strata(&["image", "prune", "-f"]).ok();
             let blobs = std::fs::read_dir(bench.machine.root().join("blobs/sha256")).unwrap().count();
             assert_eq!(blobs, 2, "the base image has a config and a manifest");
         },
@@ -187,6 +237,7 @@ fn commit_can_be_killed_anywhere() {
             let base = bench.name("base");
             bench.strata(&["run", "--name", "box", "--network", "none", &base, "sh", "-c", "echo new >/root/new"]).ok();
         },
+        begin: |_| {},
         words: |_| words(&["commit", "box", "committed"]),
         done: |bench| {
             let out = bench.strata(&["run", "--rm", "--network", "none", "committed", "cat", "/root/new"]).ok();
@@ -204,6 +255,7 @@ fn rm_can_be_killed_anywhere() {
             let base = bench.name("base");
             bench.strata(&["run", "--name", "box", "--network", "none", &base, "sh", "-c", "echo new >/root/new"]).ok();
         },
+        begin: |_| {},
         words: |_| words(&["rm", "box"]),
         done: |bench| {
             assert_eq!(bench.strata(&["ps", "-aq"]).ok(), "");
@@ -219,6 +271,7 @@ fn rm_can_be_killed_anywhere() {
 fn create_can_be_killed_anywhere() {
     check(&Operation {
         prepare: |_| {},
+        begin: |_| {},
         words: |bench| words(&["create", "--name", "box", "--network", "none", &bench.name("base"), "true"]),
         done: |bench| drop(bench.strata(&["rm", "box"]).ok()),
         again: &[0, 1, 125],
@@ -232,7 +285,8 @@ fn a_partial_download_that_was_damaged_is_begun_anew() {
     let registry = Registry::start();
     registry.push(&Image::busybox(), "base");
     registry.push(&Image::new().layer(Tar::new().file("one", 0o644, b"one").finish(), Compression::Gzip), "image");
-    let bench = Bench::new(&registry, 0);
+    let bench = Bench::new(&registry, DRIVERS[0]);
+    bench.strata(&["pull", "-q", &bench.name("base")]).ok();
     let mut inspect = bench.machine.command("skopeo");
     inspect.args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{}", bench.name("image"))]);
     let manifest: serde_json::Value = serde_json::from_slice(&inspect.output().unwrap().stdout).unwrap();

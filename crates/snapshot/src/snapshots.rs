@@ -236,10 +236,16 @@ impl Snapshots {
         self.driver.parts().first().map_or(Ok(Usage::default()), |part| usage(&container.join(part)))
     }
 
+    /// Whether a container has its writable layer. Somebody who died while making or removing it left none.
+    pub fn has_container(&self, id: &ContainerId) -> bool {
+        self.container_dir(id).join(FOOTING).exists()
+    }
+
     /// Removes a container's writable layer; it may not be there.
     pub fn remove(&self, id: &ContainerId) -> Result<()> {
         let container = self.container_dir(id);
-        for part in self.driver.parts().iter().chain(&[FOOTING]) {
+        // The footing comes last when it is made, so it goes first: with it there is all, without it nothing counts.
+        for part in [FOOTING].iter().chain(self.driver.parts()) {
             durable::remove(&container.join(part))?;
         }
         Ok(())

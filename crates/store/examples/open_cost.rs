@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use strata_store::records::{ContainerRecord, ImageRecord, InUse, LayerForm, LayerRecord, NewImage, TagRecord};
+use strata_store::records::{
+    ContainerRecord, ImageRecord, InUse, LayerForm, LayerRecord, NewImage, Removal, TagRecord,
+};
 use strata_store::{Durability, Store};
 use strata_types::{ContainerId, DiffId, Digest, ImageId};
 
@@ -105,7 +107,8 @@ fn fill(root: &Path) -> Result<(), Box<dyn std::error::Error>> {
             },
         })?;
         if number == 99 {
-            store.images().remove(&id, InUse::Keep)?;
+            let tags = store.tags().of(&id)?.into_iter().map(|tag| tag.name).collect();
+            store.images().remove(&Removal { tags, images: vec![id], in_use: InUse::Keep })?;
         }
     }
     Ok(())

@@ -119,6 +119,7 @@ impl Engine {
                 Inserted::NameTaken(_) if !chosen && attempt == NAME_TRIES_MAX => {
                     record.name = format!("{}_{}", names::random(), record.id.short());
                 }
+                Inserted::NameTaken(holder) if attempt < NAME_TRIES_MAX && self.is_debris(&holder)? => {}
                 Inserted::NameTaken(holder) => {
                     return Err(ContainerError::NameTaken { name: record.name.clone(), holder }.into());
                 }

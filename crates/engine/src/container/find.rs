@@ -46,6 +46,7 @@ impl Engine {
     pub fn container(&self, name: &str) -> Result<Known> {
         let bare = name.strip_prefix('/').unwrap_or(name);
         let found = self.store().containers().find(bare)?;
+        let found = found.map(|record| self.unless_debris(record)).transpose()?.flatten();
         Known::read(found.ok_or_else(|| ContainerError::NotFound(name.to_owned()))?)
     }
 

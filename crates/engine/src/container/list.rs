@@ -34,7 +34,7 @@ impl Engine {
     /// When records or states cannot be read.
     pub fn containers(&self) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
-        for record in self.store().containers().list()? {
+        for record in self.container_records()? {
             let known = Known::read(record)?;
             let state = self.container_state(&known)?;
             listed.push(Listed { known, state });

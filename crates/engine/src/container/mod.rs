@@ -11,6 +11,7 @@
 mod check;
 mod config;
 mod create;
+mod debris;
 mod devices;
 mod diff;
 mod error;

@@ -3,6 +3,7 @@
 use strata_runtime::Status;
 use strata_store::Scope;
 use strata_sys::failpoint;
+use strata_sys::lock::Lock;
 use strata_sys::signal::Signal;
 use strata_types::Silent;
 
@@ -43,13 +44,18 @@ impl Engine {
             }
             Status::Created | Status::Exited | Status::Dead => {}
         }
-        process.cleanup()?;
+        self.erase(known, lock, how.volumes || known.document.host.auto_remove)
+    }
+
+    /// Removes all that there is of a container that does not run and that this process has locked.
+    pub(crate) fn erase(&self, known: &Known, lock: Lock, volumes: bool) -> Result<()> {
+        self.process(known.id()).cleanup()?;
         failpoint!("engine.rm.before-files");
         self.remove_files(known.id())?;
         failpoint!("engine.rm.after-files");
         self.store().containers().remove(known.id(), known.durability())?;
         failpoint!("engine.rm.after-record");
-        if how.volumes || known.document.host.auto_remove {
+        if volumes {
             self.remove_anonymous_volumes(known)?;
         }
         let path = lock.path().to_owned();

@@ -137,7 +137,7 @@ impl Engine {
     /// The containers that mount a volume.
     pub(crate) fn volume_users(&self, name: &str) -> Result<Vec<String>> {
         let mut users = Vec::new();
-        for record in self.store().containers().list()? {
+        for record in self.container_records()? {
             let known = Known::read(record)?;
             if uses(&known, name) {
                 users.push(known.record.id.to_string());

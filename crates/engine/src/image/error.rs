@@ -98,6 +98,12 @@ pub enum ImageError {
         /// By what.
         why: String,
     },
+    /// Others kept changing the image while it was being removed.
+    #[error("cannot remove {name}: other processes keep changing it")]
+    Busy {
+        /// The image as the person named it.
+        name: String,
+    },
     /// The last name of an image that a container uses.
     #[error("conflict: unable to remove repository reference \"{name}\" (must force) - container {container} is using its referenced image {}", id.short())]
     LastReference {
@@ -140,7 +146,7 @@ impl ImageError {
             Self::Manifest { source: DocumentError::Schema1 | DocumentError::MediaType(_), .. }
             | Self::NotAnImage { .. } => ErrorClass::Unsupported,
             Self::Manifest { .. } => ErrorClass::Corrupt,
-            Self::InUse { .. } | Self::LastReference { .. } => ErrorClass::Conflict,
+            Self::InUse { .. } | Self::Busy { .. } | Self::LastReference { .. } => ErrorClass::Conflict,
             Self::ArchiveIo { source, .. } => strata_sys::durable::class_of(source),
         }
     }

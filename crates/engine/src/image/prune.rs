@@ -39,7 +39,7 @@ impl Engine {
     /// When the records cannot be read or changed.
     pub fn prune_images(&self, wish: &PruneWish, watch: &dyn Watch) -> Result<Pruned> {
         let filter = Wanted { labels: wish.labels.clone(), labels_not: wish.labels_not.clone(), ..Wanted::default() };
-        let used: HashSet<ImageId> = self.store().containers().list()?.into_iter().map(|one| one.image).collect();
+        let used: HashSet<ImageId> = self.container_records()?.into_iter().map(|one| one.image).collect();
         let mut pruned = Pruned::default();
         // A parent becomes removable when its last child is gone: again until nothing changes.
         loop {
@@ -48,7 +48,7 @@ impl Engine {
                 if used.contains(&image.id) || !self.is_prunable(&image, wish, &filter)? {
                     continue;
                 }
-                self.remove_whole(image, true, &mut pruned.removals)?;
+                self.remove_unused(image, &mut pruned.removals)?;
             }
             if pruned.removals.len() == before {
                 break;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use strata_store::records::{ImageRecord, InUse, RemovedImage};
+use strata_store::records::{self, ImageRecord, InUse, Removed};
 use strata_store::{Key, Scope};
 use strata_types::reference::Reference;
 use strata_types::{ChainId, ImageId, Watch};
@@ -32,109 +32,130 @@ pub enum Removal {
     Layer(ChainId),
 }
 
+/// How often a removal is planned again because somebody changed the image meanwhile. Each time somebody else got on.
+const PLANS_MAX: usize = 20;
+
 impl Engine {
-    /// Removes a name of an image, and the image with its last name.
+    /// Removes a name of an image, and the image with its last name: all in one step, so that a crash leaves either all
+    /// of it or nothing.
     ///
     /// # Errors
     /// When there is no such image, or somebody uses it.
     pub fn remove_image(&self, name: &str, wish: RemoveWish, watch: &dyn Watch) -> Result<Vec<Removal>> {
-        let image = self.image(name)?;
-        let mut done = Vec::new();
-        let references = self.references(&image.id)?;
-        if is_id_of(name, &image.id) {
-            if is_single(&references) {
-                self.check_conflicts(&image.id, wish.force, true)?;
-                self.untag(references.tags.iter().chain(&references.digests), &mut done)?;
+        for _ in 0..PLANS_MAX {
+            let plan = self.plan_removal(name, wish)?;
+            if let Some(mut done) = self.carry_out(plan)? {
+                self.collect_removed(&mut done, watch)?;
+                return Ok(done);
             }
-        } else if !self.remove_name(name, &image, &references, wish, &mut done)? {
-            return Ok(done);
         }
-        let outcome = self.remove_whole(image, wish.force, &mut done);
-        let parent = outcome?;
-        if wish.prune {
-            self.remove_parents(parent, &mut done)?;
-        }
-        self.collect_removed(&mut done, watch)?;
-        Ok(done)
+        Err(ImageError::Busy { name: name.to_owned() }.into())
     }
 
-    /// Removes one reference and, with the last tag of its repository, the digests there. False if names are left.
-    fn remove_name(
+    /// Removes an image that has no container and no child, with all its names. One that has got some meanwhile stays.
+    pub(crate) fn remove_unused(&self, image: ImageRecord, done: &mut Vec<Removal>) -> Result<()> {
+        let References { mut tags, digests } = self.references(&image.id)?;
+        tags.extend(digests);
+        let plan = records::Removal { tags, images: vec![image.id], in_use: InUse::Keep };
+        match self.carry_out(plan) {
+            Ok(removals) => done.extend(removals.into_iter().flatten()),
+            Err(crate::Error::Image(ImageError::InUse { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Decides what goes with `name`, by Docker's rules (moby, `daemon/images/image_delete.go`).
+    fn plan_removal(&self, name: &str, wish: RemoveWish) -> Result<records::Removal> {
+        let image = self.image(name)?;
+        let references = self.references(&image.id)?;
+        let in_use = if wish.force { InUse::Remove } else { InUse::Keep };
+        let whole = |tags| -> Result<records::Removal> {
+            let mut images = vec![image.id.clone()];
+            if wish.prune {
+                self.add_parents(&image, &mut images)?;
+            }
+            Ok(records::Removal { tags, images, in_use })
+        };
+        if is_id_of(name, &image.id) {
+            self.check_conflicts(&image.id, wish.force, is_single(&references))?;
+            return whole(references.tags.into_iter().chain(references.digests).collect());
+        }
+        let (gone, are_left) = self.names_with(name, &image, references, wish.force)?;
+        // An image that is needed stays without a name, and nobody is told.
+        match self.check_conflicts(&image.id, wish.force, true) {
+            Ok(()) if !are_left => whole(gone),
+            Ok(()) | Err(crate::Error::Image(ImageError::InUse { .. })) => {
+                Ok(records::Removal { tags: gone, images: Vec::new(), in_use })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names that go with this one, which are the digests of its repository if it is the last tag there; and whether
+    /// others are left.
+    fn names_with(
         &self,
         name: &str,
         image: &ImageRecord,
-        references: &References,
-        wish: RemoveWish,
-        done: &mut Vec<Removal>,
-    ) -> Result<bool> {
+        references: References,
+        force: bool,
+    ) -> Result<(Vec<Reference>, bool)> {
         let parsed = name.parse::<Reference>();
         let parsed = as_recorded(&parsed.map_err(|source| ImageError::Reference { name: name.to_owned(), source })?);
-        if !wish.force
-            && is_single(references)
-            && let Some(container) = self.store().containers().using(&image.id)?.first()
+        if !force
+            && is_single(&references)
+            && let Some(container) = self.users_of(&image.id)?.first()
         {
             let container = container.short().to_owned();
             return Err(ImageError::LastReference { name: name.to_owned(), container, id: image.id.clone() }.into());
         }
-        self.untag([&parsed], done)?;
-        let mut left = self.references(&image.id)?;
-        if parsed.digest().is_none() && !left.tags.iter().any(|tag| tag.name() == parsed.name()) {
-            let (same, other) = left.digests.into_iter().partition(|digest| digest.name() == parsed.name());
-            let same: Vec<Reference> = same;
-            self.untag(&same, done)?;
-            left.digests = other;
-        }
-        Ok(left.is_empty())
+        let is_last_tag = parsed.digest().is_none()
+            && !references.tags.iter().any(|tag| *tag != parsed && tag.name() == parsed.name());
+        let goes = |other: &Reference| {
+            *other == parsed || (is_last_tag && other.digest().is_some() && other.name() == parsed.name())
+        };
+        let (mut gone, left): (Vec<_>, Vec<_>) =
+            references.tags.into_iter().chain(references.digests).partition(|other| goes(other));
+        gone.sort_by_key(|other| *other != parsed);
+        Ok((gone, !left.is_empty()))
     }
 
-    fn untag<'a>(&self, names: impl IntoIterator<Item = &'a Reference>, done: &mut Vec<Removal>) -> Result<()> {
-        for name in names {
-            if self.store().tags().remove(name)?.is_some() {
-                done.push(Removal::Untagged(name.familiar()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes an image that nothing keeps; says which image it was committed from.
-    pub(crate) fn remove_whole(
-        &self,
-        image: ImageRecord,
-        force: bool,
-        done: &mut Vec<Removal>,
-    ) -> Result<Option<ImageRecord>> {
-        self.check_conflicts(&image.id, force, false)?;
-        let references = self.references(&image.id)?;
-        self.untag(references.tags.iter().chain(&references.digests), done)?;
-        let in_use = if force { InUse::Remove } else { InUse::Keep };
-        match self.store().images().remove(&image.id, in_use)? {
-            RemovedImage::Removed(_) => {
-                done.push(Removal::Image(image.id));
-                done.extend(chains(&image.layers).into_iter().rev().map(Removal::Layer));
-            }
-            RemovedImage::NotThere => {}
-            RemovedImage::Used(users) => {
-                let user = users.first().map(|id| id.short().to_owned()).unwrap_or_default();
-                let why = format!("image is being used by stopped container {user}");
-                return Err(ImageError::InUse { id: image.id, hard: false, why }.into());
-            }
-        }
-        let parent = image.parent.map(|parent| self.store().images().get(&parent)).transpose()?;
-        Ok(parent.flatten())
-    }
-
-    /// Removes the nameless images it was committed from, as far as nobody needs them.
-    fn remove_parents(&self, mut parent: Option<ImageRecord>, done: &mut Vec<Removal>) -> Result<()> {
-        while let Some(image) = parent {
-            let is_kept = !self.references(&image.id)?.is_empty()
-                || !self.store().images().children(&image.id)?.is_empty()
-                || !self.store().containers().using(&image.id)?.is_empty();
+    /// Adds the nameless images it was committed from, as far as nobody else needs them.
+    fn add_parents(&self, image: &ImageRecord, images: &mut Vec<ImageId>) -> Result<()> {
+        let mut parent = image.parent.clone();
+        while let Some(id) = parent {
+            let Some(image) = self.store().images().get(&id)? else { break };
+            let is_kept = !self.references(&id)?.is_empty()
+                || self.store().images().children(&id)?.iter().any(|child| !images.contains(child))
+                || !self.users_of(&id)?.is_empty();
             if is_kept {
                 break;
             }
-            parent = self.remove_whole(image, false, done)?;
+            images.push(id);
+            parent = image.parent;
         }
         Ok(())
+    }
+
+    /// Does what was planned, all at once; `None` if the plan does not fit any more.
+    fn carry_out(&self, plan: records::Removal) -> Result<Option<Vec<Removal>>> {
+        match self.store().images().remove(&plan)? {
+            Removed::Done(tags, images) => {
+                let names = tags.into_iter().map(|tag| Removal::Untagged(tag.name.familiar()));
+                let whole = |image: ImageRecord| {
+                    let layers = chains(&image.layers).into_iter().rev().map(Removal::Layer);
+                    [Removal::Image(image.id)].into_iter().chain(layers)
+                };
+                Ok(Some(names.chain(images.into_iter().flat_map(whole)).collect()))
+            }
+            Removed::Changed => Ok(None),
+            Removed::Used(users) => {
+                let (id, user) = (plan.images[0].clone(), users[0].short());
+                let why = format!("image is being used by stopped container {user}");
+                Err(ImageError::InUse { id, hard: false, why }.into())
+            }
+        }
     }
 
     /// Refuses to remove an image that is needed. `names_go` says that its names are about to be removed, too.
@@ -143,7 +164,7 @@ impl Engine {
         if !self.store().images().children(id)?.is_empty() {
             return conflict(true, "image has dependent child images".to_owned());
         }
-        let users = self.store().containers().using(id)?;
+        let users = self.users_of(id)?;
         for user in &users {
             if self.is_running(user)? {
                 return conflict(true, format!("image is being used by running container {}", user.short()));

@@ -64,7 +64,7 @@ impl Engine {
     /// When the store cannot be read.
     pub fn info(&self) -> Result<Info> {
         let (mut running, mut paused, mut stopped) = (0, 0, 0);
-        for container in self.store().containers().list()? {
+        for container in self.container_records()? {
             match self.process(&container.id).state()?.status {
                 Status::Running => running += 1,
                 Status::Paused => paused += 1,

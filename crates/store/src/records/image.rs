@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
+use strata_types::reference::Reference;
 use strata_types::{ContainerId, DiffId, Digest, ImageId};
 
 use super::{LayerForm, LayerRecord, TagRecord, layer, row, tag};
@@ -56,15 +57,26 @@ pub enum InUse {
     Remove,
 }
 
+/// What is removed together: all of it or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The names. One that is gone already is no matter.
+    pub tags: Vec<Reference>,
+    /// The images, each before the one it was committed from. None of them may have other names or children than these.
+    pub images: Vec<ImageId>,
+    /// What to do if containers use the first image. The others stay then, and so does everything.
+    pub in_use: InUse,
+}
+
 /// What became of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RemovedImage {
-    /// It is no longer recorded; [`Store::gc`] frees what nobody else needs.
-    Removed(Box<ImageRecord>),
-    /// There was none.
-    NotThere,
-    /// These containers use it.
+pub enum Removed {
+    /// It is done. These names and images were there; [`Store::gc`] frees what nobody else needs.
+    Done(Vec<TagRecord>, Vec<ImageRecord>),
+    /// These containers use the first image; nothing was done.
     Used(Vec<ContainerId>),
+    /// Somebody gave one of the images a name, a child or a container meanwhile; nothing was done.
+    Changed,
 }
 
 /// The images of a store.
@@ -113,10 +125,7 @@ impl Images<'_> {
 
     /// The images that were committed from this one.
     pub fn children(&self, id: &ImageId) -> Result<Vec<ImageId>> {
-        self.store.database.read_one("look for the image's children", |connection| {
-            let mut query = connection.prepare_cached("SELECT id FROM image WHERE parent = ?1")?;
-            row::all(query.query([id.to_string()])?, |found| row::parsed(found, "id"))
-        })
+        self.store.database.read_one("look for the image's children", |connection| children(connection, id))
     }
 
     /// Notes that the image was used. Not worth a sync.
@@ -128,19 +137,23 @@ impl Images<'_> {
         })
     }
 
-    /// Removes an image and its tags from the records, durably.
-    pub fn remove(&self, id: &ImageId, in_use: InUse) -> Result<RemovedImage> {
+    /// Removes images and names from the records in one durable step, so that a crash leaves all of them or none.
+    pub fn remove(&self, removal: &Removal) -> Result<Removed> {
         self.store.database.write(Durability::Durable, "remove the image", |transaction| {
-            let Some(image) = by_id(transaction, id)? else { return Ok(RemovedImage::NotThere) };
-            let users = super::container::using(transaction, id)?;
-            if in_use == InUse::Keep && !users.is_empty() {
-                return Ok(RemovedImage::Used(users));
+            if let Some(obstacle) = obstacle(transaction, removal)? {
+                return Ok(obstacle);
             }
-            let tags = tag::of(transaction, id)?;
-            transaction.execute("DELETE FROM image WHERE id = ?1", [id.to_string()])?;
-            let of_tags = tags.into_iter().flat_map(|tag| [tag.manifest, tag.index]).flatten().map(Key::Blob);
-            lease::discard(transaction, keys(&image).into_iter().chain(of_tags))?;
-            Ok(RemovedImage::Removed(Box::new(image)))
+            let (mut tags, mut images) = (Vec::new(), Vec::new());
+            for name in &removal.tags {
+                tags.extend(tag::remove(transaction, name)?);
+            }
+            for id in &removal.images {
+                let Some(image) = by_id(transaction, id)? else { continue };
+                transaction.execute("DELETE FROM image WHERE id = ?1", [id.to_string()])?;
+                lease::discard(transaction, keys(&image))?;
+                images.push(image);
+            }
+            Ok(Removed::Done(tags, images))
         })
     }
 
@@ -151,6 +164,30 @@ impl Images<'_> {
             Ok(())
         })
     }
+}
+
+/// What stands against a removal, if anything.
+fn obstacle(connection: &Connection, removal: &Removal) -> Result<Option<Removed>> {
+    for (place, id) in removal.images.iter().enumerate() {
+        if by_id(connection, id)?.is_none() {
+            continue;
+        }
+        let users = super::container::using(connection, id)?;
+        if place == 0 && removal.in_use == InUse::Keep && !users.is_empty() {
+            return Ok(Some(Removed::Used(users)));
+        }
+        let is_named = tag::of(connection, id)?.iter().any(|tag| !removal.tags.contains(&tag.name));
+        let has_child = children(connection, id)?.iter().any(|child| !removal.images[..place].contains(child));
+        if is_named || has_child || (place > 0 && !users.is_empty()) {
+            return Ok(Some(Removed::Changed));
+        }
+    }
+    Ok(None)
+}
+
+fn children(connection: &Connection, id: &ImageId) -> Result<Vec<ImageId>> {
+    let mut query = connection.prepare_cached("SELECT id FROM image WHERE parent = ?1")?;
+    row::all(query.query([id.to_string()])?, |found| row::parsed(found, "id"))
 }
 
 /// All that an image needs.

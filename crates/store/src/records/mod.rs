@@ -10,7 +10,7 @@ mod tag;
 mod volume;
 
 pub use container::{ContainerRecord, Containers, Inserted, Renamed};
-pub use image::{ImageRecord, Images, InUse, NewImage, RemovedImage};
+pub use image::{ImageRecord, Images, InUse, NewImage, Removal, Removed};
 pub use intent::{IntentRecord, Intents};
 pub use layer::{LayerForm, LayerRecord, Layers};
 pub use tag::{TagRecord, Tags};

@@ -65,17 +65,15 @@ impl Tags<'_> {
     pub fn list(&self) -> Result<Vec<TagRecord>> {
         self.store.database.read_one("list the tags", list)
     }
+}
 
-    /// Removes a tag, durably; says what it named. The image stays.
-    pub fn remove(&self, name: &Reference) -> Result<Option<TagRecord>> {
-        self.store.database.write(Durability::Durable, "remove the tag", |transaction| {
-            let Some(tag) = by_name(transaction, name)? else { return Ok(None) };
-            transaction.execute("DELETE FROM tag WHERE name = ?1", [name.to_string()])?;
-            let blobs = [&tag.manifest, &tag.index].into_iter().flatten().cloned();
-            lease::discard(transaction, blobs.map(Key::Blob))?;
-            Ok(Some(tag))
-        })
-    }
+/// Removes a tag; says what it named. The image stays.
+pub(super) fn remove(transaction: &Transaction<'_>, name: &Reference) -> Result<Option<TagRecord>> {
+    let Some(tag) = by_name(transaction, name)? else { return Ok(None) };
+    transaction.execute("DELETE FROM tag WHERE name = ?1", [name.to_string()])?;
+    let blobs = [&tag.manifest, &tag.index].into_iter().flatten().cloned();
+    lease::discard(transaction, blobs.map(Key::Blob))?;
+    Ok(Some(tag))
 }
 
 pub(super) fn insert(transaction: &Transaction<'_>, tag: &TagRecord) -> Result<()> {

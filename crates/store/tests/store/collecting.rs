@@ -6,7 +6,7 @@ use strata_store::records::InUse;
 use strata_store::{Begin, Collected, Durability, Key, Scope, Store};
 use strata_types::{Digest, Silent};
 
-use crate::fixture::{Layers, assert_whole, bring, child_root, container, diff_id, start, was_killed};
+use crate::fixture::{Layers, assert_whole, bring, child_root, container, diff_id, remove, start, was_killed};
 
 const ALL: Scope = Scope::All { ingests_older_than: Duration::MAX };
 
@@ -20,7 +20,7 @@ fn what_a_removed_image_alone_needed_goes() {
     let store = Store::open(dir.path()).unwrap();
     let kept = bring(&store, "kept", &["base", "kept"]).unwrap();
     let gone = bring(&store, "gone", &["base", "gone"]).unwrap();
-    store.images().remove(&gone.id, InUse::Keep).unwrap();
+    remove(&store, &gone.id, InUse::Keep).unwrap();
     let collected = gc(&store, Scope::Removed);
     for key in [Key::Blob(gone.id.digest().clone()), Key::Layer(diff_id("gone"))] {
         assert!(collected.removed.contains(&key), "{key} stayed");
@@ -38,7 +38,7 @@ fn the_layers_of_a_container_outlive_its_image() {
     let image = bring(&store, "a", &["one"]).unwrap();
     let container = container("box", &image);
     store.containers().insert(&container, Durability::Durable).unwrap();
-    store.images().remove(&image.id, InUse::Remove).unwrap();
+    remove(&store, &image.id, InUse::Remove).unwrap();
     gc(&store, Scope::Removed);
     gc(&store, ALL);
     let path = Layers::of(&store).path(&diff_id("one"));
@@ -95,12 +95,12 @@ fn a_collector_that_was_killed_is_finished_or_overruled_by_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let image = bring(&store, "a", &["one", "two"]).unwrap();
-        store.images().remove(&image.id, InUse::Keep).unwrap();
+        remove(&store, &image.id, InUse::Keep).unwrap();
         assert!(was_killed(start(TASK, dir.path(), Some(failpoint))));
         let again = bring(&store, "a", &["one", "two"]).unwrap();
         gc(&store, Scope::Removed);
         assert_whole(dir.path(), &[&again]);
-        store.images().remove(&image.id, InUse::Keep).unwrap();
+        remove(&store, &image.id, InUse::Keep).unwrap();
         assert!(was_killed(start(TASK, dir.path(), Some(failpoint))));
         gc(&store, Scope::Removed);
         assert!(!Layers::of(&store).path(&diff_id("two")).exists());
@@ -113,7 +113,7 @@ fn whoever_wants_what_is_just_being_removed_waits_until_it_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let [store, other] = [0, 1].map(|_| Store::open(dir.path()).unwrap());
     let image = bring(&store, "a", &["one"]).unwrap();
-    store.images().remove(&image.id, InUse::Keep).unwrap();
+    remove(&store, &image.id, InUse::Keep).unwrap();
     let layers = Layers::of(&store);
     let path = layers.path(&diff_id("one"));
     std::thread::scope(|scope| {

@@ -4,18 +4,18 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use strata_store::records::{ImageRecord, InUse, RemovedImage};
+use strata_store::records::{ImageRecord, InUse, Removed};
 use strata_store::{Options, Scope, Store};
 use strata_testkit::disk::{Fault, SimulatedDisk};
 use strata_types::Silent;
 
-use crate::fixture::{Layers, assert_whole, bring, image};
+use crate::fixture::{Layers, assert_whole, bring, image, remove};
 
 /// A pull, a removal of what was there, a collection and another pull of the same.
 fn work(store: &Store, committed: &mut Vec<ImageRecord>) -> strata_store::Result<()> {
     committed.push(bring(store, "new", &["base", "new"])?);
     let old = image("old", &[]).image.id;
-    if let RemovedImage::Removed(_) = store.images().remove(&old, InUse::Keep)? {
+    if let Removed::Done(..) = remove(store, &old, InUse::Keep)? {
         committed.retain(|image| image.id != old);
     }
     store.gc(Scope::Removed, &Layers::of(store), &Silent)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use jiff::Timestamp;
-use strata_store::records::{ContainerRecord, ImageRecord, LayerRecord, NewImage, TagRecord};
+use strata_store::records::{ContainerRecord, ImageRecord, InUse, LayerRecord, NewImage, Removal, Removed, TagRecord};
 use strata_store::{BoxError, Key, LayerFiles, Store};
 use strata_types::{ContainerId, DiffId, Digest, ImageId, Watch};
 
@@ -82,6 +82,12 @@ pub(crate) fn bring(store: &Store, name: &str, layers: &[&str]) -> strata_store:
     store.images().add(&new)?;
     lease.release()?;
     Ok(new.image)
+}
+
+/// Removes an image with all its names.
+pub(crate) fn remove(store: &Store, id: &ImageId, in_use: InUse) -> strata_store::Result<Removed> {
+    let tags = store.tags().of(id)?.into_iter().map(|tag| tag.name).collect();
+    store.images().remove(&Removal { tags, images: vec![id.clone()], in_use })
 }
 
 /// Layers that are files with their own name inside.

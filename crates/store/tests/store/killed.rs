@@ -7,7 +7,7 @@ use strata_store::records::InUse;
 use strata_store::{Scope, Store};
 use strata_types::Silent;
 
-use crate::fixture::{Layers, assert_whole, bring, child_root, image, start, was_killed};
+use crate::fixture::{Layers, assert_whole, bring, child_root, image, remove, start, was_killed};
 
 const TASK: &str = "killed::a_killed_process_harms_nothing";
 
@@ -28,7 +28,7 @@ fn failpoints() -> BTreeSet<String> {
 fn work(root: &Path) {
     let store = Store::open(root).unwrap();
     bring(&store, "new", &["base", "new"]).unwrap();
-    store.images().remove(&image("new", &[]).image.id, InUse::Keep).unwrap();
+    remove(&store, &image("new", &[]).image.id, InUse::Keep).unwrap();
     store.gc(Scope::Removed, &Layers::of(&store), &Silent).unwrap();
     bring(&store, "newest", &["base", "new"]).unwrap();
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use strata_store::records::{InUse, Inserted, RemovedImage};
+use strata_store::records::{InUse, Inserted, Removed};
 use strata_store::{Durability, Scope, Store};
 use strata_types::{ContainerId, DiffId, Silent};
 
-use crate::fixture::{Layers, bring, container, diff_id, image};
+use crate::fixture::{Layers, bring, container, diff_id, image, remove};
 
 const LAYERS: [&str; 4] = ["base", "one", "two", "three"];
 
@@ -59,12 +59,12 @@ impl Model {
             }
             Step::Remove { image: number, in_use } => {
                 let used = self.containers.iter().any(|(_, image, _)| *image == number);
-                let removed = store.images().remove(&image(&number.to_string(), &[]).image.id, in_use).unwrap();
+                let removed = remove(store, &image(&number.to_string(), &[]).image.id, in_use).unwrap();
                 match self.images.get(&number) {
-                    None => assert_eq!(removed, RemovedImage::NotThere),
-                    Some(_) if used && in_use == InUse::Keep => assert!(matches!(removed, RemovedImage::Used(_))),
+                    None => assert_eq!(removed, Removed::Done(Vec::new(), Vec::new())),
+                    Some(_) if used && in_use == InUse::Keep => assert!(matches!(removed, Removed::Used(_))),
                     Some(_) => {
-                        assert!(matches!(removed, RemovedImage::Removed(_)));
+                        assert!(matches!(removed, Removed::Done(..)));
                         self.images.remove(&number);
                     }
                 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use strata_store::records::{
-    CreatedVolume, InUse, Inserted, LayerForm, RemovedImage, Renamed, TagRecord, VolumeRecord,
+    CreatedVolume, InUse, Inserted, LayerForm, Removal, Removed, Renamed, TagRecord, VolumeRecord,
 };
 use strata_store::{Durability, Error, Store};
-use strata_types::{ContainerId, Digest, ErrorClass};
+use strata_types::reference::Reference;
+use strata_types::{ContainerId, Digest, ErrorClass, ImageId};
 
-use crate::fixture::{bring, child_root, container, diff_id, image, now, start, was_killed};
+use crate::fixture::{bring, child_root, container, diff_id, image, now, remove, start, was_killed};
 
 #[test]
 fn an_image_comes_back_as_it_went_in_and_keeps_its_place_when_recorded_again() {
@@ -40,8 +41,9 @@ fn a_tag_moves_and_goes_and_leaves_its_image() {
     store.tags().set(std::slice::from_ref(&tag)).unwrap();
     assert_eq!(store.tags().image(&name).unwrap(), Some(b));
     assert_eq!(store.tags().of(&a.id).unwrap(), []);
-    assert_eq!(store.tags().remove(&name).unwrap(), Some(tag));
-    assert_eq!(store.tags().remove(&name).unwrap(), None);
+    let removal = Removal { tags: vec![name.clone()], images: Vec::new(), in_use: InUse::Keep };
+    assert_eq!(store.images().remove(&removal).unwrap(), Removed::Done(vec![tag], Vec::new()));
+    assert_eq!(store.images().remove(&removal).unwrap(), Removed::Done(Vec::new(), Vec::new()));
     assert!(store.images().get(&a.id).unwrap().is_some());
 }
 
@@ -59,12 +61,42 @@ fn an_image_in_use_is_not_removed_unless_asked_twice() {
     let image = bring(&store, "a", &["one"]).unwrap();
     let container = container("box", &image);
     assert_eq!(store.containers().insert(&container, Durability::Durable).unwrap(), Inserted::Done);
-    let removed = store.images().remove(&image.id, InUse::Keep).unwrap();
-    assert_eq!(removed, RemovedImage::Used(vec![container.id]));
-    let removed = store.images().remove(&image.id, InUse::Remove).unwrap();
-    assert_eq!(removed, RemovedImage::Removed(Box::new(image.clone())));
-    assert_eq!(store.images().remove(&image.id, InUse::Remove).unwrap(), RemovedImage::NotThere);
+    let removed = remove(&store, &image.id, InUse::Keep).unwrap();
+    assert_eq!(removed, Removed::Used(vec![container.id]));
+    let removed = remove(&store, &image.id, InUse::Remove).unwrap();
+    let Removed::Done(tags, images) = removed else { panic!("{removed:?}") };
+    assert_eq!((tags.len(), images), (1, vec![image.clone()]));
+    assert_eq!(remove(&store, &image.id, InUse::Remove).unwrap(), Removed::Done(Vec::new(), Vec::new()));
     assert_eq!(store.tags().list().unwrap(), []);
+}
+
+#[test]
+fn what_changed_meanwhile_keeps_everything_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut parent = image("parent", &["one"]);
+    parent.tags.clear();
+    store.images().add(&parent).unwrap();
+    let mut child = image("child", &["one"]);
+    child.image.parent = Some(parent.image.id.clone());
+    store.images().add(&child).unwrap();
+    let (tags, ids) = (vec![child.tags[0].name.clone()], [child.image.id.clone(), parent.image.id.clone()]);
+    let changed = |removal: &Removal| {
+        assert_eq!(store.images().remove(removal).unwrap(), Removed::Changed);
+        assert_eq!((store.images().list().unwrap().len(), store.tags().list().unwrap().len()), (2, 1));
+    };
+    let removal = |tags: &[Reference], images: &[ImageId]| {
+        let (tags, images) = (tags.to_vec(), images.to_vec());
+        Removal { tags, images, in_use: InUse::Keep }
+    };
+    changed(&removal(&[], &ids));
+    changed(&removal(&tags, &ids[1..]));
+    let user = container("box", &parent.image);
+    store.containers().insert(&user, Durability::Ephemeral).unwrap();
+    changed(&removal(&tags, &ids));
+    store.containers().remove(&user.id, Durability::Ephemeral).unwrap();
+    let removed = store.images().remove(&removal(&tags, &ids)).unwrap();
+    assert_eq!(removed, Removed::Done(child.tags, vec![child.image, parent.image]));
 }
 
 #[test]
