@@ -20,6 +20,9 @@ use crate::{Error, NetworkError, Result};
 /// From this size on a blob comes in several ranges at once; below, one connection is as fast.
 const PARALLEL_BYTES_MIN: u64 = 32 << 20;
 
+/// How many of a layer's `urls` are tried; manifests in the wild have one.
+const URLS_MAX: usize = 8;
+
 /// The bytes of a blob, as they come. Also a [`BufRead`], which spares a copy.
 #[derive(Debug)]
 pub struct BlobReader {
@@ -53,6 +56,8 @@ enum How {
 pub(crate) struct Target {
     exchange: Arc<Exchange>,
     endpoint: Arc<Endpoint>,
+    /// Below the endpoint's `/v2/`, or a URL.
+    path: String,
     digest: Digest,
     pub(crate) size: u64,
 }
@@ -64,27 +69,49 @@ pub(crate) struct Stream {
     early: Bytes,
 }
 
-/// Asks an endpoint for a blob from `offset` on.
+/// Asks an endpoint for a blob from `offset` on. What a registry does not have itself may be at the descriptor's `urls`.
 pub(crate) async fn open(
     exchange: &Arc<Exchange>,
     endpoint: &Endpoint,
     blob: &Descriptor,
     offset: u64,
 ) -> Result<Opened> {
+    let path = format!("{}/blobs/{}", endpoint.path, blob.digest);
     let endpoint = Arc::new(endpoint.clone());
-    let target = Target { exchange: exchange.clone(), endpoint, digest: blob.digest.clone(), size: blob.size };
-    let left = blob.size.saturating_sub(offset);
+    let mut target =
+        Target { exchange: exchange.clone(), endpoint, path, digest: blob.digest.clone(), size: blob.size };
+    let fault = match open_at(&target, offset).await {
+        Err(error) if is_not_there(&error) && !target.endpoint.is_mirror => error,
+        other => return other,
+    };
+    let is_web = |url: &&String| url.starts_with("https://") || url.starts_with("http://");
+    for url in blob.urls.iter().filter(is_web).take(URLS_MAX) {
+        target.path.clone_from(url);
+        match open_at(&target, offset).await {
+            Err(error) => tracing::info!(url, %error, "a layer is not where its manifest says"),
+            opened => return opened,
+        }
+    }
+    Err(fault)
+}
+
+fn is_not_there(error: &Error) -> bool {
+    matches!(error, Error::Refused { source, .. } if source.status == 404)
+}
+
+async fn open_at(target: &Target, offset: u64) -> Result<Opened> {
+    let left = target.size.saturating_sub(offset);
     let how = if left == 0 {
         How::End
     } else if left >= PARALLEL_BYTES_MIN && !target.endpoint.is_loopback() {
-        match Ranges::open(&target, offset).await? {
+        match Ranges::open(target, offset).await? {
             Ok(ranges) => How::Ranges(ranges),
             Err(stream) => How::Stream(stream, target.attempts()),
         }
     } else {
         How::Stream(target.stream(offset, None).await?, target.attempts())
     };
-    Ok(Opened { target, at: offset, how })
+    Ok(Opened { target: target.clone(), at: offset, how })
 }
 
 impl BlobReader {
@@ -185,8 +212,7 @@ impl Target {
             request = request.header(RANGE, &format!("bytes={start}-{last}"));
         }
         let purpose = Purpose::pull("get a blob", &self.endpoint);
-        let path = format!("{}/blobs/{}", self.endpoint.path, self.digest);
-        let response = self.exchange.send(&self.endpoint, &purpose, &path, &request).await?;
+        let response = self.exchange.send(&self.endpoint, &purpose, &self.path, &request).await?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             return Err(self.wrong_size(start));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
@@ -309,6 +309,16 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
+/// How long `Retry-After` asks to wait: a number of seconds, or a date (RFC 9110, 10.2.3).
+fn wait_of(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = SystemTime::from(jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?);
+    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
 /// Reads a whole answer that must not have more than `limit` bytes.
 pub(crate) async fn body(mut response: Response, limit: usize, host: &str, what: &str) -> Result<Vec<u8>> {
     let too_large = || Error::TooLarge { host: host.to_owned(), what: what.to_owned(), limit_bytes: limit as u64 };
@@ -355,13 +365,33 @@ impl Attempts {
     pub(crate) fn after(&mut self, response: &Response) -> Option<Duration> {
         let own = self.next()?;
         let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let Some(seconds) = header.and_then(|text| text.trim().parse::<u64>().ok()) else { return Some(own) };
-        let wanted = Duration::from_secs(seconds);
+        let Some(wanted) = header.and_then(|text| wait_of(text, strata_sys::clock::now())) else { return Some(own) };
         (wanted <= self.patience.backoff_max).then(|| wanted.max(own))
     }
 
     /// Begins anew: there was progress.
     pub(crate) const fn reset(&mut self) {
         self.made = 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_say_when_to_come_back_in_two_ways() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_480);
+        for (text, expected) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
+            ("Wed, 21 Oct 2015 07:27:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(wait_of(text, now), expected.map(Duration::from_secs), "{text}");
+        }
     }
 }

@@ -208,3 +208,34 @@ fn tags_are_listed() {
     let error = client().tags(&at(&registry, "nope")).unwrap_err();
     assert!(matches!(error, Error::RepositoryNotFound { .. }), "{error}");
 }
+
+#[test]
+fn a_layer_may_be_at_its_urls() {
+    let (registry, elsewhere) = (MockRegistry::start(), MockRegistry::start());
+    let content = bytes(100_000);
+    let mut layer = strata_types::Descriptor::of(media::DOCKER_FOREIGN_GZIP, &content);
+    elsewhere.put_blob("far", &content);
+    let there = format!("http://{}/v2/far/blobs/{}", elsewhere.host(), layer.digest);
+    layer.urls = vec!["file:///etc/passwd".to_owned(), format!("http://{}/gone", elsewhere.host()), there];
+    for offset in [0, 99_000] {
+        let found = read(&client(), &at(&registry, "app"), &layer, offset).unwrap();
+        assert_eq!(found, content[usize::try_from(offset).unwrap()..]);
+    }
+    assert!(registry.count("GET", "/v2/app/blobs/") > 0, "the registry itself is asked first");
+    layer.urls.pop();
+    let error = read(&client(), &at(&registry, "app"), &layer, 0).unwrap_err();
+    assert_eq!(told(&error), format!("blob {} of {}/app not found", layer.digest, registry.host()));
+}
+
+#[test]
+fn a_date_to_come_back_is_waited_for() {
+    let registry = MockRegistry::start();
+    registry.put_manifest("app", "1", media::OCI_MANIFEST, &manifest());
+    let past = vec![("Retry-After".to_owned(), "Wed, 21 Oct 2015 07:28:00 GMT".to_owned())];
+    registry.rule("GET", "/manifests/", 1, Act::Answer(429, past, String::new()));
+    client().resolve(&at(&registry, "app:1")).unwrap();
+    let far = vec![("Retry-After".to_owned(), "Fri, 21 Oct 2095 07:28:00 GMT".to_owned())];
+    registry.rule("GET", "/manifests/", 1, Act::Answer(429, far, String::new()));
+    let error = client().resolve(&at(&registry, "app:1")).unwrap_err();
+    assert!(told(&error).contains("429"), "a wait that no one has patience for is none: {}", told(&error));
+}
