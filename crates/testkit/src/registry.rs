@@ -1,11 +1,27 @@
 //! A real registry for one test: Debian's `docker-registry` on a free loopback port.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Machine;
 use crate::image::Image;
+
+/// Who gets into a locked registry.
+pub const USER: &str = "me";
+/// How.
+pub const PASSWORD: &str = "secret";
+/// bcrypt of [`PASSWORD`]: the only kind that the registry takes.
+const PASSWORD_HASH: &str = "$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
+
+/// Whom it lets in, and how one speaks to it.
+#[derive(Clone, Copy, Debug)]
+enum Door<'a> {
+    Open,
+    Locked,
+    Tls(&'a Path, &'a Path),
+}
 
 /// Runs until dropped; its data is in a temporary folder.
 #[derive(Debug)]
@@ -18,21 +34,40 @@ pub struct Registry {
 impl Registry {
     /// Starts one on the host's loopback and waits until it answers. Needs `host::program("docker-registry")`.
     pub fn start() -> Self {
-        Self::start_by(&|program| Command::new(program))
+        Self::start_by(&|program| Command::new(program), Door::Open)
     }
 
     /// Starts one inside a machine, on its own loopback. Needs `host::program("docker-registry")` and `busybox`.
     pub fn start_in(machine: &Machine) -> Self {
-        Self::start_by(&|program| machine.command(program))
+        Self::start_by(&|program| machine.command(program), Door::Open)
     }
 
-    fn start_by(command: &dyn Fn(&str) -> Command) -> Self {
+    /// The same, for nobody but [`USER`] with [`PASSWORD`].
+    pub fn start_locked_in(machine: &Machine) -> Self {
+        Self::start_by(&|program| machine.command(program), Door::Locked)
+    }
+
+    /// Starts one on the host's loopback that speaks TLS only, with this certificate and key.
+    pub fn start_tls(certificate: &Path, key: &Path) -> Self {
+        Self::start_by(&|program| Command::new(program), Door::Tls(certificate, key))
+    }
+
+    fn start_by(command: &dyn Fn(&str) -> Command, door: Door<'_>) -> Self {
         let dir = tempfile::Builder::new().prefix("strata-registry-").tempdir().unwrap();
         // Another process may take the port between its release and the registry's bind: then try the next one.
         for _attempt in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut process = spawn(command("docker-registry"), dir.path(), port);
-            if answers(&process, &|| command("busybox"), port) {
+            let mut process = spawn(command("docker-registry"), dir.path(), port, door);
+            let is_up = || match door {
+                Door::Tls(..) => std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(),
+                Door::Open | Door::Locked => {
+                    let mut ask = command("busybox");
+                    // Everybody may read the root, whatever is behind it.
+                    ask.args(["wget", "-q", "-O", "/dev/null", &format!("http://127.0.0.1:{port}/")]);
+                    ask.stderr(Stdio::null()).status().unwrap().success()
+                }
+            };
+            if answers(&process, &is_up) {
                 return Self { process, port, dir };
             }
             let _ended = process.kill();
@@ -83,11 +118,21 @@ impl Drop for Registry {
     }
 }
 
-fn spawn(mut command: Command, dir: &std::path::Path, port: u16) -> Child {
+fn spawn(mut command: Command, dir: &Path, port: u16, door: Door<'_>) -> Child {
+    let passwords = dir.join("htpasswd");
+    std::fs::write(&passwords, format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
+    let passwords = passwords.display();
+    let (more_http, more) = match door {
+        Door::Open => (String::new(), String::new()),
+        Door::Locked => (String::new(), format!("auth: {{ htpasswd: {{ realm: test, path: '{passwords}' }} }}\n")),
+        Door::Tls(certificate, key) => {
+            (format!(", tls: {{ certificate: '{}', key: '{}' }}", certificate.display(), key.display()), String::new())
+        }
+    };
     let config = format!(
         "version: 0.1\nlog: {{ level: error, accesslog: {{ disabled: true }} }}\n\
          storage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ enabled: true }} }}\n\
-         http: {{ addr: '127.0.0.1:{port}' }}\n",
+         http: {{ addr: '127.0.0.1:{port}'{more_http} }}\n{more}",
         dir.join("data").display()
     );
     std::fs::write(dir.join("config.yml"), config).unwrap();
@@ -96,15 +141,12 @@ fn spawn(mut command: Command, dir: &std::path::Path, port: u16) -> Child {
     command.spawn().unwrap()
 }
 
-fn answers(process: &Child, busybox: &dyn Fn() -> Command, port: u16) -> bool {
+fn answers(process: &Child, is_up: &dyn Fn() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(20);
     let pid = rustix::process::Pid::from_child(process);
     let exit = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
-    let url = format!("http://127.0.0.1:{port}/v2/");
     while Instant::now() < deadline {
-        let mut ask = busybox();
-        ask.args(["wget", "-q", "-O", "/dev/null", &url]).stderr(Stdio::null());
-        if ask.status().unwrap().success() {
+        if is_up() {
             return true;
         }
         if exited_within(&exit, Duration::from_millis(10)) {

@@ -4,7 +4,6 @@ use strata_engine::Engine;
 use strata_engine::image::ImageRecord;
 use strata_engine::image::PullWish;
 use strata_types::Platform;
-use strata_types::reference::Reference;
 
 use crate::exit::{Failure, Result};
 use crate::progress::{Progress, Show};
@@ -52,8 +51,14 @@ pub fn image(
     {
         return Ok(found);
     }
-    let reference: Reference = name.parse()?;
-    let reference = reference.or_latest();
+    let reference = engine.reference(name)?.or_latest();
+    let full = reference.to_string();
+    if pull != Pull::Always
+        && let Some(found) = engine.find_image(&full)?.filter(|image| !image.damaged)
+        && fits(engine, &found, platform.as_ref())?
+    {
+        return Ok(found);
+    }
     if pull == Pull::Never {
         return Err(Failure::new(format!("No such image: {}", reference.familiar())));
     }
@@ -69,7 +74,7 @@ pub fn image(
         let status = if newer { "Downloaded newer image for" } else { "Image is up to date for" };
         writeln!(session.err, "Status: {status} {}", reference.familiar())?;
     }
-    Ok(engine.image(name)?)
+    Ok(engine.image(&full)?)
 }
 
 /// Whether an image is for the platform that was asked for, if one was.

@@ -32,12 +32,16 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] NAME[:TAG|@DIGEST]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let reference: Reference = self.image.parse()?;
+        let written: Reference = self.image.parse()?;
         let engine = session.engine()?;
+        let reference = engine.reference(&self.image)?;
         let platform = self.platform.as_deref().map(|text| Platform::parse(text, &engine.platform())).transpose()?;
         let wish = PullWish { platform, all_tags: self.all_tags };
         if reference.is_name_only() && !self.all_tags && !self.quiet {
             writeln!(session.out, "Using default tag: latest")?;
+        }
+        if reference.name() != written.name() && !self.quiet {
+            writeln!(session.err, "Resolved \"{}\" as an alias of {}", written.familiar_name(), reference.name())?;
         }
         if self.plan {
             let plan = engine.plan_pull(&reference, &wish)?;

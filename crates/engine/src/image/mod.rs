@@ -18,6 +18,7 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod short_name;
 mod tag;
 
 pub use change::{Change, ChangeError};

@@ -16,6 +16,8 @@ pub(super) fn answer(state: &mut State, request: &Seen, act: Option<&Act>) -> An
         return answer;
     }
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+    // Who takes it for a proxy names the host, too.
+    let path = path.split_once("://").map_or(path, |(_, rest)| &rest[rest.find('/').unwrap_or(rest.len())..]);
     if path == "/token" {
         return token(state, request, query);
     }
