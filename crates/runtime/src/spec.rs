@@ -79,6 +79,9 @@ pub struct Process {
     pub seccomp: Seccomp,
     /// Programs cannot gain privileges by being executed.
     pub no_new_privileges: bool,
+    /// What a security module calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
     /// Resource limits, setrlimit(2).
     pub rlimits: Vec<Rlimit>,
     /// How willingly the kernel kills it when memory ends.
@@ -148,6 +151,16 @@ impl Capabilities {
     pub const fn docker(set: CapSet) -> Self {
         Self { bounding: set, effective: set, permitted: set, inheritable: CapSet::EMPTY, ambient: CapSet::EMPTY }
     }
+}
+
+/// A process's label for a security module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    /// An AppArmor profile that is loaded.
+    AppArmor(String),
+    /// A SELinux context.
+    SeLinux(String),
 }
 
 /// A filter of system calls.

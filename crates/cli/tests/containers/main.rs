@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod crash;
+mod escapes;
 mod life;
 mod options;
 mod refusals;

@@ -78,7 +78,7 @@ fn memory(resources: &mut Resources) -> Result<()> {
         None | Some(-1..=100) => {}
         Some(other) => return Err(invalid(format!("Invalid value: {other}, valid memory swappiness range is 0-100"))),
     }
-    if resources.pids_limit.is_some_and(|limit| limit <= 0) {
+    if resources.pids_limit == Some(0) {
         resources.pids_limit = None;
     }
     Ok(())
@@ -220,7 +220,7 @@ mod tests {
     fn swap_is_twice_the_memory_unless_said() {
         let mut config = HostConfig::default();
         config.resources.memory = 64 << 20;
-        config.resources.pids_limit = Some(-1);
+        config.resources.pids_limit = Some(0);
         host(&mut config).unwrap();
         assert_eq!(config.resources.memory_swap, 128 << 20);
         assert_eq!(config.resources.pids_limit, None);

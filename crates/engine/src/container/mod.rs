@@ -20,6 +20,7 @@ mod exec;
 mod export;
 mod find;
 mod inspect;
+mod label;
 mod list;
 mod merge;
 mod mounts;

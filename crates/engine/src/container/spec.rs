@@ -1,5 +1,7 @@
 //! From a container's record to what the runtime is told, for each start.
 
+use std::collections::BTreeMap;
+
 use strata_runtime::Spec;
 use strata_runtime::spec::{
     Capabilities, Limits, Log, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
@@ -12,6 +14,9 @@ use crate::container::{
     ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, merge, security,
 };
 use crate::{Engine, Result};
+
+/// Processes and threads of a container that does not say: far more than programs have, far fewer than a machine can.
+const PIDS_MAX: i64 = 4096;
 
 /// Without `max-file`, only the current file is kept.
 const LOG_FILES: u32 = 1;
@@ -45,7 +50,7 @@ impl Engine {
             shm_size_bytes: host.shm_size,
             devices: nodes,
             namespaces: namespaces(host, known.document.user_namespace.as_ref()),
-            sysctls: host.sysctls.clone(),
+            sysctls: sysctls(host, known.document.user_namespace.as_ref()),
             masked_paths: paths(&host.masked_paths),
             readonly_paths: paths(&host.readonly_paths),
             system_writable: privileged,
@@ -132,6 +137,7 @@ fn process(document: &Document) -> Result<Process> {
         capabilities: Capabilities::docker(check::capabilities(host)?),
         seccomp: security.seccomp,
         no_new_privileges: security.no_new_privileges,
+        label: security.label,
         rlimits: rlimits(host),
         oom_score_adj: i32::try_from(host.oom_score_adj).ok().filter(|adjustment| *adjustment != 0),
         terminal_size: (config.tty && rows > 0).then_some(TerminalSize { rows, columns }),
@@ -159,6 +165,22 @@ fn namespaces(host: &HostConfig, user: Option<&IdMaps>) -> Namespaces {
     }
 }
 
+/// Kernel settings: those asked for, and what lets ordinary users of a container open low ports and ping without privileges, as
+/// Docker does: programs cannot gain any.
+fn sysctls(host: &HostConfig, user: Option<&IdMaps>) -> BTreeMap<String, String> {
+    let mut all = host.sysctls.clone();
+    if !matches!(host.network_mode.as_str(), "host" | "none") && !host.network_mode.starts_with("container:") {
+        let last = user.and_then(|maps| maps.groups.first()).map_or(i32::MAX as u32, |range| range.size - 1);
+        for (name, value) in [
+            ("net.ipv4.ip_unprivileged_port_start", String::from("0")),
+            ("net.ipv4.ping_group_range", format!("0 {last}")),
+        ] {
+            all.entry(name.to_owned()).or_insert(value);
+        }
+    }
+    all
+}
+
 fn limits(host: &HostConfig) -> Limits {
     let resources = &host.resources;
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
@@ -178,7 +200,8 @@ fn limits(host: &HostConfig) -> Limits {
         cpu_period_us: period,
         cpuset_cpus: text(&resources.cpuset_cpus),
         cpuset_mems: text(&resources.cpuset_mems),
-        pids: resources.pids_limit,
+        // A container that asks for nothing does not take the host with it when it forks without end.
+        pids: resources.pids_limit.or((!host.privileged).then_some(PIDS_MAX)),
         blkio_weight: (resources.blkio_weight != 0).then_some(resources.blkio_weight),
     }
 }

@@ -2,13 +2,13 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{CWD, Mode, OFlags, Uid, makedev};
+use rustix::fs::{Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit as RawRlimit};
 use strata_sys::{caps, process, seccomp, signal};
 
 use super::place::{self, Kind};
-use super::{Channel, program, program::Identity};
+use super::{Channel, label, program, program::Identity};
 use crate::Error;
 use crate::spec::{Process, Rlimit};
 
@@ -43,16 +43,17 @@ pub(super) fn working_directory(process: &Process, make: bool) -> Result<(), Err
 pub(super) fn apply(
     process: &Process,
     filter: Option<seccomp::Program>,
+    label: Option<label::Place>,
     channel: &Channel,
 ) -> Result<Option<String>, Error> {
     let Identity { user, home } = program::identity(process)?;
-    if let Some(adjustment) = process.oom_score_adj {
-        set_oom_score(adjustment, channel);
-    }
     if let Err(errno) = process::new_session_keyring() {
         channel.warn(&format!("the session keyring of the host stays joined: {errno}"));
     }
     hand_over_streams(user.uid)?;
+    if let Some(label) = label {
+        label.write()?;
+    }
     signal::reset();
     process::close_on_exec_from(3).map_err(Error::step("close descriptors"))?;
     // From here on no file is opened: there may be room for none.
@@ -151,13 +152,4 @@ fn resource(name: &str) -> Option<Resource> {
         "stack" => Resource::Stack,
         _ => return None,
     })
-}
-
-/// Lowering needs CAP_SYS_RESOURCE, which a host may lack: then a warning has to do.
-fn set_oom_score(adjustment: i32, channel: &Channel) {
-    let written = rustix::fs::openat(CWD, "/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|file| rustix::io::write(&file, adjustment.to_string().as_bytes()));
-    if let Err(errno) = written {
-        channel.warn(&format!("the out-of-memory score cannot be set to {adjustment}: {errno}"));
-    }
 }

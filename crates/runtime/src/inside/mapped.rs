@@ -57,7 +57,7 @@ pub(crate) fn furnish(
             send(&source)?;
         }
     }
-    limits(spec, child, warnings)
+    limits(spec, child)
 }
 
 /// Makes the places that every container has and this image lacks. Only here can they be marked as no changes of the
@@ -127,7 +127,7 @@ fn outside(files: &[crate::spec::SecretFile], maps: &IdMaps) -> Result<Vec<crate
 }
 
 /// What root of the namespace may not raise for itself.
-fn limits(spec: &Spec, child: i32, warnings: &mut Vec<String>) -> Result<(), Error> {
+fn limits(spec: &Spec, child: i32) -> Result<(), Error> {
     let pid = Pid::from_raw(child);
     for limit in &spec.process.rlimits {
         let (resource, wanted) = confine::rlimit(limit)?;
@@ -136,11 +136,6 @@ fn limits(spec: &Spec, child: i32, warnings: &mut Vec<String>) -> Result<(), Err
             Ok(_) | Err(Errno::PERM) => {}
             Err(errno) => return Err(Error::path("set limit", &limit.name)(errno)),
         }
-    }
-    if let Some(adjustment) = spec.process.oom_score_adj
-        && let Err(error) = std::fs::write(format!("/proc/{child}/oom_score_adj"), adjustment.to_string())
-    {
-        warnings.push(format!("the out-of-memory score cannot be set to {adjustment}: {error}"));
     }
     Ok(())
 }

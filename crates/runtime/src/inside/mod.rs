@@ -5,6 +5,7 @@
 
 mod confine;
 mod init;
+mod label;
 pub(crate) mod mapped;
 mod masks;
 mod mounts;
@@ -13,7 +14,6 @@ mod program;
 mod secrets;
 mod standing;
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -149,6 +149,7 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     let First { spec, trees, mount_point, network, cgroups, streams, filter } = first;
     confine::die_with_parent()?;
     rustix::process::umask(rustix::fs::Mode::empty());
+    let label = label::open(&spec.process)?;
     process::lead_session().map_err(Error::step("start a session"))?;
     let Material { rootfs, dev, sources, covered } = material(spec, trees, mount_point, channel)?;
     // In version 2 this process is in its group from the start, and sees it as the root of all.
@@ -183,12 +184,7 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     confine::working_directory(&spec.process, true)?;
     set_streams(streams, terminal)?;
     channel.wait()?;
-    let mut process = Cow::Borrowed(&spec.process);
-    if spec.namespaces.user.is_some() {
-        // The shim has set it: in here it may be out of our reach.
-        process.to_mut().oom_score_adj = None;
-    }
-    confine::apply(&process, filter, channel)
+    confine::apply(&spec.process, filter, label, channel)
 }
 
 /// What the first process mounts.
@@ -256,6 +252,7 @@ fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<Option<String>, E
     let Joining { process, target, namespaces, mapped, cgroup, streams, filter } = joining;
     confine::die_with_parent()?;
     confine::hide_from_container()?;
+    let label = label::open(process)?;
     process::lead_session().map_err(Error::step("start a session"))?;
     if cgroup.layout() == strata_sys::cgroup::Layout::V1 {
         // Writing 0 is this very process, whatever its number is elsewhere.
@@ -273,5 +270,5 @@ fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<Option<String>, E
     confine::working_directory(process, false)?;
     set_streams(streams, terminal)?;
     channel.wait()?;
-    confine::apply(process, filter, channel)
+    confine::apply(process, filter, label, channel)
 }

@@ -58,6 +58,7 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
                 if let Some(maps) = maps {
                     inside::mapped::furnish(spec, maps, pid, channel, &layers, &mut more)?;
                 }
+                set_oom_score(&spec.process, pid, &mut more);
                 if start_in.is_some() { Ok(()) } else { join(&cgroup, pid) }
             };
             let program = follow(child, ours, prepare, Program::new_for(0, &spec.process, ends), &mut warnings);
@@ -122,8 +123,24 @@ pub(super) fn joining(
     };
     let child = if spec.namespaces.pid { with_pids_of(target, clone)? } else { clone()? };
     let mut warnings = Vec::new();
-    let program = follow(child, ours, |_| Ok(()), Program::new_for(number, process, ends), &mut warnings)?;
+    let (pid, mut more) = (child.pid, Vec::new());
+    let prepare = |_: BorrowedFd<'_>| {
+        set_oom_score(process, pid, &mut more);
+        Ok(())
+    };
+    let program = follow(child, ours, prepare, Program::new_for(number, process, ends), &mut warnings)?;
+    warnings.append(&mut more);
     Ok(Launched { program, warnings })
+}
+
+/// Set from here, where `/proc` is the machine's: a container's may lead the write anywhere (CVE-2025-52881). Lowering needs
+/// CAP_SYS_RESOURCE, which a host may lack: then a warning has to do.
+fn set_oom_score(process: &Process, pid: i32, warnings: &mut Vec<String>) {
+    if let Some(adjustment) = process.oom_score_adj
+        && let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), adjustment.to_string())
+    {
+        warnings.push(format!("the out-of-memory score cannot be set to {adjustment}: {error}"));
+    }
 }
 
 /// Does something while new processes are made in the process id namespace of `target`.

@@ -186,6 +186,7 @@ pub(crate) fn spec(id: ContainerId, rootfs: PathBuf, args: &[&str]) -> Spec {
         capabilities: Capabilities::docker(CapSet::DOCKER),
         seccomp: Seccomp::Default,
         no_new_privileges: false,
+        label: None,
         rlimits: Vec::new(),
         oom_score_adj: None,
         terminal_size: None,
