@@ -48,15 +48,6 @@ impl Engine {
     }
 }
 
-/// Those that can run a container here: a docker daemon, for one, wants control groups mounted as it likes them.
-pub(crate) fn that_run(arena: &Arena, engines: &[Engine]) -> Vec<Engine> {
-    let runs = |engine: &&Engine| {
-        let tried = arena.setup(&engine.pull("debian")).and_then(|_| arena.setup(&engine.run_true("debian")));
-        tried.inspect_err(|why| eprintln!("{} is left out: {why}", engine.name)).is_ok()
-    };
-    engines.iter().filter(runs).cloned().collect()
-}
-
 /// Starts what is installed. The first is always ours.
 pub(crate) fn start_all(arena: &Arena, program: &Path) -> Done<Vec<Engine>> {
     let ours = format!("{} --root {}", program.display(), arena.store("strata").display());

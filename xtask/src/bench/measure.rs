@@ -38,41 +38,96 @@ pub(crate) struct Series {
     pub(crate) cpu_s: Vec<f64>,
 }
 
-/// A measured row of the benchmark page.
-#[derive(Clone, Debug)]
-pub(crate) struct Table {
-    pub(crate) title: String,
-    pub(crate) note: String,
+/// What all contenders of a row needed; ours is the first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timings {
     pub(crate) series: Vec<Series>,
+    /// Those that failed, with what they said.
+    pub(crate) failed: Vec<String>,
+    /// Which part of the machine's processors other work had, the registry's included, while commands ran.
+    pub(crate) others: f64,
 }
 
-/// Runs every contender once to warm up and then `runs` times in turn.
-pub(crate) fn interleaved(arena: &Arena, runs: usize, entries: &[Entry]) -> Done<Vec<Series>> {
-    let mut series: Vec<Series> =
-        entries.iter().map(|entry| Series { name: entry.name.clone(), ..Series::default() }).collect();
-    for round in 0..=runs {
-        for (entry, series) in entries.iter().zip(&mut series) {
-            if !entry.before.is_empty() {
-                arena.setup(&entry.before).map_err(|why| format!("before {}: {why}", entry.name))?;
-                rustix::fs::sync();
-            }
-            let mut command = arena.charged(&entry.timed);
-            let (cpu, start) = (arena.cpu_s(), Instant::now());
-            let output = command.output().map_err(|error| format!("cannot run {}: {error}", entry.name))?;
-            let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), arena.cpu_s() - cpu);
-            if !output.status.success() {
-                return Err(format!("{}: {}", entry.name, String::from_utf8_lossy(&output.stderr)));
-            }
-            if !entry.after.is_empty() {
-                arena.setup(&entry.after).map_err(|why| format!("after {}: {why}", entry.name))?;
-            }
-            if round > 0 {
-                series.wall_s.push(wall_s);
-                series.cpu_s.push(cpu_s);
+/// How often everything is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rounds {
+    /// Rounds that do not count.
+    pub(crate) warm_up: usize,
+    pub(crate) measured: usize,
+}
+
+/// Lets the contenders take turns. One that fails is out; if it is ours, that is an error.
+pub(crate) fn interleaved(arena: &Arena, rounds: Rounds, entries: &[Entry]) -> Done<Timings> {
+    let mut timings = Timings::default();
+    let mut running: Vec<(&Entry, Series)> =
+        entries.iter().map(|entry| (entry, Series { name: entry.name.clone(), ..Series::default() })).collect();
+    let (mut wall_s, mut others_s) = (0.0, 0.0);
+    for round in 0..rounds.warm_up + rounds.measured {
+        let mut still_running = Vec::new();
+        for (at, (entry, mut series)) in running.into_iter().enumerate() {
+            match once(arena, entry) {
+                Ok(took) => {
+                    if round >= rounds.warm_up {
+                        series.wall_s.push(took.wall_s);
+                        series.cpu_s.push(took.cpu_s);
+                        wall_s += took.wall_s;
+                        others_s += (took.machine_s - took.cpu_s).max(0.0);
+                    }
+                    still_running.push((entry, series));
+                }
+                Err(why) if at == 0 => return Err(why),
+                Err(why) => {
+                    eprintln!("{} is left out: {why}", entry.name);
+                    timings.failed.push(entry.name.clone());
+                }
             }
         }
+        running = still_running;
     }
-    Ok(series)
+    timings.series = running.into_iter().map(|(_, series)| series).collect();
+    timings.others = others_s / wall_s / processors() as f64;
+    Ok(timings)
+}
+
+struct Took {
+    wall_s: f64,
+    cpu_s: f64,
+    machine_s: f64,
+}
+
+fn once(arena: &Arena, entry: &Entry) -> Done<Took> {
+    if !entry.before.is_empty() {
+        arena.setup(&entry.before).map_err(|why| format!("before {}: {why}", entry.name))?;
+        arena.setup(&format!("sync -f {}", arena.store("").display()))?;
+    }
+    arena.wait_until_still();
+    let mut command = arena.command(&entry.timed);
+    let (cpu, machine, start) = (arena.cpu_s(), machine_s(), Instant::now());
+    let output = command.output().map_err(|error| format!("cannot run {}: {error}", entry.name))?;
+    let (wall_s, cpu_s, machine_s) = (start.elapsed().as_secs_f64(), arena.cpu_s() - cpu, machine_s() - machine);
+    if !output.status.success() {
+        return Err(format!("{}: {}", entry.name, String::from_utf8_lossy(&output.stderr)));
+    }
+    if !entry.after.is_empty() {
+        arena.setup(&entry.after).map_err(|why| format!("after {}: {why}", entry.name))?;
+    }
+    Ok(Took { wall_s, cpu_s, machine_s })
+}
+
+/// What the whole machine's processors have worked, and what its host took from them, in seconds (proc(5)).
+fn machine_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks: Vec<f64> =
+        stat.lines().next().unwrap_or("").split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    // user, nice, system, (idle, iowait), irq, softirq, steal
+    let busy: f64 =
+        ticks.iter().take(8).enumerate().filter(|(at, _)| !matches!(at, 3 | 4)).map(|(_, ticks)| ticks).sum();
+    busy / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// How many processors there are.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The middle value; NaN for none.
@@ -90,4 +145,22 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 pub(crate) fn ratio(of: &[f64], to: &[f64]) -> f64 {
     let ratios: Vec<f64> = of.iter().zip(to).map(|(a, b)| a / b).collect();
     median(&ratios)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_is_that_of_the_sorted_values() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn ratios_are_taken_run_by_run() {
+        // One slow moment of the machine slows both of a round.
+        assert_eq!(ratio(&[1.0, 10.0, 1.0], &[2.0, 20.0, 2.0]), 0.5);
+    }
 }

@@ -1,23 +1,63 @@
 //! `cargo xtask bench`: strata beside `tar`, `crun` and whatever of docker, podman and containerd is installed, in one run.
 //!
 //! Commands take turns (A B C A B C …), CPU is that of a control group that holds the command, its daemons and its
-//! containers but not the registry, and every store lies on a fresh ext4 of its own.
+//! containers but not the registry, and every store lies on a fresh ext4 of its own. A row is a file in `rows/`.
 
 mod arena;
 mod engine;
 mod images;
 mod measure;
-mod memory;
 mod report;
 mod rows;
 
+use std::path::PathBuf;
+
 use strata_testkit::host;
 
+use crate::bench::engine::Engine;
+use crate::bench::measure::Rounds;
 use crate::shell::{Done, workspace};
 use crate::{build, packages};
 
+const USAGE: &str = "\
+Usage: cargo xtask bench [--rounds N] [ROW...]
+
+Measures all rows and writes docs/benchmarks.md; with ROWs, only prints those. `STRATA_BIN` names a program to measure
+in place of the release build.
+
+Rows:
+";
+
+/// What a row may use.
+pub(crate) struct Bench {
+    pub(crate) arena: arena::Arena,
+    /// The first is ours.
+    pub(crate) engines: Vec<Engine>,
+    pub(crate) program: PathBuf,
+    rounds: Option<usize>,
+}
+
+impl Bench {
+    /// As many rounds as the row wants, or as were asked for.
+    pub(crate) fn rounds(&self, warm_up: usize, measured: usize) -> Rounds {
+        Rounds { warm_up, measured: self.rounds.unwrap_or(measured) }
+    }
+
+    /// The engines that have Docker's words.
+    pub(crate) fn docker_like(&self) -> impl Iterator<Item = &Engine> {
+        self.engines.iter().filter(|engine| engine.name != "containerd")
+    }
+}
+
+struct Wish {
+    rounds: Option<usize>,
+    rows: Vec<&'static rows::Row>,
+    is_whole: bool,
+}
+
 /// Runs all rows, or those named, and writes `docs/benchmarks.md` when all ran.
-pub(crate) fn run(names: &[&str]) -> Done {
+pub(crate) fn run(words: &[&str]) -> Done {
+    let wish = parse(words)?;
     host::root().map_err(|_| "the bench makes mounts and control groups: please run it as root".to_owned())?;
     packages::install(packages::BENCH)?;
     let program = match std::env::var_os("STRATA_BIN") {
@@ -27,20 +67,70 @@ pub(crate) fn run(names: &[&str]) -> Done {
     images::make(&program)?;
     let arena = arena::Arena::start()?;
     let engines = engine::start_all(&arena, &program)?;
-    let running = engine::that_run(&arena, &engines);
-    let mut tables = Vec::new();
-    for row in rows::ALL {
-        if names.is_empty() || names.contains(&row.name) {
-            eprintln!("== {}", row.name);
-            let table = (row.measure)(&arena, if row.name == "pull" { &engines } else { &running })?;
-            print!("{}", report::table(&table));
-            tables.push(table);
+    let bench = Bench { arena, engines, program, rounds: wish.rounds };
+    let (mut tables, mut failed) = (Vec::new(), Vec::new());
+    for row in wish.rows {
+        let start = std::time::Instant::now();
+        match (row.measure)(&bench) {
+            Ok(table) => {
+                println!("{}", report::table(&table));
+                tables.push(table);
+            }
+            Err(why) => failed.push(format!("{}: {why}", row.name)),
         }
+        eprintln!("== {}: {:.0} s", row.name, start.elapsed().as_secs_f64());
     }
-    if !names.is_empty() {
+    if !failed.is_empty() {
+        return Err(format!("not measured:\n{}", failed.join("\n")));
+    }
+    print!("{}", report::targets(&tables));
+    if !wish.is_whole {
         return Ok(());
     }
     let path = workspace().join("docs/benchmarks.md");
-    let page = report::page(&tables, &engines, &program);
-    std::fs::write(&path, page).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    std::fs::write(&path, report::page(&tables, &bench))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+fn parse(words: &[&str]) -> Done<Wish> {
+    let usage = || {
+        let lines = rows::ALL.iter().map(|row| format!("  {:14}{}\n", row.name, row.about));
+        USAGE.to_owned() + &lines.collect::<String>()
+    };
+    let mut wish = Wish { rounds: None, rows: Vec::new(), is_whole: false };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if *word == "--rounds" {
+            let number = words.next().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+            wish.rounds = Some(number.ok_or_else(usage)?);
+        } else {
+            wish.rows.push(rows::ALL.iter().find(|row| row.name == *word).ok_or_else(usage)?);
+        }
+    }
+    if wish.rows.is_empty() {
+        (wish.rows, wish.is_whole) = (rows::ALL.iter().collect(), wish.rounds.is_none());
+    }
+    Ok(wish)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_chosen_by_name_and_only_the_whole_is_written() {
+        let whole = parse(&[]).unwrap();
+        assert_eq!((whole.rows.len(), whole.is_whole), (rows::ALL.len(), true));
+        let one = parse(&["--rounds", "2", "pull"]).unwrap();
+        assert_eq!((one.rows.len(), one.rows[0].name, one.rounds, one.is_whole), (1, "pull", Some(2), false));
+        assert!(!parse(&["--rounds", "2"]).unwrap().is_whole);
+    }
+
+    #[test]
+    fn unknown_words_get_the_list_of_rows() {
+        for words in [&["nonsense"][..], &["--rounds", "0"], &["--rounds"], &["--help"]] {
+            let usage = parse(words).err().unwrap();
+            assert!(rows::ALL.iter().all(|row| usage.contains(row.name)), "{usage}");
+        }
+    }
 }

@@ -1,63 +1,144 @@
 //! The benchmark page.
 
-use std::path::Path;
+use crate::bench::Bench;
+use crate::bench::measure::{Series, Timings, median, processors, ratio};
 
-use crate::bench::engine::Engine;
-use crate::bench::measure::{Table, median, ratio};
+/// A measured row of the page.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) title: &'static str,
+    pub(crate) note: String,
+    /// Markdown.
+    pub(crate) body: String,
+    pub(crate) targets: Vec<Target>,
+}
 
-/// One table as Markdown.
-pub(crate) fn table(table: &Table) -> String {
-    let timed = table.series.iter().any(|series| !series.cpu_s.is_empty());
-    let mut text = format!("## {}\n\n{}\n\n", table.title, table.note);
-    if !timed {
-        text.push_str("| | MB |\n|---|---|\n");
-        for series in &table.series {
-            text.push_str(&format!("| {} | {:.2} |\n", series.name, median(&series.wall_s)));
+/// What a row is to reach, and what it reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) what: String,
+    pub(crate) at_most: f64,
+    /// None if what it is compared with is not installed.
+    pub(crate) measured: Option<f64>,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cost {
+    Wall,
+    Cpu,
+}
+
+impl Cost {
+    fn of(self, series: &Series) -> &[f64] {
+        match self {
+            Self::Wall => &series.wall_s,
+            Self::Cpu => &series.cpu_s,
         }
-        return text + "\n";
     }
-    let runs = table.series.first().map_or(0, |series| series.wall_s.len());
-    text.push_str(&format!("Median of {runs} (smallest – largest).\n\n"));
-    text.push_str("| | wall | CPU | ours ÷ it, wall | ours ÷ it, CPU |\n|---|---|---|---|---|\n");
-    let Some(ours) = table.series.first() else { return text };
-    for series in &table.series {
-        text.push_str(&format!(
-            "| {} | {} ({} – {}) | {} | {:.2} | {:.2} |\n",
-            series.name,
-            time(median(&series.wall_s)),
-            time(series.wall_s.iter().copied().fold(f64::INFINITY, f64::min)),
-            time(series.wall_s.iter().copied().fold(0.0, f64::max)),
-            time(median(&series.cpu_s)),
-            ratio(&ours.wall_s, &series.wall_s),
-            ratio(&ours.cpu_s, &series.cpu_s),
-        ));
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Wall => "wall",
+            Self::Cpu => "CPU",
+        }
     }
-    text + "\n"
+}
+
+impl Timings {
+    /// Ours divided by the best of those named.
+    pub(crate) fn target(&self, cost: Cost, at_most: f64, peers: &[&str]) -> Target {
+        let peers: Vec<&Series> = self.series.iter().filter(|series| peers.contains(&series.name.as_str())).collect();
+        let best = peers.into_iter().min_by(|a, b| median(cost.of(a)).total_cmp(&median(cost.of(b))));
+        let name = best.map_or("a peer that is not here", |best| &best.name);
+        let measured = best.zip(self.series.first()).map(|(best, ours)| ratio(cost.of(ours), cost.of(best)));
+        Target { what: format!("{} ÷ that of {name}", cost.name()), at_most, measured }
+    }
+
+    /// The table of all contenders.
+    pub(crate) fn markdown(&self) -> String {
+        let Some(ours) = self.series.first() else { return String::new() };
+        let mut text = format!("Median of {} (smallest – largest).", ours.wall_s.len());
+        text.push_str(&format!(" Other work had {:.0} % of the machine meanwhile.", self.others * 100.0));
+        for name in &self.failed {
+            text.push_str(&format!(" {name} failed and is left out."));
+        }
+        text.push_str("\n\n| | wall | CPU | ours ÷ it, wall | ours ÷ it, CPU |\n|---|---|---|---|---|\n");
+        for series in &self.series {
+            text.push_str(&format!(
+                "| {} | {} ({} – {}) | {} | {:.2} | {:.2} |\n",
+                series.name,
+                time(median(&series.wall_s)),
+                time(series.wall_s.iter().copied().fold(f64::INFINITY, f64::min)),
+                time(series.wall_s.iter().copied().fold(0.0, f64::max)),
+                time(median(&series.cpu_s)),
+                ratio(&ours.wall_s, &series.wall_s),
+                ratio(&ours.cpu_s, &series.cpu_s),
+            ));
+        }
+        text
+    }
+}
+
+/// One row as Markdown.
+pub(crate) fn table(table: &Table) -> String {
+    format!("## {}\n\n{}\n\n{}", table.title, table.note, table.body)
+}
+
+/// What was to be reached.
+pub(crate) fn targets(tables: &[Table]) -> String {
+    let mut text = "| target | at most | measured | |\n|---|---|---|---|\n".to_owned();
+    for (table, target) in tables.iter().flat_map(|table| table.targets.iter().map(move |target| (table, target))) {
+        let (measured, verdict) = match target.measured {
+            Some(measured) if measured <= target.at_most => (format!("{measured:.2}"), "reached"),
+            Some(measured) => (format!("{measured:.2}"), "**missed**"),
+            None => ("–".to_owned(), "not measured"),
+        };
+        text.push_str(&format!("| {}: {} | {} | {measured} | {verdict} |\n", table.title, target.what, target.at_most));
+    }
+    text
 }
 
 /// The whole page.
-pub(crate) fn page(tables: &[Table], engines: &[Engine], program: &Path) -> String {
-    let line = |command: &str, args: &[&str]| {
-        let output = std::process::Command::new(command).args(args).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
-    };
-    let versions: Vec<String> = engines.iter().map(|engine| format!("{} {}", engine.name, engine.version)).collect();
-    let size = std::fs::metadata(program).map_or(0, |metadata| metadata.len());
-    let mut text = format!(
+pub(crate) fn page(tables: &[Table], bench: &Bench) -> String {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let versions: Vec<String> =
+        bench.engines.iter().map(|engine| format!("{} ({})", engine.name, engine.version)).collect();
+    let rows: Vec<String> = tables.iter().map(table).collect();
+    format!(
         "# Benchmarks\n\n\
-         Written by `cargo xtask bench`; do not edit. Commands take turns, one round warms up, CPU is that of a control group \
-         with the command, its daemons and containers (the registry is outside), stores lie on a fresh loop-mounted ext4. \
-         Ratios are run by run: below 1 means that strata needs less.\n\n\
-         - Machine: Linux {}, {} processors\n- Engines: {}\n- The release binary: {:.1} MB, static\n\n",
-        line("uname", &["-r"]),
-        std::thread::available_parallelism().map_or(0, usize::from),
+         Written by one call of `cargo xtask bench`; do not edit. Commands take turns, CPU is that of a control group with the \
+         command, its daemons and its containers (the registry is outside), stores lie on a fresh loop-mounted ext4. Ratios \
+         are the median of those of each round: below 1 means that strata needs less. On a busy machine times grow and \
+         ratios stay.\n\n\
+         - Machine: Linux {}, {} processors\n- Engines: {}\n\n## Targets\n\n{}\n{}\n",
+        kernel.trim(),
+        processors(),
         versions.join("; "),
-        size as f64 / 1e6,
-    );
-    tables.iter().for_each(|one| text.push_str(&table(one)));
-    text.trim_end().to_owned() + "\n"
+        targets(tables),
+        rows.join("\n").trim_end()
+    )
 }
 
 fn time(seconds: f64) -> String {
     if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.2} s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_measured_against_the_best_of_its_peers() {
+        let series =
+            |name: &str, wall: f64| Series { name: name.to_owned(), wall_s: vec![wall; 3], cpu_s: vec![1.0; 3] };
+        let timings =
+            Timings { series: vec![series("strata", 1.0), series("a", 4.0), series("b", 5.0)], ..Timings::default() };
+        let check = |peers: &[&str], expected: Option<f64>| {
+            assert_eq!(timings.target(Cost::Wall, 0.3, peers).measured, expected);
+        };
+        check(&["a", "b"], Some(0.25));
+        check(&["b"], Some(0.2));
+        check(&["c"], None);
+    }
 }

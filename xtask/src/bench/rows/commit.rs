@@ -1,0 +1,48 @@
+//! Commits of little and of much.
+
+use crate::bench::Bench;
+use crate::bench::arena::REGISTRY;
+use crate::bench::measure::{Entry, Rounds, Timings, interleaved};
+use crate::bench::report::{Cost, Table};
+use crate::shell::Done;
+
+pub(super) fn small(bench: &Bench) -> Done<Table> {
+    let timings = commit(bench, bench.rounds(1, 10), "echo changed > /etc/motd")?;
+    let targets = vec![timings.target(Cost::Wall, 0.25, &["docker"])];
+    let note = "A container in which one small file was changed.".to_owned();
+    Ok(Table { title: "Commit, one changed file", note, body: timings.markdown(), targets })
+}
+
+pub(super) fn big(bench: &Bench) -> Done<Table> {
+    // 20,000 files of 1 to 49 KiB, slices of one block of random bytes: they do not compress to nothing.
+    let script = "mkdir /big; head -c 1100000 /dev/urandom > /r; perl -e 'open R,q(</r); read R,$r,1100000; \
+                  for $d (0..199){mkdir qq(/big/$d); for $f (0..99){ $n=$d*100+$f; open F,qq(>/big/$d/$f); \
+                  print F $n, substr($r, ($n*53)%1000000, 1024+(($n*7919)%49)*1024); close F }}'; rm /r";
+    let timings = commit(bench, bench.rounds(0, 3), script)?;
+    let targets = vec![timings.target(Cost::Wall, 0.2, &["docker"]), timings.target(Cost::Cpu, 0.2, &["docker"])];
+    let note = "A container in which 20,000 files with 513 MB were written.".to_owned();
+    Ok(Table { title: "Commit, 20,000 files", note, body: timings.markdown(), targets })
+}
+
+fn commit(bench: &Bench, rounds: Rounds, change: &str) -> Done<Timings> {
+    let arena = &bench.arena;
+    let script = arena.dir().join("change.sh");
+    std::fs::write(&script, change).map_err(|error| format!("cannot write {}: {error}", script.display()))?;
+    let mut entries = Vec::new();
+    for engine in bench.docker_like() {
+        let command = &engine.command;
+        arena.setup(&engine.pull("debian"))?;
+        arena.setup(&format!(
+            "{command} rm -f bench >/dev/null 2>&1; {command} run -i --name bench --network none {REGISTRY}/debian sh < {}",
+            script.display()
+        ))?;
+        let commit = format!("{command} commit bench bench-image");
+        entries.push(Entry::new(engine.name, commit).after(format!("{command} rmi -f bench-image")));
+    }
+    arena.setup(&format!("sync -f {}", arena.store("").display()))?;
+    let timings = interleaved(arena, rounds, &entries);
+    for engine in bench.docker_like() {
+        arena.setup(&format!("{} rm -f bench", engine.command))?;
+    }
+    timings
+}

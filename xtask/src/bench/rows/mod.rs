@@ -1,0 +1,33 @@
+//! What is measured, one file each. A new row is a function `&Bench -> Table` and a line here.
+
+mod archive;
+mod commit;
+mod memory;
+mod pull;
+mod run;
+mod size;
+
+use crate::bench::Bench;
+use crate::bench::report::Table;
+use crate::shell::Done;
+
+/// A row of the page.
+pub(crate) struct Row {
+    /// On the command line.
+    pub(crate) name: &'static str,
+    /// For the usage text.
+    pub(crate) about: &'static str,
+    pub(crate) measure: fn(&Bench) -> Done<Table>,
+}
+
+/// In the page's order.
+pub(crate) const ALL: &[Row] = &[
+    Row { name: "pull", about: "a large image from a registry on loopback", measure: pull::measure },
+    Row { name: "run", about: "`run --rm --network none debian true`", measure: run::measure },
+    Row { name: "commit-small", about: "a container with one changed file", measure: commit::small },
+    Row { name: "commit-big", about: "a container with 20,000 new files", measure: commit::big },
+    Row { name: "save", about: "an image into an archive", measure: archive::save },
+    Row { name: "load", about: "an archive into an empty store", measure: archive::load },
+    Row { name: "memory", about: "idle containers and daemons", measure: memory::measure },
+    Row { name: "size", about: "the program itself", measure: size::measure },
+];
