@@ -9,6 +9,7 @@ use strata_layer::erofs::{Builder, Reader};
 use strata_layer::tar::Limits;
 use strata_layer::whiteout::Namespace;
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
+use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
@@ -92,8 +93,12 @@ fn write(layer: &Path, produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer:
     let mut index = std::io::BufWriter::new(File::create_new(&path).map_err(Error::at("create", &path))?);
     builder.finish(unpacked.tar_bytes)?.write_to(&mut index)?;
     index.flush().map_err(Error::at("write", &path))?;
-    index.get_ref().sync_data().map_err(Error::at("sync", &path))?;
+    let index = index.get_ref();
+    // Both are on their way before either is waited for: a journal then takes them in one commit.
+    let begun = index.metadata().and_then(|metadata| durable::start_writing(index, 0, metadata.len()));
+    begun.map_err(Error::at("write", &path))?;
     tar.finish()?;
+    index.sync_data().map_err(Error::at("sync", &path))?;
     Ok(unpacked)
 }
 
