@@ -9,11 +9,13 @@
 //! container/     create start stop exec logs diff copy export …
 //! secret.rs      values that containers get as files in memory
 //! system/        df prune info check
+//! events.rs      what happened
 //! ```
 
 pub mod container;
 mod engine;
 mod error;
+pub mod events;
 pub mod image;
 mod layers;
 mod login;

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use strata_sys::cgroup::Cgroup;
@@ -13,7 +14,7 @@ use strata_types::ContainerId;
 
 use crate::logs::Logs;
 use crate::shim::{record, remove_socket, socket_dir};
-use crate::spec::TerminalSize;
+use crate::spec::{Restart, TerminalSize};
 use crate::wire::{self, Answer, Request, SOCKET, Wish};
 use crate::{Attach, Error, ExecSpec, Outcome, Session, Spec, State, Status, reexec};
 
@@ -58,7 +59,7 @@ impl Container {
     /// Starts it: a shim is left behind that outlives the caller. With `attach` the caller is connected before the first
     /// byte of output. Returns when the program is being executed, or why it cannot be.
     pub fn start(&self, spec: &Spec, attach: Option<Attach<'_>>) -> Result<Started, Error> {
-        if self.state()?.status.is_alive() {
+        if self.state()?.status.is_up() {
             return Err(Error::AlreadyRunning(self.id.to_string()));
         }
         record::put(&self.dir.join(record::SPEC), spec)?;
@@ -72,39 +73,54 @@ impl Container {
 
     /// Says what it is doing now, by looking at its process.
     pub fn state(&self) -> Result<State, Error> {
-        let state = record::read::<State>(&self.dir.join(record::STATE))?.unwrap_or(State::created());
-        if !state.status.is_alive() {
+        let state = self.recorded()?;
+        if !state.status.is_up() {
             return Ok(state);
+        }
+        if !state.boot_id.is_empty() && state.boot_id != record::boot_id() {
+            return Ok(state.after_reboot(booted()));
+        }
+        let shim = || alive(state.shim_pid, state.shim_started_ticks);
+        if state.status == Status::Restarting {
+            return match shim() {
+                Some(_) => Ok(state),
+                None => Ok(without_shim(self.recorded()?)),
+            };
         }
         if alive(state.pid, state.pid_started_ticks).is_some() {
             let frozen = Cgroup::open(self.id.as_str()).is_frozen();
             return Ok(State { status: if frozen { Status::Paused } else { Status::Running }, ..state });
         }
         // Its shim is about to record the end: that is worth waiting for.
-        if let Some(shim) = alive(state.shim_pid, state.shim_started_ticks) {
-            return self.state_after(&shim);
+        match shim() {
+            Some(shim) => self.state_after(&shim, |now| now.pid != state.pid),
+            None => Ok(without_shim(self.recorded()?)),
         }
-        let ended = record::read::<State>(&self.dir.join(record::STATE))?.unwrap_or(State::created());
-        if ended.status.is_alive() {
-            return Ok(State { status: Status::Dead, pid: 0, shim_pid: 0, exit_code: 137, ..ended });
-        }
-        Ok(ended)
     }
 
-    /// The state that a shim whose container has ended is about to record.
-    fn state_after(&self, shim: &Alive) -> Result<State, Error> {
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn recorded(&self) -> Result<State, Error> {
+        Ok(record::state(&self.dir)?.unwrap_or(State::created()))
+    }
+
+    /// The state that its shim is about to record: the first that `awaited` likes.
+    fn state_after(&self, shim: &Alive, awaited: impl Fn(&State) -> bool) -> Result<State, Error> {
         /// A shim needs a moment to drain pipes and remove control groups; far below this.
         const RECORD_MAX: Duration = Duration::from_secs(10);
         const LOOK: Duration = Duration::from_millis(2);
         let deadline = Instant::now() + RECORD_MAX;
         loop {
             let shim_ended = wait_until(shim.pidfd.as_fd(), Some(LOOK))?;
-            let state = record::read::<State>(&self.dir.join(record::STATE))?.unwrap_or(State::created());
-            if !state.status.is_alive() {
+            let state = self.recorded()?;
+            if awaited(&state) {
                 return Ok(state);
             }
             if shim_ended || Instant::now() > deadline {
-                return Ok(State { status: Status::Dead, pid: 0, exit_code: 137, ..state });
+                return Ok(without_shim(state));
             }
         }
     }
@@ -180,11 +196,36 @@ impl Container {
         }
     }
 
-    /// Sends `signal`, and SIGKILL after `timeout` (never, without). Returns its state when it has ended; a container that
-    /// does not run is left alone.
+    /// Tells its shim that a person is about to end it: after a reboot it is not started by itself, and with `cancel` its
+    /// policy does not start it again either. A container that does not run needs not be told.
+    pub fn hold(&self, cancel: bool) -> Result<(), Error> {
+        self.note(&Request::Stopping { cancel })
+    }
+
+    /// Has it started again by another policy from now on.
+    pub fn set_restart(&self, policy: Restart) -> Result<(), Error> {
+        self.note(&Request::Restart(policy))
+    }
+
+    fn note(&self, request: &Request) -> Result<(), Error> {
+        let socket = match self.connect() {
+            Err(Error::NotRunning(_)) => return Ok(()),
+            other => other?,
+        };
+        match wire::send(socket.as_fd(), request, &[], true) {
+            // It has just ended.
+            Err(Errno::PIPE) => return Ok(()),
+            other => other.map_err(Error::step("speak to the shim"))?,
+        }
+        wire::receive::<Answer>(&socket).map(drop)
+    }
+
+    /// Sends `signal`, and SIGKILL after `timeout` (never, without). Returns its state when it has ended, for good; a
+    /// container that does not run is left alone.
     pub fn stop(&self, signal: Signal, timeout: Option<Duration>) -> Result<State, Error> {
+        self.hold(true)?;
         let (state, first) = match self.first() {
-            Err(Error::NotRunning(_)) => return self.state(),
+            Err(Error::NotRunning(_)) => return self.settled(),
             other => other?,
         };
         match self.send(&first, signal) {
@@ -201,15 +242,29 @@ impl Container {
             }
             wait_until(first.pidfd.as_fd(), None)?;
         }
-        self.state()
+        self.settled()
     }
 
-    /// Waits until it does not run, and its end is recorded. One that was never started is returned at once.
+    /// Its state, after one that waits to be started again has given that up.
+    fn settled(&self) -> Result<State, Error> {
+        let state = self.state()?;
+        match alive(state.shim_pid, state.shim_started_ticks) {
+            Some(shim) if state.status == Status::Restarting => self.state_after(&shim, |now| !now.status.is_up()),
+            _ => Ok(state),
+        }
+    }
+
+    /// Waits until it does not run, and its end is recorded. One that was never started is returned at once; one that waits
+    /// to be started again is waited for until it ends the next time.
     pub fn wait(&self) -> Result<State, Error> {
-        let (state, first) = match self.first() {
-            Err(Error::NotRunning(_)) => return self.state(),
-            other => other?,
-        };
+        let state = self.state()?;
+        if !state.status.is_up() {
+            return Ok(state);
+        }
+        self.wait_from(state)
+    }
+
+    fn wait_from(&self, state: State) -> Result<State, Error> {
         // The shim tells the code even if the container's files are removed at once.
         let outcome = match self.connect() {
             Ok(socket) => {
@@ -225,10 +280,10 @@ impl Container {
             Err(Error::NotRunning(_)) => Outcome::Lost,
             Err(error) => return Err(error),
         };
-        wait_until(first.pidfd.as_fd(), None)?;
         let recorded = self.state()?;
         Ok(match outcome {
-            Outcome::Exited(exit_code) if recorded.status == Status::Created => {
+            // It may be running again by now, or be removed.
+            Outcome::Exited(exit_code) if recorded.status == Status::Created || recorded.status.is_up() => {
                 State { status: Status::Exited, exit_code, pid: 0, shim_pid: 0, ..state }
             }
             _ => recorded,
@@ -271,7 +326,7 @@ impl Container {
     /// Removes what a container that does not run has left outside its directory: processes, control groups, socket. May
     /// be repeated.
     pub fn cleanup(&self) -> Result<(), Error> {
-        if self.state()?.status.is_alive() {
+        if self.state()?.status.is_up() {
             return Err(Error::AlreadyRunning(self.id.to_string()));
         }
         let cgroup = Cgroup::open(self.id.as_str());
@@ -283,6 +338,20 @@ impl Container {
         remove_socket(&self.run_dir, &self.id);
         Ok(())
     }
+}
+
+/// The state of a container whose shim is gone: what the shim recorded last, unless that was not the end.
+fn without_shim(state: State) -> State {
+    match state.status {
+        Status::Restarting => State { status: Status::Exited, shim_pid: 0, ..state },
+        status if status.is_alive() => State { status: Status::Dead, pid: 0, shim_pid: 0, exit_code: 137, ..state },
+        _ => state,
+    }
+}
+
+/// When the machine came up.
+fn booted() -> Timestamp {
+    Timestamp::now().checked_sub(strata_sys::clock::since_boot()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Hears whether something was started.

@@ -16,6 +16,7 @@
 
 mod container;
 mod error;
+pub mod events;
 mod foreground;
 mod inside;
 pub mod logs;
@@ -26,10 +27,12 @@ mod shim;
 pub mod spec;
 mod state;
 pub mod user;
+mod wait;
 mod wire;
 
 pub use container::{Container, Started};
 pub use error::Error;
 pub use session::{Attach, Foreground, Outcome, Session, Stream};
 pub use spec::{ExecSpec, Spec};
-pub use state::{State, Status};
+pub use state::{Health, HealthResult, HealthStatus, State, Status};
+pub use wait::Condition;

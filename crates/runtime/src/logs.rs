@@ -149,9 +149,9 @@ impl Logs {
 
     /// Whether more may come: the shim says so, and its process is there.
     fn is_alive(&self) -> Result<bool, Error> {
-        let state = record::read::<State>(&self.dir.join(record::STATE))?;
+        let state = record::state(&self.dir)?;
         let lives = |state: &State| record::started_ticks(state.shim_pid) == Some(state.shim_started_ticks);
-        Ok(state.is_some_and(|state| state.status.is_alive() && lives(&state)))
+        Ok(state.is_some_and(|state| state.status.is_up() && lives(&state)))
     }
 
     /// Watches the log and the state: both are files of one directory.

@@ -52,6 +52,50 @@ pub struct Spec {
     pub init: bool,
     /// How output is kept.
     pub log: Log,
+    /// Whether it is started again when it has ended.
+    #[serde(default)]
+    pub restart: Restart,
+    /// How it is asked for its health.
+    #[serde(default)]
+    pub health: Option<HealthCheck>,
+    /// What events say about it: `name`, `image`, labels.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// When a container is started again after its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    #[default]
+    No,
+    /// When it did not end with 0.
+    OnFailure {
+        /// So often at most; 0 for any number.
+        restarts_max: u32,
+    },
+    /// Until a person ends it.
+    Always,
+    /// The same; and after a reboot only if nobody had stopped it.
+    UnlessStopped,
+}
+
+/// How a container is asked for its health. Defaults are chosen already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// The program and its arguments; 0 means healthy.
+    pub args: Vec<String>,
+    /// Between two checks.
+    pub interval_ms: u64,
+    /// A check that takes longer has failed.
+    pub timeout_ms: u64,
+    /// Failures before do not count.
+    pub start_period_ms: u64,
+    /// Between two checks in that period.
+    pub start_interval_ms: u64,
+    /// So many failures in a row make it unhealthy.
+    pub retries: u32,
 }
 
 /// One process: a container's first, or one that joins it.

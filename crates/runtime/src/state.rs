@@ -13,6 +13,8 @@ pub enum Status {
     Running,
     /// Its processes are stopped by the freezer.
     Paused,
+    /// Its process ended, and its shim is about to start it again.
+    Restarting,
     /// Its process ended, and how is known.
     Exited,
     /// Its shim died before it could say how the process ended.
@@ -26,6 +28,7 @@ impl Status {
             Self::Created => "created",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Dead => "dead",
         }
@@ -34,6 +37,11 @@ impl Status {
     /// Whether there is a process.
     pub const fn is_alive(self) -> bool {
         matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// Whether it counts as running: there is a process, or there soon will be.
+    pub const fn is_up(self) -> bool {
+        self.is_alive() || matches!(self, Self::Restarting)
     }
 }
 
@@ -61,6 +69,65 @@ pub struct State {
     pub started_at: Option<Timestamp>,
     /// When it ended last.
     pub finished_at: Option<Timestamp>,
+    /// How often its policy has started it again since a person did.
+    #[serde(default)]
+    pub restarts: u32,
+    /// A person stopped it, so that it is not started again by itself.
+    #[serde(default)]
+    pub stopped_by_person: bool,
+    /// How it feels, if it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// The boot of the machine that all this is about; process ids mean nothing in another.
+    #[serde(default)]
+    pub boot_id: String,
+}
+
+/// How a container feels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// In a word.
+    pub status: HealthStatus,
+    /// Failures in a row.
+    pub failing_streak: u32,
+    /// The last results, the newest last.
+    pub log: Vec<HealthResult>,
+}
+
+/// How a container feels, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// It was never found healthy yet.
+    Starting,
+    /// The last check succeeded, or too few have failed since.
+    Healthy,
+    /// Too many checks in a row failed, or it has ended.
+    Unhealthy,
+}
+
+impl HealthStatus {
+    /// Docker's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// What came out of one check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthResult {
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+    /// How; -1 if it could not be made or took too long.
+    pub exit_code: i32,
+    /// What it printed, the beginning of it.
+    pub output: String,
 }
 
 impl State {
@@ -77,6 +144,25 @@ impl State {
             error: String::new(),
             started_at: None,
             finished_at: None,
+            restarts: 0,
+            stopped_by_person: false,
+            health: None,
+            boot_id: String::new(),
         }
     }
+
+    /// The state of a container whose own state a power failure tore.
+    pub(crate) fn lost() -> Self {
+        Self { status: Status::Exited, exit_code: LOST_CODE, ..Self::created() }
+    }
+
+    /// The same after the machine went down under it; `boot` is when it came up again.
+    pub(crate) fn after_reboot(self, boot: Timestamp) -> Self {
+        let health = self.health.map(|health| Health { status: HealthStatus::Unhealthy, ..health });
+        let (status, exit_code, finished_at) = (Status::Exited, LOST_CODE, Some(boot));
+        Self { status, exit_code, finished_at, pid: 0, shim_pid: 0, health, ..self }
+    }
 }
+
+/// The exit code of a container that the machine's end ended, as Docker has it.
+const LOST_CODE: i32 = 255;

@@ -10,7 +10,7 @@ use strata_sys::packet;
 use strata_sys::signal::Signal;
 use strata_types::ContainerId;
 
-use crate::spec::{ExecSpec, TerminalSize};
+use crate::spec::{ExecSpec, Restart, TerminalSize};
 use crate::{Attach, Error};
 
 /// Where the shim listens, in its directory below the run directory.
@@ -30,6 +30,10 @@ pub(crate) enum Request {
     Resize(TerminalSize),
     /// Send a signal.
     Signal(Signal),
+    /// A person is about to end it: remember that, and with `cancel` do not start it again.
+    Stopping { cancel: bool },
+    /// Start it again by this policy from now on.
+    Restart(Restart),
 }
 
 /// What to be attached to. The descriptors that are wanted come with the packet, in this order.
@@ -52,6 +56,8 @@ pub(crate) enum Answer {
     Failed { kind: Failure, text: String },
     /// Attached.
     Attached,
+    /// Noted.
+    Noted,
     /// The process ended, and all its output was delivered.
     Exited(i32),
     /// The detach keys were typed.

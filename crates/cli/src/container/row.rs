@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use strata_engine::container::Listed;
-use strata_runtime::{State, Status};
+use strata_runtime::{Health, HealthStatus, State, Status};
 
 use crate::format::{age, shorten, size};
 use crate::mask;
@@ -111,7 +111,14 @@ pub fn status(state: &State, now: Timestamp) -> String {
     let since = |time: Option<Timestamp>| age::human(now.duration_since(time.unwrap_or(now)));
     match state.status {
         Status::Created => String::from("Created"),
-        Status::Running => format!("Up {}", since(state.started_at)),
+        Status::Running => match &state.health {
+            Some(Health { status: HealthStatus::Starting, .. }) => {
+                format!("Up {} (health: starting)", since(state.started_at))
+            }
+            Some(health) => format!("Up {} ({})", since(state.started_at), health.status.as_str()),
+            None => format!("Up {}", since(state.started_at)),
+        },
+        Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at)),
         Status::Paused => format!("Up {} (Paused)", since(state.started_at)),
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at)),
         Status::Dead => String::from("Dead"),
@@ -133,6 +140,14 @@ mod tests {
         assert_eq!(status(&state(Status::Paused), now), "Up 5 minutes (Paused)");
         assert_eq!(status(&state(Status::Exited), now), "Exited (3) 5 minutes ago");
         assert_eq!(status(&state(Status::Dead), now), "Dead");
+        assert_eq!(status(&state(Status::Restarting), now), "Restarting (3) 5 minutes ago");
+        let asked = |word| State {
+            health: Some(Health { status: word, failing_streak: 0, log: Vec::new() }),
+            ..state(Status::Running)
+        };
+        assert_eq!(status(&asked(HealthStatus::Starting), now), "Up 5 minutes (health: starting)");
+        assert_eq!(status(&asked(HealthStatus::Healthy), now), "Up 5 minutes (healthy)");
+        assert_eq!(status(&asked(HealthStatus::Unhealthy), now), "Up 5 minutes (unhealthy)");
     }
 
     #[test]

@@ -31,6 +31,9 @@ impl Verb for Args {
         let known = engine.container(&self.container)?;
         match engine.container_state(&known)?.status {
             Status::Running => {}
+            Status::Restarting => {
+                return Err(Failure::new("You cannot attach to a restarting container, wait until it is running"));
+            }
             Status::Paused => return Err(Failure::new("You cannot attach to a paused container, unpause it first")),
             _ => return Err(Failure::new("You cannot attach to a stopped container, start it first")),
         }

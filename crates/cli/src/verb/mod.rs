@@ -10,6 +10,7 @@ use crate::exit::Result;
 use crate::session::Session;
 
 pub mod attach;
+pub mod boot_unit;
 pub mod check;
 pub mod commit;
 pub mod complete;
@@ -20,6 +21,7 @@ pub mod container_prune;
 pub mod cp;
 pub mod create;
 pub mod diff;
+pub mod events;
 pub mod exec;
 pub mod export;
 pub mod history;
@@ -62,6 +64,7 @@ pub mod version;
 pub mod volume_create;
 pub mod volume_inspect;
 pub mod volume_ls;
+pub mod volume_prune;
 pub mod volume_rm;
 pub mod wait;
 
@@ -167,6 +170,7 @@ pub static ENTRIES: &[Entry] = &[
     entry::<cp::Args>("cp", Group::Other, Some(("container", &["cp"]))),
     entry::<create::Args>("create", Group::Other, Some(("container", &["create"]))),
     entry::<diff::Args>("diff", Group::Other, Some(("container", &["diff"]))),
+    entry::<events::Args>("events", Group::Other, Some(("system", &["events"]))),
     entry::<export::Args>("export", Group::Other, Some(("container", &["export"]))),
     entry::<history::Args>("history", Group::Other, Some(("image", &["history"]))),
     entry::<import::Args>("import", Group::Other, Some(("image", &["import"]))),
@@ -198,11 +202,13 @@ pub static ENTRIES: &[Entry] = &[
     entry::<secret_rm::Args>("secret rm", Group::Unlisted, Some(("secret", &["rm", "remove"]))),
     entry::<system_df::Args>("system df", Group::Unlisted, Some(("system", &["df"]))),
     entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
+    entry::<boot_unit::Args>("system boot-unit", Group::Unlisted, Some(("system", &["boot-unit"]))),
     entry::<complete::Args>("__complete", Group::Unlisted, None),
     entry::<man::Args>("man", Group::Unlisted, None),
     entry::<volume_create::Args>("volume create", Group::Unlisted, Some(("volume", &["create"]))),
     entry::<volume_inspect::Args>("volume inspect", Group::Unlisted, Some(("volume", &["inspect"]))),
     entry::<volume_ls::Args>("volume ls", Group::Unlisted, Some(("volume", &["ls", "list"]))),
+    entry::<volume_prune::Args>("volume prune", Group::Unlisted, Some(("volume", &["prune"]))),
     entry::<volume_rm::Args>("volume rm", Group::Unlisted, Some(("volume", &["rm", "remove"]))),
 ];
 

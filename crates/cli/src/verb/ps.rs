@@ -60,7 +60,7 @@ impl Verb for Args {
         let all_containers = engine.containers()?;
         let chosen = choice.of(&filters, &all_containers)?;
         let shown =
-            chosen.into_iter().filter(|listed| all || listed.state.status.is_alive()).take(last.unwrap_or(usize::MAX));
+            chosen.into_iter().filter(|listed| all || listed.state.status.is_up()).take(last.unwrap_or(usize::MAX));
         let sizes = self.size || self.format.as_deref().is_some_and(|format| format.contains(".Size"));
         let mut rows: Vec<Json> = Vec::new();
         for listed in shown {
@@ -83,6 +83,9 @@ const FILTERS: &[&str] = &[
 /// The states `--filter status=` takes.
 const STATES: &[&str] = &["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 
+/// What `--filter health=` takes.
+const HEALTH: &[&str] = &["starting", "healthy", "unhealthy", "none"];
+
 fn sizes_of(engine: &Engine, listed: &Listed) -> Result<Sizes> {
     let (own, image_bytes) = engine.container_usage(&listed.known)?;
     Ok(Sizes { own_bytes: own.content_bytes, all_bytes: own.content_bytes + image_bytes })
@@ -100,6 +103,11 @@ impl Choice {
         for value in filters.values("status") {
             if !STATES.contains(&value.as_str()) {
                 return Err(bad("status", value));
+            }
+        }
+        for value in filters.values("health") {
+            if !HEALTH.contains(&value.as_str()) {
+                return Err(bad("health", value));
             }
         }
         let mut exited = Vec::new();
@@ -150,11 +158,16 @@ impl Choice {
             && filters.fits("status", |status| listed.state.status.as_str() == status)
             && filters.fits("volume", mounted)
             && filters.fits("network", |network| document.host.network_mode == network)
-            && filters.fits("health", |health| health == "none")
+            && filters.fits("health", |health| health == health_of(listed))
             && filters.fits_labels(|key| labels.get(key).map(String::as_str))
             && (self.exited.is_empty() || exited)
             && (self.ancestors.is_empty() || self.ancestors.iter().any(is_ancestor))
     }
+}
+
+/// How a container feels, in a word.
+fn health_of(listed: &Listed) -> &'static str {
+    listed.state.health.as_ref().map_or("none", |health| health.status.as_str())
 }
 
 /// Whether a name fits: Docker takes a regular expression, of which people use `^`, `$` and the slash before names.

@@ -19,8 +19,11 @@ pub struct Args {
     /// Attach container's STDIN
     #[arg(short = 'i', long)]
     pub interactive: bool,
+    /// Start what is to run after a reboot, as the restart policies say
+    #[arg(long)]
+    pub boot: bool,
     /// The containers
-    #[arg(required = true)]
+    #[arg(required_unless_present = "boot")]
     pub containers: Vec<String>,
 }
 
@@ -30,6 +33,9 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
+        if self.boot {
+            return boot(session, &engine);
+        }
         if self.attach || self.interactive {
             let [name] = self.containers.as_slice() else {
                 return Err(Failure::new("you cannot start and attach multiple containers at once"));
@@ -44,6 +50,17 @@ impl Verb for Args {
             Ok(writeln!(session.out, "{name}")?)
         })
     }
+}
+
+/// Starts what is to run after a reboot; containers with `--rm` that the reboot ended are removed.
+fn boot(session: &mut Session, engine: &Engine) -> Result<Exit> {
+    operands::each(session, engine.due_after_reboot()?, |session, known| {
+        let started = engine.start_container(&known, None)?;
+        for warning in started.map(|started| started.warnings).unwrap_or_default() {
+            writeln!(session.err, "WARNING: {warning}")?;
+        }
+        Ok(writeln!(session.out, "{}", known.record.name)?)
+    })
 }
 
 impl Args {

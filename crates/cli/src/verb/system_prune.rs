@@ -48,7 +48,7 @@ impl Verb for Args {
         }
         let mut reclaimed_bytes = containers.reclaimed_bytes;
         if self.volumes {
-            let volumes = engine.prune_volumes(&fits)?;
+            let volumes = engine.prune_volumes(false, &fits)?;
             if !volumes.names.is_empty() {
                 writeln!(session.out, "Deleted Volumes:")?;
                 volumes.names.iter().try_for_each(|name| writeln!(session.out, "{name}"))?;

@@ -6,6 +6,7 @@ mod escapes;
 mod life;
 mod options;
 mod refusals;
+mod restart;
 mod secrets;
 mod users;
 mod volumes;

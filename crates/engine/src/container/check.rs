@@ -4,7 +4,7 @@ use strata_sys::caps::{CapSet, Capability};
 use strata_sys::signal::Signal;
 
 use crate::Result;
-use crate::container::{ContainerError, HostConfig, Resources, user_namespace};
+use crate::container::{ContainerError, HostConfig, Resources, life, user_namespace};
 
 /// Less memory than this and no program starts.
 const MEMORY_BYTES_MIN: i64 = 6 << 20;
@@ -14,17 +14,7 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
     memory(&mut host.resources)?;
     cpus(&host.resources)?;
     network(host)?;
-    match host.restart_policy.name.as_str() {
-        "" | "no" => {}
-        "always" | "unless-stopped" | "on-failure" => {
-            return Err(unsupported("restart policies are not part of this version: use `--restart no`"));
-        }
-        other => {
-            return Err(invalid(format!(
-                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
-            )));
-        }
-    }
+    life::check_restart(host)?;
     for (mode, flag, known) in [
         (&host.ipc_mode, "IPC", &["", "private", "none", "shareable", "host"][..]),
         (&host.pid_mode, "PID", &["", "host", "private"]),

@@ -332,9 +332,6 @@ pub struct Document {
     /// Who its users are outside; the same as inside without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_namespace: Option<IdMaps>,
-    /// How often it was restarted by its policy.
-    #[serde(default)]
-    pub restarts: u32,
 }
 
 impl Document {

@@ -11,10 +11,10 @@ use strata_types::ContainerId;
 use strata_types::config::RunConfig;
 
 use crate::container::{
-    ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, SecretMount, check, merge, names, spec,
-    user_namespace,
+    ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, SecretMount, check, life, merge, names,
+    spec, user_namespace,
 };
-use crate::{Engine, Result};
+use crate::{Engine, Result, events};
 
 /// How often a name at random may be taken before we give up: by then the world is full of containers.
 const NAME_TRIES_MAX: usize = 20;
@@ -73,8 +73,7 @@ impl Engine {
         }
         let volatile = host.auto_remove;
         let taken = self.take_ids(user_namespace::wish(&host)?)?;
-        let mut document =
-            Document { config, host, mounts: Vec::new(), secrets, user_namespace: taken.maps.clone(), restarts: 0 };
+        let mut document = Document { config, host, mounts: Vec::new(), secrets, user_namespace: taken.maps.clone() };
         let mut warnings = Vec::new();
         let resolved = self.resolve_mounts(&document, mounts, &image.layers, &mut warnings)?;
         document.mounts = resolved.mounts;
@@ -97,7 +96,10 @@ impl Engine {
         drop(taken);
         let known = Known { record, document };
         match self.furnish(&known, volatile) {
-            Ok(()) => Ok(Created { known, warnings }),
+            Ok(()) => {
+                self.record_event(events::of(&known, "create"));
+                Ok(Created { known, warnings })
+            }
             Err(error) => {
                 self.undo(&known);
                 self.discard_volumes(&resolved.new_volumes);
@@ -156,6 +158,9 @@ impl Engine {
 
 fn check_config(config: &ContainerConfig) -> Result<()> {
     check::stop_signal(&config.run.stop_signal)?;
+    if let Some(check) = &config.run.healthcheck {
+        life::check_health(check)?;
+    }
     let RunConfig { working_dir, env, .. } = &config.run;
     if !working_dir.is_empty() && !Path::new(working_dir).is_absolute() {
         let sentence = format!("the working directory '{working_dir}' is invalid, it needs to be an absolute path");

@@ -131,6 +131,10 @@ impl ContainerError {
         Self::Invalid(sentence.into()).into()
     }
 
+    pub(crate) fn restarting(id: &ContainerId) -> Self {
+        Self::Running(format!("Container {id} is restarting, wait until the container is running"))
+    }
+
     pub(crate) fn step(act: impl Into<String>) -> impl FnOnce(std::io::Error) -> crate::Error {
         move |source| Self::Step { act: act.into(), source }.into()
     }

@@ -119,14 +119,7 @@ mod tests {
     use crate::container::{ContainerConfig, HostConfig};
 
     fn document(host: HostConfig) -> Document {
-        Document {
-            config: ContainerConfig::default(),
-            host,
-            mounts: vec![],
-            secrets: vec![],
-            user_namespace: None,
-            restarts: 0,
-        }
+        Document { config: ContainerConfig::default(), host, mounts: vec![], secrets: vec![], user_namespace: None }
     }
 
     #[test]

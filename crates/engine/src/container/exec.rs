@@ -41,6 +41,7 @@ impl Engine {
                 let sentence = format!("container {} is paused, unpause the container before exec", known.record.name);
                 return Err(ContainerError::NotRunning(sentence).into());
             }
+            Status::Restarting => return Err(ContainerError::restarting(known.id()).into()),
             _ => return Err(ContainerError::NotRunning(format!("container {} is not running", known.id())).into()),
         }
         let mut process = running.spec()?.process;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use strata_runtime::{State, Status};
+use strata_runtime::{Health, HealthResult, State, Status};
 use strata_types::ids::{IdMaps, IdRange};
 
 use crate::container::{ContainerConfig, HostConfig, Known, MountFrom, MountPoint, etc_files};
@@ -37,7 +37,7 @@ impl Engine {
             "HostsPath": file("hosts"),
             "LogPath": log_path,
             "Name": format!("/{}", record.name),
-            "RestartCount": document.restarts,
+            "RestartCount": state.restarts,
             "Driver": record.driver,
             "Platform": "linux",
             "MountLabel": "",
@@ -108,11 +108,11 @@ fn id_mappings(maps: &IdMaps) -> Value {
 
 fn state_of(state: &State) -> Value {
     let time = |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
-    json!({
+    let mut value = json!({
         "Status": state.status.as_str(),
-        "Running": state.status.is_alive(),
+        "Running": state.status.is_up(),
         "Paused": state.status == Status::Paused,
-        "Restarting": false,
+        "Restarting": state.status == Status::Restarting,
         "OOMKilled": state.oom_killed,
         "Dead": state.status == Status::Dead,
         "Pid": if state.status.is_alive() { state.pid } else { 0 },
@@ -120,7 +120,22 @@ fn state_of(state: &State) -> Value {
         "Error": state.error,
         "StartedAt": time(state.started_at),
         "FinishedAt": time(state.finished_at.filter(|_| !state.status.is_alive() || state.started_at.is_some())),
-    })
+    });
+    if let (Some(health), Some(map)) = (&state.health, value.as_object_mut()) {
+        map.insert("Health".to_owned(), health_of(health));
+    }
+    value
+}
+
+fn health_of(health: &Health) -> Value {
+    let result = |result: &HealthResult| {
+        json!({
+            "Start": result.start.to_string(), "End": result.end.to_string(), "ExitCode": result.exit_code,
+            "Output": result.output,
+        })
+    };
+    let log: Vec<Value> = health.log.iter().map(result).collect();
+    json!({ "Status": health.status.as_str(), "FailingStreak": health.failing_streak, "Log": log })
 }
 
 /// What Docker's `HostConfig` has besides, and that strata never sets: after which field, and its value.

@@ -8,6 +8,7 @@
 //! start.rs stop.rs remove.rs exec.rs list.rs inspect.rs top.rs …          one operation each
 //! ```
 
+mod boot;
 mod check;
 mod config;
 mod create;
@@ -21,6 +22,7 @@ mod export;
 mod find;
 mod inspect;
 mod label;
+mod life;
 mod list;
 mod merge;
 mod mounts;

@@ -41,7 +41,7 @@ impl Engine {
             let record = &listed.known.record;
             let spared = filter.until.is_some_and(|until| record.created > until)
                 || !(filter.labels)(&listed.known.document.config.run.labels);
-            if spared || listed.state.status.is_alive() {
+            if spared || listed.state.status.is_up() {
                 continue;
             }
             let bytes = self.snapshots()?.usage(&record.id).map_or(0, |usage| usage.content_bytes);

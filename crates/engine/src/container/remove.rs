@@ -8,7 +8,7 @@ use strata_sys::signal::Signal;
 use strata_types::Silent;
 
 use crate::container::{ContainerError, Known, MountFrom};
-use crate::{Engine, Result};
+use crate::{Engine, Result, events};
 
 /// How to remove a container.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,10 @@ impl Engine {
             Status::Paused if !how.force => {
                 return refuse("container is paused and must be unpaused first");
             }
-            Status::Running | Status::Paused => {
+            Status::Restarting if !how.force => {
+                return refuse("container is restarting: stop the container before removing or force remove");
+            }
+            Status::Running | Status::Paused | Status::Restarting => {
                 process.stop(Signal::KILL, Some(std::time::Duration::ZERO))?;
             }
             Status::Created | Status::Exited | Status::Dead => {}
@@ -55,6 +58,7 @@ impl Engine {
         failpoint!("engine.rm.after-files");
         self.store().containers().remove(known.id(), known.durability())?;
         failpoint!("engine.rm.after-record");
+        self.record_event(events::of(known, "destroy"));
         if volumes {
             self.remove_anonymous_volumes(known)?;
         }

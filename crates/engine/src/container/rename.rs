@@ -3,7 +3,7 @@
 use strata_store::records::Renamed;
 
 use crate::container::{ContainerError, Known, check};
-use crate::{Engine, Result};
+use crate::{Engine, Result, events};
 
 impl Engine {
     /// Renames a container.
@@ -18,7 +18,11 @@ impl Engine {
         }
         check::name(name)?;
         match self.store().containers().rename(known.id(), name)? {
-            Renamed::Done(_) => Ok(()),
+            Renamed::Done(old) => {
+                let event = events::of(known, "rename").with("name", name).with("oldName", &format!("/{old}"));
+                self.record_event(event);
+                Ok(())
+            }
             Renamed::NameTaken(holder) => Err(ContainerError::NameTaken { name: name.to_owned(), holder }.into()),
             Renamed::NotThere => Err(ContainerError::NotFound(known.record.name.clone()).into()),
         }

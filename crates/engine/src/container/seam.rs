@@ -15,7 +15,7 @@ const EMPTY_TAR: [u8; 1024] = [0; 1024];
 impl Engine {
     /// Whether its processes live.
     pub(crate) fn is_running(&self, id: &ContainerId) -> Result<bool> {
-        Ok(self.process(id).state()?.status.is_alive())
+        Ok(self.process(id).state()?.status.is_up())
     }
 
     /// Makes its processes stand still; false if they did so already, or there are none.

@@ -11,9 +11,10 @@ use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
 
 use crate::container::{
-    ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, merge, security,
+    ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, life, merge,
+    security,
 };
-use crate::{Engine, Result};
+use crate::{Engine, Result, events};
 
 /// Processes and threads of a container that does not say: far more than programs have, far fewer than a machine can.
 const PIDS_MAX: i64 = 4096;
@@ -58,6 +59,9 @@ impl Engine {
             device_rules,
             init: host.init.unwrap_or(false),
             log: log(host)?,
+            restart: life::restart(&host.restart_policy),
+            health: life::health(config),
+            attributes: events::attributes(known),
         })
     }
 

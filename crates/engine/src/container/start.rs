@@ -1,9 +1,9 @@
 //! Starting containers, and being attached to them.
 
-use strata_runtime::{Attach, Error as RuntimeError, Started, State, Status};
+use strata_runtime::{Attach, Condition, Error as RuntimeError, Started, State, Status};
 
 use crate::container::{ContainerError, Known};
-use crate::{Engine, Result};
+use crate::{Engine, Result, events};
 
 impl Engine {
     /// Starts a container, with the caller connected before its first byte of output if `attach` is given. One that runs
@@ -13,9 +13,14 @@ impl Engine {
     /// When it is paused, or its program cannot be executed.
     pub fn start_container(&self, known: &Known, attach: Option<Attach<'_>>) -> Result<Option<Started>> {
         let _changing = self.store().lock_container(known.id())?;
+        self.start_locked(known, attach)
+    }
+
+    /// The same, for who has the container's lock.
+    pub(super) fn start_locked(&self, known: &Known, attach: Option<Attach<'_>>) -> Result<Option<Started>> {
         let process = self.process(known.id());
         match process.state()?.status {
-            Status::Running => return Ok(None),
+            Status::Running | Status::Restarting => return Ok(None),
             Status::Paused => {
                 let sentence = "cannot start a paused container, try unpause instead";
                 return Err(ContainerError::Running(sentence.to_owned()).into());
@@ -24,7 +29,10 @@ impl Engine {
         }
         let spec = self.spec(known)?;
         match process.start(&spec, attach) {
-            Ok(started) => Ok(Some(started)),
+            Ok(started) => {
+                self.record_event(events::of(known, "start"));
+                Ok(Some(started))
+            }
             Err(RuntimeError::AlreadyRunning(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -38,11 +46,11 @@ impl Engine {
         Ok(self.process(known.id()).state()?)
     }
 
-    /// Waits until a container does not run; gives its exit code.
+    /// Waits for a container to end, or more; gives its exit code.
     ///
     /// # Errors
     /// When its state cannot be read.
-    pub fn wait_container(&self, known: &Known) -> Result<i32> {
-        Ok(self.process(known.id()).wait()?.exit_code)
+    pub fn wait_container(&self, known: &Known, condition: Condition) -> Result<i32> {
+        Ok(self.process(known.id()).wait_for(condition)?.exit_code)
     }
 }

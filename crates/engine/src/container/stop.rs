@@ -6,7 +6,7 @@ use strata_runtime::{Started, Status};
 use strata_sys::signal::Signal;
 
 use crate::container::{ContainerError, Known, check};
-use crate::{Engine, Result};
+use crate::{Engine, Result, events};
 
 /// Docker's patience.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +35,14 @@ impl Engine {
             None => Some(PATIENCE),
             Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
         };
-        self.process(known.id()).stop(signal, timeout)?;
+        let process = self.process(known.id());
+        if !process.state()?.status.is_up() {
+            return Ok(());
+        }
+        let number = signal.number().to_string();
+        self.record_event(events::of(known, "kill").with("signal", &number));
+        process.stop(signal, timeout)?;
+        self.record_event(events::of(known, "stop"));
         Ok(())
     }
 
@@ -44,8 +51,12 @@ impl Engine {
     /// # Errors
     /// When either fails.
     pub fn restart_container(&self, known: &Known, stop: Stop) -> Result<Option<Started>> {
+        // Held all the while, so that nobody removes a `--rm` container between.
+        let _changing = self.store().lock_container(known.id())?;
         self.stop_container(known, stop)?;
-        self.start_container(known, None)
+        let started = self.start_locked(known, None)?;
+        self.record_event(events::of(known, "restart"));
+        Ok(started)
     }
 
     /// Sends a container's first process a signal.
@@ -54,9 +65,18 @@ impl Engine {
     /// When it does not run.
     pub fn kill_container(&self, known: &Known, signal: Signal) -> Result<()> {
         let process = self.process(known.id());
-        if !process.state()?.status.is_alive() {
+        let status = process.state()?.status;
+        if !status.is_up() {
             let sentence = format!("container {} is not running", known.id());
             return Err(ContainerError::NotRunning(sentence).into());
+        }
+        // As Docker: a signal that is not the one that stops it lets its policy go on, if it has one of its own.
+        let stop_signal = &known.document.config.run.stop_signal;
+        let ends = stop_signal.is_empty() || signal == Signal::KILL || check::stop_signal(stop_signal)? == signal;
+        process.hold(ends)?;
+        self.record_event(events::of(known, "kill").with("signal", &signal.number().to_string()));
+        if status == Status::Restarting {
+            return Ok(());
         }
         process.kill(signal)?;
         // Docker's `kill` returns when the container has ended.
@@ -73,7 +93,12 @@ impl Engine {
     pub fn pause_container(&self, known: &Known) -> Result<()> {
         let process = self.process(known.id());
         match process.state()?.status {
-            Status::Running => Ok(process.pause()?),
+            Status::Running => {
+                process.pause()?;
+                self.record_event(events::of(known, "pause"));
+                Ok(())
+            }
+            Status::Restarting => Err(ContainerError::restarting(known.id()).into()),
             Status::Paused => {
                 Err(ContainerError::Running(format!("container {} is already paused", known.id())).into())
             }
@@ -90,6 +115,8 @@ impl Engine {
         if process.state()?.status != Status::Paused {
             return Err(ContainerError::NotRunning(format!("container {} is not paused", known.id())).into());
         }
-        Ok(process.unpause()?)
+        process.unpause()?;
+        self.record_event(events::of(known, "unpause"));
+        Ok(())
     }
 }

@@ -114,6 +114,7 @@ impl Engine {
         let process = self.process(known.id());
         match process.state()?.status {
             Status::Running | Status::Paused => {}
+            Status::Restarting => return Err(ContainerError::restarting(known.id()).into()),
             _ => return Err(ContainerError::NotRunning(format!("container {} is not running", known.id())).into()),
         }
         let host = Host::read(self.now(), zone);

@@ -83,10 +83,10 @@ impl DiskUse {
 
     /// The line about containers.
     pub fn container_totals(&self) -> Totals {
-        let idle = self.containers.iter().filter(|container| !container.state.status.is_alive());
+        let idle = self.containers.iter().filter(|container| !container.state.status.is_up());
         Totals {
             count: self.containers.len(),
-            active: self.containers.iter().filter(|container| container.state.status.is_alive()).count(),
+            active: self.containers.iter().filter(|container| container.state.status.is_up()).count(),
             size_bytes: self.containers.iter().map(|container| container.size_bytes).sum(),
             reclaimable_bytes: idle.map(|container| container.size_bytes).sum(),
         }

@@ -66,7 +66,7 @@ impl Engine {
         let (mut running, mut paused, mut stopped) = (0, 0, 0);
         for container in self.container_records()? {
             match self.process(&container.id).state()?.status {
-                Status::Running => running += 1,
+                Status::Running | Status::Restarting => running += 1,
                 Status::Paused => paused += 1,
                 _ => stopped += 1,
             }

@@ -17,15 +17,15 @@ pub struct PrunedVolumes {
 }
 
 impl Engine {
-    /// Removes the anonymous volumes that no container mounts and whose labels fit.
+    /// Removes the anonymous volumes (or `all`) that no container mounts and whose labels fit.
     ///
     /// # Errors
     /// When one cannot be removed.
-    pub fn prune_volumes(&self, fits: &dyn Fn(&BTreeMap<String, String>) -> bool) -> Result<PrunedVolumes> {
+    pub fn prune_volumes(&self, all: bool, fits: &dyn Fn(&BTreeMap<String, String>) -> bool) -> Result<PrunedVolumes> {
         let mut pruned = PrunedVolumes::default();
         for sized in self.volume_sizes()? {
             let record = sized.volume.record;
-            if !record.anonymous || sized.volume.containers > 0 || !fits(&record.labels) {
+            if !(all || record.anonymous) || sized.volume.containers > 0 || !fits(&record.labels) {
                 continue;
             }
             self.remove_volume(&record.name, false)?;

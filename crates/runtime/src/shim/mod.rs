@@ -1,19 +1,23 @@
 //! The shim: one for each container, one thread, one loop.
 //!
 //! It makes the container, reads what its processes write, keeps it in the log and passes it on, passes input to them,
-//! starts further processes, and records how the first one ended. Then it removes what is left and ends.
+//! starts further processes, asks it for its health, and records how the first one ended. Then it starts the container
+//! again if its policy says so, or removes what is left and ends.
 
 mod client;
+mod health;
 mod launch;
+mod life;
 pub(crate) mod log;
 mod program;
 pub(crate) mod record;
+mod restart;
 mod serve;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,17 +27,18 @@ use strata_sys::{packet, process};
 use strata_types::ContainerId;
 
 use self::client::Client;
+use self::health::Monitor;
 use self::launch::Places;
+use self::life::Phase;
 use self::log::Log;
 use self::program::{Program, READ_BYTES};
-use crate::spec::Spec;
+use self::restart::Restarts;
+use crate::spec::{Restart, Spec};
 use crate::wire::{self, Answer, Failure, Request, SOCKET, Wish};
-use crate::{Error, State, Status, Stream};
+use crate::{Error, Health, State, Status, Stream};
 
 /// How often slow clients are looked at while a program waits for one.
 const SLOW_LOOK: Duration = Duration::from_secs(1);
-/// The number of the first program.
-const FIRST: u32 = 0;
 
 /// A running container.
 struct Shim {
@@ -43,7 +48,15 @@ struct Shim {
     log: Option<Log>,
     cgroup: Cgroup,
     programs: Vec<Program>,
+    /// The number of the container's first process: in this run, or in the next one while it waits for that.
+    first: u32,
     next_number: u32,
+    phase: Phase,
+    restarts: Restarts,
+    monitor: Option<Monitor>,
+    /// When this run began.
+    run_began: Instant,
+    attributes: std::collections::BTreeMap<String, String>,
     clients: Vec<Client>,
     state: State,
     has_pids: bool,
@@ -75,7 +88,7 @@ pub(crate) fn run(socket: OwnedFd) -> Result<(), Error> {
         Ok((mut shim, warnings)) => {
             client.say(&Answer::Started { pid: shim.state.pid, warnings });
             if let Some(wish) = attach {
-                shim.attach(&mut client, FIRST, &wish, fds, true);
+                shim.attach(&mut client, shim.first, &wish, fds, true);
                 shim.clients.push(client);
             }
             process::shrink();
@@ -110,8 +123,8 @@ impl Failed {
 
 /// A container that could not be started stays as it was, but says why.
 fn record_failure(dir: &std::path::Path, error: &Error) -> Result<(), Error> {
-    let mut before = record::read::<State>(&dir.join(record::STATE))?.unwrap_or(State::created());
-    if before.status.is_alive() {
+    let mut before = record::state(dir)?.unwrap_or(State::created());
+    if before.status.is_up() {
         // An earlier shim died before it could record the end.
         before.status = Status::Exited;
     }
@@ -132,8 +145,8 @@ impl Shim {
         let log = Log::open(&dir, &spec.log).map_err(Error::path("open the log in", dir.display().to_string()))?;
         let places = Places { dir, run_dir };
         let (launched, cgroup) = launch::first(&spec, &places)?;
-        let state = running(launched.program.pid);
-        record::write(&places.dir, &state)?;
+        let mut state = running(launched.program.pid);
+        state.health = spec.health.is_some().then(Health::starting);
         let shim = Self {
             id,
             places,
@@ -141,7 +154,13 @@ impl Shim {
             log,
             cgroup,
             programs: vec![launched.program],
-            next_number: FIRST + 1,
+            first: 0,
+            next_number: 1,
+            phase: Phase::Running,
+            restarts: Restarts::new(spec.restart),
+            monitor: spec.health.map(Monitor::new),
+            run_began: Instant::now(),
+            attributes: spec.attributes,
             clients: Vec::new(),
             state,
             has_pids: spec.namespaces.pid,
@@ -149,21 +168,17 @@ impl Shim {
             when_done: spec.when_done,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
         };
+        shim.record(shim.restarts.policy != Restart::No)?;
         Ok((shim, launched.warnings))
     }
 
     /// Serves until the container has ended and everybody knows.
     fn serve(mut self) -> Result<(), Error> {
-        let mut recorded = false;
         loop {
-            let first = self.programs.iter().find(|program| program.number == FIRST);
-            let first_code = first.filter(|program| program.drained).and_then(|program| program.exit_code);
-            if let (Some(code), false) = (first_code, recorded) {
-                self.finish(code)?;
-                recorded = true;
-            }
-            self.tell_ends(recorded);
-            if recorded && self.clients.is_empty() && !self.accept_late() {
+            self.go_on()?;
+            let over = self.phase == Phase::Over;
+            self.tell_ends(over);
+            if over && self.clients.is_empty() && !self.accept_late() {
                 break;
             }
             for (source, flags) in self.wait()? {
@@ -210,9 +225,10 @@ impl Shim {
                 }
             }
         }
-        let look = Timespec { tv_sec: SLOW_LOOK.as_secs() as i64, tv_nsec: 0 };
-        let slow = self.clients.iter().any(|client| !client.patient && client.is_full());
-        match poll(&mut fds, slow.then_some(&look)) {
+        let patience = self.patience();
+        let patience =
+            patience.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        match poll(&mut fds, patience.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::step("wait for something to do")(errno)),
         }
@@ -231,12 +247,15 @@ impl Shim {
         while !self.is_held_up(number) {
             let Some(read) = self.programs[index].read(stream, &mut self.buffer) else { return true };
             let bytes = &self.buffer[..read];
-            if number == FIRST
+            if number == self.first
                 && let Some(log) = &mut self.log
                 && let Err(error) = log.write(stream, bytes)
             {
                 // A full disk must not stop the container.
                 tracing::debug!(%error, "output is missing in the log");
+            }
+            if let Some(monitor) = &mut self.monitor {
+                monitor.hear(number, bytes);
             }
             for client in self.clients.iter_mut().filter(|client| client.program == Some(number)) {
                 client.write(stream, bytes);
@@ -255,40 +274,10 @@ impl Shim {
         }
     }
 
-    /// Records the end of the container and removes what is not needed any more.
-    fn finish(&mut self, code: i32) -> Result<(), Error> {
-        if let Some(log) = &mut self.log {
-            for stream in [Stream::Stdout, Stream::Stderr] {
-                if let Err(error) = log.end(stream) {
-                    tracing::debug!(%error, "output is missing in the log");
-                }
-            }
-        }
-        self.state.oom_killed = self.cgroup.oom_kills() > 0;
-        if !self.has_pids
-            && let Err(error) = self.cgroup.kill()
-        {
-            tracing::debug!(%error, "processes of the container live on");
-        }
-        if let Err(error) = self.cgroup.remove() {
-            tracing::debug!(%error, "control groups stay");
-        }
-        self.state.status = Status::Exited;
-        self.state.exit_code = code;
-        (self.state.pid, self.state.shim_pid) = (0, 0);
-        self.state.finished_at = Some(Timestamp::now());
-        remove_socket(&self.places.run_dir, &self.id);
-        match record::write(&self.places.dir, &self.state) {
-            // The container was removed under us, by force.
-            Err(_) if !self.places.dir.exists() => Ok(()),
-            other => other,
-        }
-    }
-
     /// Tells clients of programs that have ended, when they have all the output.
     fn tell_ends(&mut self, recorded: bool) {
         for program in self.programs.iter().filter(|program| program.drained) {
-            let is_first = program.number == FIRST;
+            let is_first = program.number == self.first;
             let Some(code) = program.exit_code.filter(|_| recorded || !is_first) else { continue };
             // Who has just connected wants to know about the first.
             let theirs =
@@ -301,11 +290,18 @@ impl Shim {
                 client.gone = true;
             }
         }
+        if recorded && !self.programs.iter().any(|program| program.number == self.first) {
+            // A run that they waited for will not be.
+            for client in self.clients.iter_mut().filter(|client| client.program.is_none_or(|it| it == self.first)) {
+                client.say(&Answer::Exited(self.state.exit_code));
+                client.gone = true;
+            }
+        }
         self.clients.retain(|client| !client.gone);
-        let clients = &self.clients;
+        let (clients, first) = (&self.clients, self.first);
         self.programs.retain(|program| {
             let waited_for = clients.iter().any(|client| client.program == Some(program.number));
-            program.number == FIRST || !program.drained || waited_for
+            program.number == first || !program.drained || waited_for
         });
     }
 
@@ -345,6 +341,7 @@ fn running(pid: i32) -> State {
         shim_pid,
         shim_started_ticks: record::started_ticks(shim_pid).unwrap_or(0),
         started_at: Some(Timestamp::now()),
+        boot_id: record::boot_id(),
         ..State::created()
     }
 }

@@ -16,11 +16,34 @@ pub(crate) fn write(dir: &Path, state: &State) -> Result<(), Error> {
     put(&dir.join(STATE), state)
 }
 
+/// The same, synced: for a container whose policy says what is to happen after a reboot.
+pub(crate) fn write_durably(dir: &Path, state: &State) -> Result<(), Error> {
+    put_with(&dir.join(STATE), state, Durability::Durable)
+}
+
+/// Reads the state; none if there is none yet. One that a power failure tore is lost, which is a state too.
+pub(crate) fn state(dir: &Path) -> Result<Option<State>, Error> {
+    match read(&dir.join(STATE)) {
+        Err(Error::Document { .. }) => Ok(Some(State::lost())),
+        other => other,
+    }
+}
+
+/// Which boot of the machine this is.
+pub(crate) fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim_end().to_owned()
+}
+
 /// Puts a document in place, not synced.
 pub(crate) fn put(path: &Path, document: &impl serde::Serialize) -> Result<(), Error> {
+    put_with(path, document, Durability::Ephemeral)
+}
+
+fn put_with(path: &Path, document: &impl serde::Serialize, durability: Durability) -> Result<(), Error> {
     let shown = || path.display().to_string();
     let bytes = serde_json::to_vec(document).map_err(|source| Error::Document { path: shown(), source })?;
-    durable::write_file(path, &bytes, 0o600, Durability::Ephemeral).map_err(|error| Error::Path {
+    durable::write_file(path, &bytes, 0o600, durability).map_err(|error| Error::Path {
         act: "write",
         path: shown(),
         source: std::io::Error::other(error),

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use strata_sys::{packet, process, pty, signal};
 
 use super::client::{Client, Detach, Output};
-use super::{FIRST, Failed, READ_BYTES, Shim, Source, Wish, launch, record};
+use super::{Failed, READ_BYTES, Shim, Source, Wish, launch, record};
 use crate::Error;
 use crate::spec::{ExecSpec, Spec, Stdin, TerminalSize};
 use crate::wire::{self, Answer, Request};
@@ -64,17 +64,25 @@ impl Shim {
             Request::Start { .. } => client.gone = true,
             Request::Attach(wish) => {
                 client.say(&Answer::Attached);
-                self.attach(&mut client, FIRST, &wish, fds, false);
+                self.attach(&mut client, self.first, &wish, fds, false);
             }
             Request::Exec { spec, attach } => self.exec(&mut client, &spec, attach.as_ref(), fds),
-            Request::Resize(size) => self.resize(client.program.unwrap_or(FIRST), size),
+            Request::Resize(size) => self.resize(client.program.unwrap_or(self.first), size),
             Request::Signal(signal) => {
-                let number = client.program.unwrap_or(FIRST);
+                let number = client.program.unwrap_or(self.first);
                 if let Some(program) = self.programs.iter().find(|program| program.number == number)
                     && let Err(errno) = signal::send(program.pidfd.as_fd(), signal)
                 {
                     tracing::debug!(%errno, "a signal came too late");
                 }
+            }
+            Request::Stopping { cancel } => {
+                self.stopping(cancel);
+                client.say(&Answer::Noted);
+            }
+            Request::Restart(policy) => {
+                self.restarts.policy = policy;
+                client.say(&Answer::Noted);
             }
         }
         self.clients[index] = client;
@@ -113,7 +121,7 @@ impl Shim {
     }
 
     fn try_exec(&mut self, exec: &ExecSpec) -> Result<(u32, i32, Vec<String>), Error> {
-        let first = self.programs.iter().find(|program| program.number == FIRST && program.exit_code.is_none());
+        let first = self.programs.iter().find(|program| program.number == self.first && program.exit_code.is_none());
         let first = first.ok_or_else(|| Error::NotRunning(self.id.to_string()))?;
         let path = self.places.dir.join(record::SPEC);
         let spec: Spec = record::read(&path)?.ok_or_else(|| Error::NotRunning(self.id.to_string()))?;

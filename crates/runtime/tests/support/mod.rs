@@ -211,5 +211,8 @@ pub(crate) fn spec(id: ContainerId, rootfs: PathBuf, args: &[&str]) -> Spec {
         device_rules: DeviceRules::Allow(Vec::new()),
         init: false,
         log: Log { keep: true, max_size_bytes: None, max_files: 1 },
+        restart: Restart::No,
+        health: None,
+        attributes: Default::default(),
     }
 }

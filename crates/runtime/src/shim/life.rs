@@ -1,0 +1,180 @@
+//! The runs of a container: one after another as its policy says, and what is recorded of them.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::health::Monitor;
+use super::restart::Run;
+use super::{SLOW_LOOK, Shim, launch, record, remove_socket, running};
+use crate::events::{self, Event};
+use crate::spec::{Restart, Spec};
+use crate::{Error, Health, State, Status, Stream};
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its process lives, or its end was not taken in yet.
+    Running,
+    /// It will be started again then.
+    Waiting(Instant),
+    /// It has ended for good, and that is recorded.
+    Over,
+}
+
+impl Shim {
+    /// Does what has become due: takes in the end of a run, starts the next one, looks after its health.
+    pub(super) fn go_on(&mut self) -> Result<(), Error> {
+        match self.phase {
+            Phase::Running => {
+                self.look_after_health()?;
+                let first = self.programs.iter().find(|program| program.number == self.first);
+                match first.filter(|program| program.drained).and_then(|program| program.exit_code) {
+                    Some(code) => self.end_run(code),
+                    None => Ok(()),
+                }
+            }
+            Phase::Waiting(_) if self.restarts.cancelled => self.finish(),
+            Phase::Waiting(at) if at <= Instant::now() => self.run_again(),
+            Phase::Waiting(_) | Phase::Over => Ok(()),
+        }
+    }
+
+    /// How long nothing may become due.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let at = match self.phase {
+            Phase::Running => self.monitor.as_ref().and_then(Monitor::due),
+            Phase::Waiting(at) => Some(at),
+            Phase::Over => None,
+        };
+        // Clients that take nothing are sent away after a while.
+        let slow = self.clients.iter().any(|client| !client.patient && client.is_full());
+        let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+        [left, slow.then_some(SLOW_LOOK)].into_iter().flatten().min()
+    }
+
+    /// Takes in the end of a run, and records it. Another one follows, or none.
+    fn end_run(&mut self, code: i32) -> Result<(), Error> {
+        self.end_checks();
+        self.tidy();
+        self.state.exit_code = code;
+        self.state.pid = 0;
+        self.state.finished_at = Some(Timestamp::now());
+        let lasted = self.run_began.elapsed();
+        let by_person = self.state.stopped_by_person;
+        self.note_end(code, lasted);
+        let Some(wait) = self.restarts.after(Run { exit_code: code, lasted, by_person }) else { return self.finish() };
+        self.state.status = Status::Restarting;
+        self.state.restarts = self.restarts.count;
+        self.phase = Phase::Waiting(Instant::now() + wait);
+        // Who attaches from now on means the next run.
+        self.first = self.next_number;
+        self.next_number += 1;
+        self.record(false)
+    }
+
+    /// Removes what a run leaves behind.
+    fn tidy(&mut self) {
+        if let Some(log) = &mut self.log {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                if let Err(error) = log.end(stream) {
+                    tracing::debug!(%error, "output is missing in the log");
+                }
+            }
+        }
+        self.state.oom_killed = self.cgroup.oom_kills() > 0;
+        if !self.has_pids
+            && let Err(error) = self.cgroup.kill()
+        {
+            tracing::debug!(%error, "processes of the container live on");
+        }
+        if let Err(error) = self.cgroup.remove() {
+            tracing::debug!(%error, "control groups stay");
+        }
+    }
+
+    fn run_again(&mut self) -> Result<(), Error> {
+        match self.try_run_again() {
+            Ok(()) => {
+                self.tell("start", &[]);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::debug!(%error, "not started again");
+                self.state.error = crate::error::sentence(&error);
+                self.state.exit_code = error.exit_code().into();
+                self.finish()
+            }
+        }
+    }
+
+    fn try_run_again(&mut self) -> Result<(), Error> {
+        let path = self.places.dir.join(record::SPEC);
+        let spec: Spec = record::read(&path)?.ok_or_else(|| Error::NotRunning(self.id.to_string()))?;
+        let (mut launched, cgroup) = launch::first(&spec, &self.places)?;
+        launched.program.number = self.first;
+        let before = std::mem::replace(&mut self.state, running(launched.program.pid));
+        self.state.restarts = before.restarts;
+        self.state.stopped_by_person = before.stopped_by_person;
+        self.state.finished_at = before.finished_at;
+        self.state.health = spec.health.is_some().then(Health::starting);
+        self.programs.push(launched.program);
+        self.cgroup = cgroup;
+        self.monitor = spec.health.map(Monitor::new);
+        self.run_began = Instant::now();
+        self.phase = Phase::Running;
+        strata_sys::process::shrink();
+        self.record(false)
+    }
+
+    /// Records the end of the container, for good.
+    fn finish(&mut self) -> Result<(), Error> {
+        self.phase = Phase::Over;
+        self.state.status = Status::Exited;
+        (self.state.pid, self.state.shim_pid) = (0, 0);
+        remove_socket(&self.places.run_dir, &self.id);
+        self.record(self.restarts.policy != Restart::No)
+    }
+
+    /// A person is about to end the container.
+    pub(super) fn stopping(&mut self, cancel: bool) {
+        self.state.stopped_by_person = true;
+        self.restarts.cancelled |= cancel;
+        if let Err(error) = self.record(self.restarts.policy != Restart::No) {
+            tracing::debug!(%error, "not recorded that a person stopped it");
+        }
+    }
+
+    /// Writes the state; one that a reboot asks for is synced.
+    pub(super) fn record(&self, durably: bool) -> Result<(), Error> {
+        let write: fn(&std::path::Path, &State) -> Result<(), Error> =
+            if durably { record::write_durably } else { record::write };
+        match write(&self.places.dir, &self.state) {
+            // The container was removed under us, by force.
+            Err(_) if !self.places.dir.exists() => Ok(()),
+            other => other,
+        }
+    }
+
+    fn note_end(&self, code: i32, lasted: Duration) {
+        if self.state.oom_killed {
+            self.tell("oom", &[]);
+        }
+        let (code, seconds) = (code.to_string(), lasted.as_secs().to_string());
+        self.tell("die", &[("exitCode", &code), ("execDuration", &seconds)]);
+    }
+
+    /// Notes an event about the container.
+    pub(super) fn tell(&self, action: &str, more: &[(&str, &str)]) {
+        let mut attributes = self.attributes.clone();
+        attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let event = Event {
+            kind: events::Kind::Container,
+            action: action.to_owned(),
+            id: self.id.to_string(),
+            attributes,
+            time: Timestamp::now(),
+        };
+        events::record(&self.places.run_dir, &event);
+    }
+}
