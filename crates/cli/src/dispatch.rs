@@ -104,16 +104,18 @@ fn manage(name: &str, about: &str, mut words: Vec<OsString>, session: &mut Sessi
     let Some(word) = words.first().map(|word| word.to_string_lossy().into_owned()) else {
         return print(session, &help::management(name, about));
     };
-    match word.as_str() {
-        "--help" | "-h" => print(session, &help::management(name, about)),
-        flag if flag.starts_with('-') => {
+    let fallback = verb::fallback_in(name).filter(|_| verb::find_in(name, &word).is_none());
+    match (word.as_str(), fallback) {
+        ("--help" | "-h", _) => print(session, &help::management(name, about)),
+        (_, Some(entry)) => call(entry, path, words, session),
+        (flag, None) if flag.starts_with('-') => {
             let sentence = match flag.strip_prefix("--") {
                 Some(long) => format!("unknown flag: --{long}"),
                 None => format!("unknown shorthand flag: {:?} in {flag}", flag.chars().nth(1).unwrap_or('-')),
             };
             misuse(session, &format!("{sentence}\nSee '{path} --help'.\n"), Exit::ENGINE)
         }
-        verb => match verb::find_in(name, verb) {
+        (verb, None) => match verb::find_in(name, verb) {
             Some(entry) => {
                 words.remove(0);
                 call(entry, format!("{path} {verb}"), words, session)

@@ -31,7 +31,11 @@ pub fn program(columns: usize) -> String {
 
 /// The help of a management command such as `image`.
 pub fn management(name: &str, about: &str) -> String {
-    let mut text = format!("\nUsage:  strata {name} COMMAND\n\n{about}\n");
+    let mut text = format!("\nUsage:  strata {name} COMMAND\n");
+    if let Some(entry) = verb::fallback_in(name) {
+        let _ = writeln!(text, "        strata {name} {}", entry.usage);
+    }
+    let _ = write!(text, "\n{about}\n");
     let mut entries: Vec<(&str, &str)> =
         verb::ENTRIES.iter().filter_map(|entry| Some((entry.name_in(name)?, entry.about))).collect();
     entries.sort_unstable();
@@ -48,6 +52,9 @@ pub fn verb(entry: &Entry, command: &Command, path: &str, columns: usize) -> Str
         let _ = write!(text, "\nAliases:\n  {}\n", names.join(", "));
     }
     options(&mut text, "Options", command, columns);
+    if !entry.examples.is_empty() {
+        let _ = write!(text, "\nExamples:\n{}\n", entry.examples);
+    }
     text
 }
 

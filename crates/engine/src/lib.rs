@@ -6,12 +6,14 @@
 //! ```text
 //! engine.rs      Engine and its Settings: opens the crates beneath, each when first needed
 //! image/         pull push list inspect history tag remove commit import save load …
+//! checkpoint/    snapshot rollback fork, and lists of them
 //! container/     create start stop exec logs diff copy export …
 //! secret.rs      values that containers get as files in memory
 //! system/        df prune info check
 //! events.rs      what happened
 //! ```
 
+pub mod checkpoint;
 pub mod container;
 mod engine;
 mod error;

@@ -38,6 +38,12 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
+/// Keeps a container's processes still until it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    _socket: OwnedFd,
+}
+
 /// A living process, certainly the one that was recorded.
 struct Alive {
     pidfd: OwnedFd,
@@ -309,6 +315,22 @@ impl Container {
     fn freeze(&self, frozen: bool) -> Result<(), Error> {
         let act = if frozen { "freeze the container" } else { "thaw the container" };
         Cgroup::open(self.id.as_str()).freeze(frozen).map_err(Error::io(act))
+    }
+
+    /// Keeps its processes still as long as what is returned lives: they go on even if this process is killed. None if
+    /// it does not run, is paused, or the host cannot freeze it.
+    pub fn hold_still(&self) -> Result<Option<Held>, Error> {
+        let socket = match self.connect() {
+            Err(Error::NotRunning(_)) => return Ok(None),
+            other => other?,
+        };
+        match wire::send(socket.as_fd(), &Request::Hold, &[], true) {
+            // It has just ended.
+            Err(Errno::PIPE) => return Ok(None),
+            other => other.map_err(Error::step("speak to the shim"))?,
+        }
+        let answer = wire::receive(&socket)?;
+        Ok(matches!(answer, Some((Answer::Held(true), _))).then_some(Held { _socket: socket }))
     }
 
     /// Its processes, in the host's numbering, lowest first.

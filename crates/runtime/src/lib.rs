@@ -30,7 +30,7 @@ pub mod user;
 mod wait;
 mod wire;
 
-pub use container::{Container, Started};
+pub use container::{Container, Held, Started};
 pub use error::Error;
 pub use session::{Attach, Foreground, Outcome, Session, Stream};
 pub use spec::{ExecSpec, Spec};

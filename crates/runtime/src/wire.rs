@@ -34,6 +34,8 @@ pub(crate) enum Request {
     Stopping { cancel: bool },
     /// Start it again by this policy from now on.
     Restart(Restart),
+    /// Keep all its processes still until this client leaves, however it leaves.
+    Hold,
 }
 
 /// What to be attached to. The descriptors that are wanted come with the packet, in this order.
@@ -60,6 +62,8 @@ pub(crate) enum Answer {
     Noted,
     /// The process ended, and all its output was delivered.
     Exited(i32),
+    /// All its processes stand still; no if they did so before, or cannot.
+    Held(bool),
     /// The detach keys were typed.
     Detached,
     /// The client's output is closed; the process goes on.

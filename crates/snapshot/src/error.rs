@@ -32,6 +32,9 @@ pub enum Error {
     /// A container has no writable layer.
     #[error("container {0} has no filesystem")]
     ContainerMissing(ContainerId),
+    /// Somebody died while a container was put back to a snapshot.
+    #[error("container {0} was being put back to a snapshot, and is not there yet")]
+    Unsettled(ContainerId),
     /// A file could not be worked on.
     #[error(transparent)]
     File(#[from] FileError),
@@ -83,6 +86,7 @@ impl Error {
             Self::Layer(error) => error.class(),
             Self::DiffId { .. } | Self::Record { .. } => ErrorClass::Corrupt,
             Self::LayerMissing(_) | Self::ContainerMissing(_) => ErrorClass::NotFound,
+            Self::Unsettled(_) => ErrorClass::Conflict,
             Self::File(error) => error.class(),
             Self::Mount { source, .. } => class_of(source),
             Self::UnknownDriver(_) | Self::OtherDriver { .. } => ErrorClass::InvalidInput,

@@ -1,6 +1,5 @@
 //! The layers' files as the store's collector and checker see them.
 
-use strata_store::records::ImageRecord;
 use strata_store::{BoxError, Key, LayerFiles};
 use strata_types::{DiffId, Digest, ErrorClass, Hasher, Watch};
 
@@ -11,8 +10,8 @@ impl LayerFiles for Snapshots {
         Ok(self.sealed()?.into_iter().map(|digest| self.key(digest)).collect())
     }
 
-    fn needed(&self, image: &ImageRecord) -> Vec<Key> {
-        let keys = Key::of_layers(&image.layers);
+    fn needed(&self, layers: &[DiffId]) -> Vec<Key> {
+        let keys = Key::of_layers(layers);
         let of_this_driver = |key: &Key| match self.model() {
             Model::Diff => matches!(key, Key::Layer(_)),
             Model::Tree => matches!(key, Key::Chain(_)),

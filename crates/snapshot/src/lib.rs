@@ -12,10 +12,12 @@
 //! ROOT/containers/<id>/layers.json   what the container stands on
 //!      erofs, overlay: upper/ work/
 //!      vfs:            fs/
+//! ROOT/containers/<id>/.old-<part>   what a container had before it was put back; garbage
 //! ```
 //!
 //! Names, parents, atomicity and recovery are here, once; a driver knows only how one layer lies in one directory.
 
+mod checkpoint;
 mod driver;
 mod error;
 mod files;
@@ -24,6 +26,7 @@ mod places;
 mod snapshots;
 mod staging;
 
+pub use checkpoint::Captured;
 pub use driver::{Availability, DriverName, Model};
 pub use error::{Error, Result};
 pub use snapshots::{LayerAdded, Options, Prepare, Snapshots, Usage};

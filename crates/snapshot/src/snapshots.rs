@@ -72,9 +72,12 @@ pub struct Usage {
 
 /// What a container stands on.
 #[derive(Debug, Serialize, Deserialize)]
-struct Footing {
-    layers: Vec<DiffId>,
-    volatile: bool,
+pub(crate) struct Footing {
+    pub(crate) layers: Vec<DiffId>,
+    pub(crate) volatile: bool,
+    /// Somebody is just putting the container on these layers, or died while doing so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unsettled: bool,
 }
 
 impl Snapshots {
@@ -161,15 +164,29 @@ impl Snapshots {
         let container = self.container_dir(id);
         durable::create_dirs(&container, 0o710)?;
         self.driver.prepare(&container, &dirs)?;
-        let footing = Footing { layers: layers.to_vec(), volatile: options.volatile };
+        let footing = Footing { layers: layers.to_vec(), volatile: options.volatile, unsettled: false };
         let text = serde_json::to_vec(&footing).map_err(|source| Error::Record { path: container.clone(), source })?;
         let durability = if options.volatile { Durability::Ephemeral } else { Durability::Durable };
         Ok(durable::write_file(&container.join(FOOTING), &text, 0o600, durability)?)
     }
 
+    /// [`plan`](Self::plan) for a container that has to stand on `layers`: it may have been put on others, but not all
+    /// the way.
+    pub fn plan_on(&self, id: &ContainerId, layers: &[DiffId], access: Access) -> Result<MountPlan> {
+        let standing = self.footing(id)?;
+        if standing.0.layers != layers {
+            return Err(Error::Unsettled(id.clone()));
+        }
+        self.plan_of(id, standing, access)
+    }
+
     /// Says how a container's tree is mounted.
     pub fn plan(&self, id: &ContainerId, access: Access) -> Result<MountPlan> {
-        let (footing, dirs) = self.footing(id)?;
+        self.plan_of(id, self.footing(id)?, access)
+    }
+
+    fn plan_of(&self, id: &ContainerId, standing: (Footing, Vec<PathBuf>), access: Access) -> Result<MountPlan> {
+        let (footing, dirs) = standing;
         let container = self.container_dir(id);
         let (empty, places) = (self.empty_dir()?, places::ensure(&self.root.join("layers/places"))?);
         let stack = Stack {
@@ -305,7 +322,7 @@ impl Snapshots {
     }
 
     /// The directories of all layers of a chain; all must be there.
-    fn dirs(&self, chain: &[DiffId]) -> Result<Vec<PathBuf>> {
+    pub(crate) fn dirs(&self, chain: &[DiffId]) -> Result<Vec<PathBuf>> {
         (1..=chain.len())
             .map(|length| {
                 let part = &chain[..length];
@@ -315,13 +332,16 @@ impl Snapshots {
             .collect()
     }
 
-    fn footing(&self, id: &ContainerId) -> Result<(Footing, Vec<PathBuf>)> {
+    pub(crate) fn footing(&self, id: &ContainerId) -> Result<(Footing, Vec<PathBuf>)> {
         let path = self.container_dir(id).join(FOOTING);
         let text = match std::fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::ContainerMissing(id.clone())),
             read => read.map_err(Error::at("read", &path))?,
         };
         let footing: Footing = serde_json::from_slice(&text).map_err(|source| Error::Record { path, source })?;
+        if footing.unsettled {
+            return Err(Error::Unsettled(id.clone()));
+        }
         let dirs = self.dirs(&footing.layers)?;
         Ok((footing, dirs))
     }
@@ -351,7 +371,7 @@ impl Snapshots {
     }
 }
 
-const FOOTING: &str = "layers.json";
+pub(crate) const FOOTING: &str = "layers.json";
 const DRIVER: &str = "driver";
 
 fn recorded_driver(root: &Path) -> Result<Option<DriverName>> {

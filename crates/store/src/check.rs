@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use strata_types::{ContainerId, Digest, ImageId, Watch};
+use strata_types::{ContainerId, DiffId, Digest, ImageId, Watch};
 
 use crate::blobs::names;
 use crate::error::BoxError;
-use crate::records::{ImageRecord, containers_in, images_in, tags_in};
+use crate::records::{SnapshotRecord, containers_in, images_in, snapshots_in, tags_in};
 use crate::{Error, Key, Result, Store};
 
 /// The files of layers, which the store records but does not keep. The snapshot store is one.
 pub trait LayerFiles {
     /// The keys of all layers that have files.
     fn list(&self) -> Result<Vec<Key>, BoxError>;
-    /// The keys that an image with these layers (lowest first) needs files for.
-    fn needed(&self, image: &ImageRecord) -> Vec<Key>;
+    /// The keys that something with these layers (lowest first) needs files for.
+    fn needed(&self, layers: &[DiffId]) -> Vec<Key>;
     /// Removes a layer's files; says whether they were there. A key that means nothing to the driver was not there.
     fn remove(&self, key: &Key) -> Result<bool, BoxError>;
     /// Reads a layer's files again and says in words what is wrong with them, if anything.
@@ -65,6 +65,13 @@ pub enum Problem {
         /// Which.
         images: Vec<ImageId>,
     },
+    /// A snapshot, or a container that stands on one, has lost a layer.
+    SnapshotIncomplete {
+        /// What: `snapshot NAME` or `container NAME`.
+        what: String,
+        /// The layer.
+        key: Key,
+    },
     /// There are files of a container that is not recorded: somebody died while making or removing it.
     ContainerUnrecorded {
         /// The directory's name, usually an id.
@@ -86,7 +93,10 @@ impl Problem {
             | Self::LayerMissing { images, .. }
             | Self::LayerDamaged { images, .. }
             | Self::ImageIncomplete { images } => images,
-            Self::Database { .. } | Self::ContainerUnrecorded { .. } | Self::ContainerWithoutFiles { .. } => &[],
+            Self::Database { .. }
+            | Self::SnapshotIncomplete { .. }
+            | Self::ContainerUnrecorded { .. }
+            | Self::ContainerWithoutFiles { .. } => &[],
         }
     }
 }
@@ -100,6 +110,7 @@ impl fmt::Display for Problem {
             Self::LayerMissing { key, .. } => write!(f, "{key} is missing")?,
             Self::LayerDamaged { key, message, .. } => write!(f, "{key} is damaged: {message}")?,
             Self::ImageIncomplete { .. } => write!(f, "damaged content was removed")?,
+            Self::SnapshotIncomplete { what, key } => write!(f, "{key} is missing; {what} needs it")?,
             Self::ContainerUnrecorded { name } => write!(f, "files of an unfinished container {name} are left")?,
             Self::ContainerWithoutFiles { id } => write!(f, "container {id} has lost its files")?,
         }
@@ -131,6 +142,7 @@ impl Store {
         let needs = self.needs(files, &incomplete)?;
         self.check_blobs(&needs, watch, &mut problems)?;
         self.check_layers(&needs, files, watch, &mut problems)?;
+        self.check_snapshots(files, &mut problems)?;
         self.check_containers(&mut problems)?;
         Ok(problems)
     }
@@ -173,7 +185,7 @@ impl Store {
             let mut needs = Needs::new();
             for image in images_in(connection)?.into_iter().filter(|image| !damaged.contains(&image.id)) {
                 let blobs = [Some(image.id.digest().clone()), image.manifest.clone(), image.index.clone()];
-                let keys = blobs.into_iter().flatten().map(Key::Blob).chain(files.needed(&image));
+                let keys = blobs.into_iter().flatten().map(Key::Blob).chain(files.needed(&image.layers));
                 keys.for_each(|key| {
                     needs.entry(key).or_default().insert(image.id.clone());
                 });
@@ -225,6 +237,31 @@ impl Store {
                 let images = users(needs, &key);
                 problems.push(Problem::LayerDamaged { key, message, images });
             }
+        }
+        Ok(())
+    }
+
+    /// Layers that only snapshots and their forks need.
+    fn check_snapshots(&self, files: &dyn LayerFiles, problems: &mut Vec<Problem>) -> Result<()> {
+        let holders = self.database.read("read the records", |connection| {
+            let snapshots = snapshots_in(connection)?;
+            if snapshots.is_empty() {
+                return Ok(Vec::new());
+            }
+            let containers = containers_in(connection)?;
+            let name = |id: &ContainerId| containers.iter().find(|one| one.id == *id).map_or("?", |one| &one.name);
+            let named = |one: &SnapshotRecord| format!("snapshot {}:{}", name(&one.container), one.name);
+            let of_snapshots = snapshots.iter().map(|one| (named(one), one.layers.clone()));
+            let of_containers = containers.iter().map(|one| (format!("container {}", one.name), one.layers.clone()));
+            Ok(of_snapshots.chain(of_containers).collect::<Vec<_>>())
+        })?;
+        if holders.is_empty() {
+            return Ok(());
+        }
+        let here = list_layers(files)?;
+        for (what, layers) in holders {
+            let missing = files.needed(&layers).into_iter().filter(|key| !here.contains(key));
+            problems.extend(missing.map(|key| Problem::SnapshotIncomplete { what: what.clone(), key }));
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use strata_types::{DiffId, Watch};
 
 use crate::blobs::names;
 use crate::check::LayerFiles;
-use crate::records::{containers_in, images_in, keys_of_image, row, tags_in};
+use crate::records::{containers_in, images_in, keys_of_image, row, snapshots_in, tags_in};
 use crate::{Error, Key, Lease, Result, Store, ingest, lease};
 
 /// What to collect.
@@ -184,6 +184,11 @@ fn needed(connection: &Connection) -> Result<BTreeSet<Key>> {
     for container in containers_in(connection)? {
         if seen.insert(container.layers.clone()) {
             needed.extend(Key::of_layers(&container.layers));
+        }
+    }
+    for snapshot in snapshots_in(connection)? {
+        if seen.insert(snapshot.layers.clone()) {
+            needed.extend(Key::of_layers(&snapshot.layers));
         }
     }
     let mut query = connection.prepare_cached("SELECT kind, digest FROM lease_item")?;

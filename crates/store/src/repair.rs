@@ -39,7 +39,9 @@ impl Store {
 
     fn mend(&self, problem: &Problem, files: &dyn LayerFiles) -> Result<bool> {
         match problem {
-            Problem::Database { .. } | Problem::ImageIncomplete { .. } => return Ok(false),
+            Problem::Database { .. } | Problem::ImageIncomplete { .. } | Problem::SnapshotIncomplete { .. } => {
+                return Ok(false);
+            }
             Problem::BlobMissing { .. } | Problem::LayerMissing { .. } => {}
             Problem::BlobDamaged { digest, .. } => {
                 self.blobs().remove(digest)?;

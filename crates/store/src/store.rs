@@ -8,7 +8,7 @@ use strata_sys::lock::{Lock, Mode};
 use strata_types::ContainerId;
 
 use crate::database::Database;
-use crate::records::{Containers, Images, Intents, Layers, Tags, Volumes};
+use crate::records::{Containers, Images, Intents, Layers, Snapshots, Tags, Volumes};
 use crate::{Blobs, Lease, Result};
 
 /// Only root looks inside: images may hold setuid programs of other times and people.
@@ -80,6 +80,11 @@ impl Store {
     /// The containers, running or not.
     pub fn containers(&self) -> Containers<'_> {
         Containers { store: self }
+    }
+
+    /// What containers' files were at moments.
+    pub fn snapshots(&self) -> Snapshots<'_> {
+        Snapshots { store: self }
     }
 
     /// Named and anonymous volumes.

@@ -84,73 +84,86 @@ impl ChainId {
     }
 }
 
-/// A container's id: 64 lower-case hex digits, random.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ContainerId(Box<str>);
-
 /// Why a string is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid id `{0}`: expected 64 lower-case hex digits")]
 pub struct IdError(String);
 
-impl ContainerId {
-    /// Makes an id of 32 random bytes, which the caller provides.
-    pub fn from_random(bytes: [u8; 32]) -> Self {
-        use fmt::Write as _;
-        let mut hex = String::with_capacity(64);
-        for byte in bytes {
-            write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Makes an id of 32 random bytes, which the caller provides.
+            pub fn from_random(bytes: [u8; 32]) -> Self {
+                use fmt::Write as _;
+                let mut hex = String::with_capacity(64);
+                for byte in bytes {
+                    write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
+                }
+                Self(hex.into())
+            }
+
+            /// All 64 digits.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The first twelve, as Docker shows ids.
+            pub fn short(&self) -> &str {
+                &self.0[..12]
+            }
         }
-        Self(hex.into())
-    }
 
-    /// All 64 digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The first twelve, as Docker shows ids.
-    pub fn short(&self) -> &str {
-        &self.0[..12]
-    }
-}
-
-impl fmt::Display for ContainerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for ContainerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ContainerId({})", self.0)
-    }
-}
-
-impl FromStr for ContainerId {
-    type Err = IdError;
-
-    fn from_str(text: &str) -> Result<Self, IdError> {
-        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() == 64 && text.bytes().all(lower_hex) {
-            Ok(Self(text.into()))
-        } else {
-            Err(IdError(text.to_owned()))
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
         }
-    }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+                if text.len() == 64 && text.bytes().all(lower_hex) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(IdError(text.to_owned()))
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
 }
 
-impl Serialize for ContainerId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
+random_id! {
+    /// A container's id: 64 lower-case hex digits, random.
+    ContainerId
 }
-
-impl<'de> Deserialize<'de> for ContainerId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
+random_id! {
+    /// The id of a snapshot of a container's files: 64 lower-case hex digits, random.
+    SnapshotId
 }
 
 #[cfg(test)]

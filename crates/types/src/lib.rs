@@ -19,7 +19,7 @@ pub use config::ImageConfig;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use document::{Descriptor, Document, Index, Manifest};
 pub use error::ErrorClass;
-pub use id::{ChainId, ContainerId, DiffId, IdError, ImageId};
+pub use id::{ChainId, ContainerId, DiffId, IdError, ImageId, SnapshotId};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
 pub use watch::{Silent, Watch};

@@ -15,6 +15,9 @@ pub struct Args {
     /// Apply Dockerfile instruction to the created image
     #[arg(short = 'c', long, value_name = "list")]
     pub change: Vec<String>,
+    /// Make the image of a snapshot ("CONTAINER:NAME" or an ID) instead of a container
+    #[arg(long, value_name = "node")]
+    pub from: Option<String>,
     /// Commit message
     #[arg(short = 'm', long)]
     pub message: Option<String>,
@@ -22,7 +25,8 @@ pub struct Args {
     #[arg(short = 'p', long, default_value = "true")]
     pub pause: bool,
     /// The container
-    pub container: String,
+    #[arg(required_unless_present = "from")]
+    pub container: Option<String>,
     /// The image
     pub image: Option<String>,
 }
@@ -31,8 +35,21 @@ impl Verb for Args {
     const ABOUT: &str = "Create a new image from a container's changes";
     const USAGE: &str = "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]";
 
+    const EXAMPLES: &str = "  strata commit web shop:tuned            Make an image of what container web has become
+  strata commit --from web:clean shop:1   Make an image of a snapshot of it";
+
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let name = self.image.as_deref().map(str::parse::<Reference>).transpose()?;
+        // With `--from` nothing names a container, and the image comes first.
+        let (container, image) = match (&self.from, self.container, self.image) {
+            (Some(_), Some(_), Some(_)) => {
+                return Err(Failure::new(
+                    "with --from, name an image only: the snapshot says which container it is of",
+                ));
+            }
+            (Some(_), image, None) | (Some(_), None, image) => (None, image),
+            (None, container, image) => (container, image),
+        };
+        let name = image.as_deref().map(str::parse::<Reference>).transpose()?;
         let changes = self.change.iter().map(|text| text.parse::<Change>()).collect::<Result<Vec<_>, _>>()?;
         let wish = CommitWish {
             name,
@@ -43,7 +60,10 @@ impl Verb for Args {
         };
         let engine = session.engine()?;
         let progress = Progress::start(session, Show::Nowhere)?;
-        let id = engine.commit(&self.container, &wish, &progress);
+        let id = match (&self.from, &container) {
+            (Some(node), _) => engine.snapshot_named(node).and_then(|node| engine.commit_snapshot(&node, &wish)),
+            (None, container) => engine.commit(container.as_deref().unwrap_or_default(), &wish, &progress),
+        };
         progress.finish();
         writeln!(session.out, "{}", id?)?;
         Ok(Exit::SUCCESS)

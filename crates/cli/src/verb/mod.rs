@@ -24,6 +24,7 @@ pub mod diff;
 pub mod events;
 pub mod exec;
 pub mod export;
+pub mod fork;
 pub mod history;
 pub mod image_inspect;
 pub mod image_prune;
@@ -47,12 +48,17 @@ pub mod rename;
 pub mod restart;
 pub mod rm;
 pub mod rmi;
+pub mod rollback;
 pub mod run;
 pub mod save;
 pub mod secret_create;
 pub mod secret_inspect;
 pub mod secret_ls;
 pub mod secret_rm;
+pub mod snapshot;
+pub mod snapshot_inspect;
+pub mod snapshot_ls;
+pub mod snapshot_rm;
 pub mod start;
 pub mod stop;
 pub mod system_df;
@@ -76,6 +82,8 @@ pub trait Verb: clap::Args {
     const USAGE: &'static str;
     /// Whether everything after the first operand belongs to a program in the container.
     const OPTIONS_END_AT_NAME: bool = false;
+    /// Lines that show how it is used, after the options; each begins with two spaces.
+    const EXAMPLES: &'static str = "";
     /// The exit code when [`Verb::run`] fails and the failure names no other.
     const FAILURE_CODE: u8 = 1;
 
@@ -109,6 +117,8 @@ pub struct Entry {
     pub about: &'static str,
     /// What stands after the name in `Usage:`.
     pub usage: &'static str,
+    /// See [`Verb::EXAMPLES`].
+    pub examples: &'static str,
     /// See [`Verb::OPTIONS_END_AT_NAME`].
     pub options_end_at_name: bool,
     /// See [`Verb::FAILURE_CODE`].
@@ -148,9 +158,15 @@ pub const MANAGEMENT: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("secret", "Manage secrets"),
+    ("snapshot", "Snapshot a container's files, and manage snapshots"),
     ("system", "Manage strata"),
     ("volume", "Manage volumes"),
 ];
+
+/// What a management command does when its first word is none of its verbs: `strata snapshot CONTAINER`.
+pub fn fallback_in(management: &str) -> Option<&'static Entry> {
+    (management == "snapshot").then(|| find_in(management, "create")).flatten()
+}
 
 /// Every verb; the common ones in the order of the main help.
 pub static ENTRIES: &[Entry] = &[
@@ -172,6 +188,7 @@ pub static ENTRIES: &[Entry] = &[
     entry::<diff::Args>("diff", Group::Other, Some(("container", &["diff"]))),
     entry::<events::Args>("events", Group::Other, Some(("system", &["events"]))),
     entry::<export::Args>("export", Group::Other, Some(("container", &["export"]))),
+    entry::<fork::Args>("fork", Group::Other, Some(("container", &["fork"]))),
     entry::<history::Args>("history", Group::Other, Some(("image", &["history"]))),
     entry::<import::Args>("import", Group::Other, Some(("image", &["import"]))),
     entry::<inspect::Args>("inspect", Group::Other, None),
@@ -183,6 +200,7 @@ pub static ENTRIES: &[Entry] = &[
     entry::<restart::Args>("restart", Group::Other, Some(("container", &["restart"]))),
     entry::<rm::Args>("rm", Group::Other, Some(("container", &["rm", "remove"]))),
     entry::<rmi::Args>("rmi", Group::Other, Some(("image", &["rm", "remove"]))),
+    entry::<rollback::Args>("rollback", Group::Other, Some(("container", &["rollback"]))),
     entry::<save::Args>("save", Group::Other, Some(("image", &["save"]))),
     entry::<start::Args>("start", Group::Other, Some(("container", &["start"]))),
     entry::<stop::Args>("stop", Group::Other, Some(("container", &["stop"]))),
@@ -200,6 +218,10 @@ pub static ENTRIES: &[Entry] = &[
     entry::<secret_inspect::Args>("secret inspect", Group::Unlisted, Some(("secret", &["inspect"]))),
     entry::<secret_ls::Args>("secret ls", Group::Unlisted, Some(("secret", &["ls", "list"]))),
     entry::<secret_rm::Args>("secret rm", Group::Unlisted, Some(("secret", &["rm", "remove"]))),
+    entry::<snapshot::Args>("snapshot create", Group::Unlisted, Some(("snapshot", &["create"]))),
+    entry::<snapshot_inspect::Args>("snapshot inspect", Group::Unlisted, Some(("snapshot", &["inspect"]))),
+    entry::<snapshot_ls::Args>("snapshot ls", Group::Unlisted, Some(("snapshot", &["ls", "list"]))),
+    entry::<snapshot_rm::Args>("snapshot rm", Group::Unlisted, Some(("snapshot", &["rm", "remove"]))),
     entry::<system_df::Args>("system df", Group::Unlisted, Some(("system", &["df"]))),
     entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
     entry::<boot_unit::Args>("system boot-unit", Group::Unlisted, Some(("system", &["boot-unit"]))),
@@ -224,6 +246,7 @@ const fn entry<V: Verb>(
         below,
         about: V::ABOUT,
         usage: V::USAGE,
+        examples: V::EXAMPLES,
         options_end_at_name: V::OPTIONS_END_AT_NAME,
         failure_code: V::FAILURE_CODE,
         command: command::<V>,

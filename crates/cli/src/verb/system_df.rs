@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
+use strata_engine::checkpoint::Node;
 use strata_engine::system::{ContainerUse, DiskUse, ImageUse, SizedVolume, Totals};
 
 use crate::container::row;
@@ -55,12 +56,17 @@ fn rows(used: &DiskUse) -> Vec<Json> {
             "Size": size::human(totals.size_bytes), "Reclaimable": reclaimable(totals),
         })
     };
-    vec![
+    let mut lines = vec![
         line("Images", used.image_totals()),
         line("Containers", used.container_totals()),
         line("Local Volumes", used.volume_totals()),
         line("Build Cache", Totals::default()),
-    ]
+    ];
+    // Docker has none, and scripts count the lines.
+    if !used.snapshots.is_empty() {
+        lines.insert(2, line("Snapshots", used.snapshot_totals()));
+    }
+    lines
 }
 
 fn reclaimable(totals: Totals) -> String {
@@ -81,8 +87,12 @@ fn verbose(used: &DiskUse, session: &Session) -> Result<String> {
     let images = table(IMAGES, "Images")?;
     let containers = table(CONTAINERS, "Containers")?;
     let volumes = table(VOLUMES, "Volumes")?;
+    let snapshots = match used.snapshots.is_empty() {
+        true => String::new(),
+        false => format!("\nSnapshots space usage:\n\n{}", table(SNAPSHOTS, "Snapshots")?),
+    };
     Ok(format!(
-        "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}\nLocal Volumes space usage:\n\n{volumes}\n\
+        "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}{snapshots}\nLocal Volumes space usage:\n\n{volumes}\n\
          Build cache usage: 0B\n\nCACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED\n"
     ))
 }
@@ -107,6 +117,8 @@ const CONTAINERS: &[(&str, &str)] = &[
     ("Status", "STATUS"),
     ("Names", "NAMES"),
 ];
+const SNAPSHOTS: &[(&str, &str)] =
+    &[("Name", "SNAPSHOT"), ("Size", "SIZE"), ("CreatedSince", "CREATED"), ("Forks", "FORKS")];
 const VOLUMES: &[(&str, &str)] = &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")];
 
 fn details(used: &DiskUse, session: &Session) -> Json {
@@ -135,10 +147,17 @@ fn details(used: &DiskUse, session: &Session) -> Json {
         let links = volume.volume.containers.to_string();
         json!({"Name": volume.volume.record.name, "Links": links, "Size": size::human(volume.size_bytes)})
     };
+    let snapshot = |node: &Node| {
+        json!({
+            "Name": node.full_name(), "CreatedSince": ago(Some(node.record.created)),
+            "Size": size::human(node.record.size_bytes), "Forks": node.forks.len().to_string(),
+        })
+    };
     json!({
         "Images": used.images.iter().map(image).collect::<Vec<_>>(),
         "Containers": used.containers.iter().map(container).collect::<Vec<_>>(),
         "Volumes": used.volumes.iter().map(volume).collect::<Vec<_>>(),
+        "Snapshots": used.snapshots.iter().map(snapshot).collect::<Vec<_>>(),
         "BuildCache": [],
     })
 }

@@ -175,6 +175,15 @@ pub(crate) fn name(name: &str) -> Result<()> {
     Err(invalid(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")))
 }
 
+/// Checks a snapshot's name: like a container's, but one character is enough.
+pub(crate) fn snapshot_name(name: &str) -> Result<()> {
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric()) && name.bytes().all(rest) {
+        return Ok(());
+    }
+    Err(invalid(format!("Invalid snapshot name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")))
+}
+
 fn invalid(sentence: impl Into<String>) -> crate::Error {
     ContainerError::invalid(sentence)
 }

@@ -139,7 +139,7 @@ impl Engine {
     }
 
     /// Removes what there is of a container that could not be made. The first error is the one to tell.
-    fn undo(&self, known: &Known) {
+    pub(crate) fn undo(&self, known: &Known) {
         let removed = self
             .remove_files(known.id())
             .and_then(|()| Ok(self.store().containers().remove(known.id(), known.durability())?));

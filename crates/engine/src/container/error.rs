@@ -10,6 +10,17 @@ pub enum ContainerError {
     /// There is no such container here.
     #[error("No such container: {0}")]
     NotFound(String),
+    /// There is no such snapshot here.
+    #[error("No such snapshot: {0}")]
+    NoSnapshot(String),
+    /// The container has a snapshot of that name.
+    #[error("container {container} already has a snapshot {name:?}")]
+    SnapshotTaken {
+        /// The container's name.
+        container: String,
+        /// The snapshot's.
+        name: String,
+    },
     /// What was asked for contradicts itself or has an impossible value; the sentence is Docker's.
     #[error("{0}")]
     Invalid(String),
@@ -113,14 +124,16 @@ impl ContainerError {
     /// What kind of trouble it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NotFound(_) | Self::ImageGone(_) | Self::NoVolume(_) => ErrorClass::NotFound,
+            Self::NotFound(_) | Self::NoSnapshot(_) | Self::ImageGone(_) | Self::NoVolume(_) => ErrorClass::NotFound,
             Self::NoFile { .. } | Self::NoSource(_) | Self::NoDirectory => ErrorClass::NotFound,
             Self::NotADirectory(_) | Self::DirectoryOntoFile | Self::Overwrite { .. } => ErrorClass::InvalidInput,
             Self::Invalid(_) | Self::BindSource(_) => ErrorClass::InvalidInput,
             Self::Unsupported(_) => ErrorClass::Unsupported,
-            Self::NameTaken { .. } | Self::Running(_) | Self::NotRunning(_) | Self::VolumeInUse { .. } => {
-                ErrorClass::Conflict
-            }
+            Self::NameTaken { .. }
+            | Self::SnapshotTaken { .. }
+            | Self::Running(_)
+            | Self::NotRunning(_)
+            | Self::VolumeInUse { .. } => ErrorClass::Conflict,
             Self::Record(..) => ErrorClass::Corrupt,
             Self::Step { source, .. } => strata_sys::durable::class_of(source),
             Self::Remove(_, source) | Self::Act { source, .. } => source.class(),

@@ -9,7 +9,7 @@
 //! ```
 
 mod boot;
-mod check;
+pub(crate) mod check;
 mod config;
 mod create;
 mod debris;
@@ -38,7 +38,7 @@ mod start;
 mod stop;
 mod top;
 mod transfer;
-mod user_namespace;
+pub(crate) mod user_namespace;
 mod volume;
 
 pub use config::{

@@ -45,6 +45,7 @@ impl Engine {
                 continue;
             }
             let bytes = self.snapshots()?.usage(&record.id).map_or(0, |usage| usage.content_bytes);
+            let bytes = bytes + self.snapshot_bytes(&record.id)?;
             self.remove_container(&listed.known, Remove { force: false, volumes: false })?;
             pruned.ids.push(record.id.to_string());
             pruned.reclaimed_bytes += bytes;

@@ -18,28 +18,6 @@ impl Engine {
         Ok(self.process(id).state()?.status.is_up())
     }
 
-    /// Makes its processes stand still; false if they did so already, or there are none.
-    pub(crate) fn pause_for_commit(&self, container: &ContainerRecord) -> Result<bool> {
-        let process = self.process(&container.id);
-        if process.state()?.status != strata_runtime::Status::Running {
-            return Ok(false);
-        }
-        match process.pause() {
-            Ok(()) => Ok(true),
-            // It ended in the meantime, which is as good.
-            Err(strata_runtime::Error::NotRunning(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Takes [`Engine::pause_for_commit`] back.
-    pub(crate) fn unpause_after_commit(&self, container: &ContainerRecord) -> Result<()> {
-        match self.process(&container.id).unpause() {
-            Ok(()) | Err(strata_runtime::Error::NotRunning(_) | strata_runtime::Error::NotPaused(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Its configuration, as an image made of it has it.
     pub(crate) fn run_config(&self, container: &ContainerRecord) -> Result<RunConfig> {
         Ok(Known::read(container.clone())?.document.config.run)

@@ -45,7 +45,7 @@ impl Engine {
             when_done: self.when_done(known),
             hostname: (host.uts_mode != "host").then(|| config.hostname.clone()),
             domainname: (!config.domainname.is_empty()).then(|| config.domainname.clone()),
-            rootfs: self.snapshots()?.plan(known.id(), Access::ReadWrite)?,
+            rootfs: self.snapshots()?.plan_on(known.id(), &known.record.layers, Access::ReadWrite)?,
             read_only: host.readonly_rootfs,
             mounts: all,
             shm_size_bytes: host.shm_size,

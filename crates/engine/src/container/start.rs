@@ -16,8 +16,8 @@ impl Engine {
         self.start_locked(known, attach)
     }
 
-    /// The same, for who has the container's lock.
-    pub(super) fn start_locked(&self, known: &Known, attach: Option<Attach<'_>>) -> Result<Option<Started>> {
+    /// [`Engine::start_container`] for who has the container's lock.
+    pub(crate) fn start_locked(&self, known: &Known, attach: Option<Attach<'_>>) -> Result<Option<Started>> {
         let process = self.process(known.id());
         match process.state()?.status {
             Status::Running | Status::Restarting => return Ok(None),
@@ -27,7 +27,14 @@ impl Engine {
             }
             Status::Created | Status::Exited | Status::Dead => {}
         }
-        let spec = self.spec(known)?;
+        let spec = match self.spec(known) {
+            // Somebody died while it was put back to a snapshot.
+            Err(crate::Error::Snapshot(strata_snapshot::Error::Unsettled(_))) => {
+                self.settle(known)?;
+                self.spec(known)?
+            }
+            spec => spec?,
+        };
         match process.start(&spec, attach) {
             Ok(started) => {
                 self.record_event(events::of(known, "start"));

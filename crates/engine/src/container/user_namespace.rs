@@ -20,7 +20,7 @@ const OWNERS: [&str; 2] = ["strata", "containers"];
 
 /// What `--userns` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(crate) enum Wish {
     /// Users are the same inside and outside.
     Host,
     /// A range that no other container has.
@@ -31,7 +31,7 @@ pub(super) enum Wish {
 }
 
 /// Reads `--userns`, and refuses what cannot be together with a namespace of users; the sentences are Docker's.
-pub(super) fn wish(host: &HostConfig) -> Result<Wish> {
+pub(crate) fn wish(host: &HostConfig) -> Result<Wish> {
     let mode = host.userns_mode.as_str();
     let invalid = || ContainerError::invalid(format!("USER: invalid USER mode: {mode}"));
     let size = match mode.split_once(':') {
@@ -74,7 +74,13 @@ pub(super) struct Taken {
 impl Engine {
     /// Chooses ids that no other container has. They are free again when the container is removed.
     pub(super) fn take_ids(&self, wish: Wish) -> Result<Taken> {
-        let Wish::Auto { size } = wish else { return Ok(Taken { maps: None, _choosing: None }) };
+        let (mut maps, choosing) = self.take_many_ids(wish, 1)?;
+        Ok(Taken { maps: maps.pop(), _choosing: choosing })
+    }
+
+    /// [`take_ids`](Self::take_ids) for several containers: theirs, and what keeps others from taking them meanwhile.
+    pub(crate) fn take_many_ids(&self, wish: Wish, count: usize) -> Result<(Vec<IdMaps>, Option<Lock>)> {
+        let Wish::Auto { size } = wish else { return Ok((Vec::new(), None)) };
         let path = self.settings().root.join("leases/user-namespaces");
         let lock = Lock::wait(&path, Mode::Exclusive).map_err(FileError::at("lock", &path))?;
         let mut taken = Vec::new();
@@ -86,11 +92,17 @@ impl Engine {
         let delegated = |path: &str| std::fs::read_to_string(path).map_or(Vec::new(), |text| ranges(&text));
         let pools = common(&delegated("/etc/subuid"), &delegated("/etc/subgid"));
         let pools = if pools.is_empty() { vec![(FIRST, END)] } else { pools };
-        let first = free(&pools, &taken, size).ok_or_else(|| {
-            let why = "other containers have them all; remove some, or add a line for `strata` to /etc/subuid and /etc/subgid";
-            ContainerError::invalid(format!("no {size} consecutive ids are left for a user namespace: {why}"))
-        })?;
-        Ok(Taken { maps: Some(IdMaps::from_first(first, size)), _choosing: Some(lock) })
+        let mut chosen = Vec::new();
+        for _ in 0..count {
+            let first = free(&pools, &taken, size).ok_or_else(|| {
+                let why = "other containers have them all; remove some, or add a line for `strata` to /etc/subuid and /etc/subgid";
+                ContainerError::invalid(format!("no {size} consecutive ids are left for a user namespace: {why}"))
+            })?;
+            let maps = IdMaps::from_first(first, size);
+            taken.extend(maps.users.iter().chain(&maps.groups).cloned());
+            chosen.push(maps);
+        }
+        Ok((chosen, Some(lock)))
     }
 }
 

@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// Finds or makes a volume; says whether it is new.
-    pub(super) fn ensure_volume(&self, request: VolumeRequest, anonymous: bool) -> Result<(String, bool)> {
+    pub(crate) fn ensure_volume(&self, request: VolumeRequest, anonymous: bool) -> Result<(String, bool)> {
         let VolumeRequest { name, labels, driver, options } = request;
         let driver = driver.unwrap_or_else(|| DRIVER.to_owned());
         let name = name.unwrap_or_else(strata_sys::random::hex::<32>);
@@ -104,7 +104,7 @@ impl Engine {
     }
 
     /// Copies what the image has at `target` into an empty volume.
-    pub(super) fn fill_volume(&self, name: &str, layers: &[DiffId], target: &Path) -> Result<()> {
+    pub(crate) fn fill_volume(&self, name: &str, layers: &[DiffId], target: &Path) -> Result<()> {
         let data = self.volume_dir(name, None)?;
         let mut list = std::fs::read_dir(&data).map_err(ContainerError::step(format!("cannot list volume {name}")))?;
         if list.next().is_none() && !layers.is_empty() {
@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// Removes volumes that were made for a container that could not be made. The first error is the one to tell.
-    pub(super) fn discard_volumes(&self, names: &[String]) {
+    pub(crate) fn discard_volumes(&self, names: &[String]) {
         for name in names {
             if let Err(error) = self.remove_volume(name, true) {
                 tracing::warn!(%name, %error, "a volume stays although its container could not be made");

@@ -1,13 +1,14 @@
 //! A container's changes as a new image.
 
-use strata_store::Key;
-use strata_store::records::{ImageRecord, LayerRecord, NewImage};
+use strata_store::records::{ImageRecord, LayerRecord, NewImage, SnapshotRecord};
+use strata_store::{Key, Lease};
 use strata_sys::failpoint;
 use strata_types::config::{Fields, History, ImageConfig, RunConfig};
 use strata_types::reference::Reference;
-use strata_types::{ImageId, Watch};
+use strata_types::{DiffId, ImageId, Watch};
 
 use super::change::{Change, apply};
+use crate::container::{ContainerError, Document};
 use crate::{Engine, Result};
 
 /// What a commit is to say.
@@ -32,35 +33,70 @@ impl Engine {
     /// # Errors
     /// When there is no such container, or the changes cannot be read.
     pub fn commit(&self, container: &str, wish: &CommitWish, watch: &dyn Watch) -> Result<ImageId> {
-        let container = self.container(container)?.record;
+        let known = self.container(container)?;
+        let container = &known.record;
         let lease = self.store().lease()?;
         lease.protect(&Key::of_layers(&container.layers))?;
-        let paused = wish.pause && self.pause_for_commit(&container)?;
-        let sealed = self.seal_changes(&container, &lease, watch);
-        if paused {
-            self.unpause_after_commit(&container)?;
-        }
+        // They go on even if this process is killed.
+        let held = if wish.pause { self.process(&container.id).hold_still()? } else { None };
+        let sealed = self.seal_changes(container, &lease, watch);
+        drop(held);
         let layer = sealed?;
         failpoint!("engine.commit.after-layer");
-        let run = self.run_config(&container)?;
-        let base = self.store().images().get(&container.image)?;
-        let base_config = match &base {
-            Some(image) => self.config(&image.id)?,
-            None => bare_config(self, &container.layers),
+        let mut layers = container.layers.clone();
+        layers.extend(layer.as_ref().map(|layer| layer.diff_id.clone()));
+        let from = From { image: &container.image, layers, run: known.document.config.run, new_layer: layer };
+        let id = self.record_commit(from, &lease, wish)?;
+        lease.release()?;
+        Ok(id)
+    }
+
+    /// Makes an image of a snapshot: its layers are the image's, so nothing is read or written but documents.
+    ///
+    /// # Errors
+    /// When the snapshot's layers are gone.
+    pub fn commit_snapshot(&self, snapshot: &SnapshotRecord, wish: &CommitWish) -> Result<ImageId> {
+        let lease = self.store().lease()?;
+        lease.protect(&Key::of_layers(&snapshot.layers))?;
+        if !self.has_layer(&snapshot.layers)? {
+            return Err(ContainerError::NoSnapshot(snapshot.name.clone()).into());
+        }
+        let document = Document::parse(&snapshot.spec)
+            .map_err(|source| ContainerError::Record(snapshot.container.clone(), source))?;
+        let (image, layers) = (&snapshot.image, snapshot.layers.clone());
+        let id = self.record_commit(From { image, layers, run: document.config.run, new_layer: None }, &lease, wish)?;
+        lease.release()?;
+        Ok(id)
+    }
+
+    fn record_commit(&self, from: From<'_>, lease: &Lease<'_>, wish: &CommitWish) -> Result<ImageId> {
+        let From { image, layers, run, new_layer } = from;
+        let base = self.store().images().get(image)?.filter(|base| layers.starts_with(&base.layers));
+        let (base_config, below) = match &base {
+            Some(image) => (self.config(&image.id)?, image.layers.len()),
+            None => {
+                let below = layers.len() - usize::from(new_layer.is_some());
+                (bare_config(self, &layers[..below]), below)
+            }
         };
         let now = self.now();
-        let config = child(base_config, run, wish, layer.as_ref(), &now.to_string());
+        let config = child(base_config, run, wish, &layers[below..], &now.to_string());
         let bytes = config.to_bytes();
         let id = ImageId::new(strata_types::Digest::sha256(&bytes));
         lease.protect(&[Key::Blob(id.digest().clone())])?;
         self.store().blobs().put(&bytes)?;
+        let sizes = self.layer_sizes()?;
+        let size = |layer: &DiffId| match &new_layer {
+            Some(new) if new.diff_id == *layer => new.size_bytes,
+            _ => sizes.get(layer).copied().unwrap_or(0),
+        };
         let base_bytes = base.as_ref().map_or(0, |image| image.size_bytes);
         let image = ImageRecord {
             id: id.clone(),
             manifest: None,
             media_type: String::new(),
             index: None,
-            size_bytes: base_bytes + layer.as_ref().map_or(0, |layer| layer.size_bytes),
+            size_bytes: base_bytes + layers[below..].iter().map(size).sum::<u64>(),
             layers: config.diff_ids().to_vec(),
             parent: base.map(|image| image.id),
             added: now,
@@ -70,10 +106,21 @@ impl Engine {
         };
         let tags = self.tag_for(wish.name.as_ref(), &id);
         failpoint!("engine.commit.before-record");
-        self.store().images().add(&NewImage { image, tags, layers: layer.into_iter().collect(), forms: Vec::new() })?;
-        lease.release()?;
+        let layers = new_layer.into_iter().collect();
+        self.store().images().add(&NewImage { image, tags, layers, forms: Vec::new() })?;
         Ok(id)
     }
+}
+
+/// What an image is made from.
+struct From<'a> {
+    /// The image below, which may be gone.
+    image: &'a ImageId,
+    /// All layers, the lowest first.
+    layers: Vec<DiffId>,
+    run: RunConfig,
+    /// The uppermost of them, if it was made just now.
+    new_layer: Option<LayerRecord>,
 }
 
 /// A config for a container whose image is gone: its layers are still here.
@@ -85,14 +132,9 @@ fn bare_config(engine: &Engine, layers: &[strata_types::DiffId]) -> ImageConfig 
     ImageConfig::from(fields)
 }
 
-/// The config of the new image: what the base says, with the container's configuration, the changes and one more step.
-fn child(
-    mut config: ImageConfig,
-    mut run: RunConfig,
-    wish: &CommitWish,
-    layer: Option<&LayerRecord>,
-    now: &str,
-) -> ImageConfig {
+/// The config of the new image: what the base says, with the container's configuration, the changes and one more step
+/// for each further layer.
+fn child(mut config: ImageConfig, mut run: RunConfig, wish: &CommitWish, layers: &[DiffId], now: &str) -> ImageConfig {
     let command = run.cmd.as_deref().unwrap_or_default().join(" ");
     apply(&wish.changes, &mut run);
     config.config = run;
@@ -104,13 +146,18 @@ fn child(
     if config.history.is_empty() {
         config.history = config.rootfs.diff_ids.iter().map(|_| History::default()).collect();
     }
-    config.rootfs.diff_ids.extend(layer.map(|layer| layer.diff_id.clone()));
+    config.rootfs.diff_ids.extend_from_slice(layers);
+    // Snapshots that the container was put back to, or forked from, are layers below its own.
+    for _ in 1..layers.len() {
+        let created_by = String::from("strata snapshot");
+        config.history.push(History { created: Some(now.to_owned()), created_by, ..History::default() });
+    }
     config.history.push(History {
         created: Some(now.to_owned()),
         author: wish.author.clone(),
         created_by: command,
         comment: wish.message.clone(),
-        empty_layer: layer.is_none(),
+        empty_layer: layers.is_empty(),
     });
     config
 }
@@ -135,9 +182,7 @@ mod tests {
         run.cmd = Some(vec!["touch".to_owned(), "/x".to_owned()]);
         let changes = vec![r#"CMD ["vi"]"#.parse().unwrap()];
         let wish = CommitWish { author: "me".to_owned(), message: "why".to_owned(), changes, ..CommitWish::default() };
-        let record =
-            LayerRecord { diff_id: layer(2).parse().unwrap(), size_bytes: 5, added: jiff::Timestamp::UNIX_EPOCH };
-        let made = child(base, run, &wish, Some(&record), "2024-01-01T00:00:00Z");
+        let made = child(base, run, &wish, &[layer(2).parse().unwrap()], "2024-01-01T00:00:00Z");
         let expected = format!(
             concat!(
                 r#"{{"created":"2024-01-01T00:00:00Z","architecture":"amd64","os":"linux","x-ours":{{"a":1}},"#,

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use strata_runtime::State;
 use strata_types::{DiffId, ImageId};
 
+use crate::checkpoint::Node;
 use crate::container::{Known, Listed, MountFrom, MountPoint, VolumeUse};
 use crate::image::{Summary, Wanted};
 use crate::{Engine, Result};
@@ -20,6 +21,8 @@ pub struct DiskUse {
     pub containers: Vec<ContainerUse>,
     /// The volumes.
     pub volumes: Vec<SizedVolume>,
+    /// The snapshots of containers' files.
+    pub snapshots: Vec<Node>,
 }
 
 /// An image.
@@ -92,6 +95,18 @@ impl DiskUse {
         }
     }
 
+    /// The line about snapshots; those in use are the ones that containers stand on.
+    pub fn snapshot_totals(&self) -> Totals {
+        let is_active = |node: &&Node| node.is_current || !node.forks.is_empty();
+        let bytes = |node: &Node| node.record.size_bytes;
+        Totals {
+            count: self.snapshots.len(),
+            active: self.snapshots.iter().filter(is_active).count(),
+            size_bytes: self.snapshots.iter().map(bytes).sum(),
+            reclaimable_bytes: self.snapshots.iter().filter(|node| !is_active(node)).map(bytes).sum(),
+        }
+    }
+
     /// The line about volumes.
     pub fn volume_totals(&self) -> Totals {
         let idle = self.volumes.iter().filter(|volume| volume.volume.containers == 0);
@@ -135,6 +150,7 @@ impl Engine {
             images: summaries.into_iter().map(image).collect(),
             layers_bytes,
             volumes: self.volume_sizes()?,
+            snapshots: self.snapshot_nodes()?,
             containers: containers.into_iter().map(|listed| self.container_use(listed)).collect::<Result<_>>()?,
         })
     }

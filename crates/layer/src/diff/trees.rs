@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use strata_types::Watch;
 
-use super::upper::add;
 use super::{Change, ChangeKind};
-use crate::pipeline::Packer;
+use crate::pipeline::Pack;
 use crate::{Entry, Error, Kind, LayerPath, Result, dir, whiteout};
 
 type Tree = BTreeMap<LayerPath, Entry>;
@@ -32,7 +30,7 @@ pub fn tree_changes(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> Result<Vec<Chan
 pub fn pack_trees(
     old: Option<BorrowedFd<'_>>,
     new: BorrowedFd<'_>,
-    packer: &mut Packer<'_>,
+    packer: &mut dyn Pack,
     watch: &dyn Watch,
 ) -> Result<()> {
     let old = old.map(read).transpose()?.unwrap_or_default();
@@ -52,12 +50,12 @@ pub fn pack_trees(
             return Err(Error::Cancelled);
         }
         match tree.get(&path) {
-            Some(entry) => add(packer, entry, open(new, entry)?.as_ref().map(|file| file.as_fd()))?,
+            Some(entry) => packer.put(entry, open(new, entry)?.as_ref().map(|file| file.as_fd()))?,
             None if covered(&path, &tree, &changes) => {}
             None => {
                 let when = old.get(&path).map(|entry| entry.mtime).unwrap_or_default();
                 if let Some(gone) = whiteout::oci_file(&path, when)? {
-                    packer.add(&gone, &mut io::empty())?;
+                    packer.put(&gone, None)?;
                 }
             }
         }

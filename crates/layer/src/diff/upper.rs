@@ -1,21 +1,19 @@
 //! What an overlay's upper directory says.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 use std::os::fd::BorrowedFd;
 
 use strata_types::Watch;
 
 use super::{Change, ChangeKind, Lower};
-use crate::pipeline::Packer;
+use crate::pipeline::Pack;
 use crate::whiteout::{self, UpperMark};
 use crate::{Entry, Error, LayerPath, Result, dir};
 
 /// Packs the upper directory of an overlay as a layer: marks become whiteouts of the tar, attributes of overlayfs vanish.
 ///
 /// The root itself is left out, as Docker does, and so are directories that are as they are below and hold no change.
-pub fn pack_upper(upper: BorrowedFd<'_>, lower: &Lower<'_>, packer: &mut Packer<'_>, watch: &dyn Watch) -> Result<()> {
+pub fn pack_upper(upper: BorrowedFd<'_>, lower: &Lower<'_>, packer: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
     // Directories, the outermost first, that are packed only when something in them is.
     let mut held: Vec<Entry> = Vec::new();
     dir::walk(upper, &mut |entry, file| {
@@ -32,31 +30,20 @@ pub fn pack_upper(upper: BorrowedFd<'_>, lower: &Lower<'_>, packer: &mut Packer<
             return Ok(());
         }
         for dir in held.drain(..) {
-            packer.add(&dir, &mut io::empty())?;
+            packer.put(&dir, None)?;
         }
         match mark {
             UpperMark::Whiteout => match whiteout::oci_file(&entry.path, entry.mtime)? {
-                Some(gone) => packer.add(&gone, &mut io::empty()),
+                Some(gone) => packer.put(&gone, None),
                 None => Ok(()),
             },
             UpperMark::Opaque => {
-                packer.add(&without_marks(entry), &mut io::empty())?;
-                packer.add(&whiteout::oci_opaque(&entry.path, entry.mtime)?, &mut io::empty())
+                packer.put(&without_marks(entry), None)?;
+                packer.put(&whiteout::oci_opaque(&entry.path, entry.mtime)?, None)
             }
-            UpperMark::Plain => add(packer, &without_marks(entry), file),
+            UpperMark::Plain => packer.put(&without_marks(entry), file),
         }
     })
-}
-
-/// Adds an entry with the content of its open file, if it is one.
-pub(super) fn add(packer: &mut Packer<'_>, entry: &Entry, file: Option<BorrowedFd<'_>>) -> Result<()> {
-    match file {
-        Some(file) if entry.is_file() => {
-            let file = file.try_clone_to_owned().map_err(|error| Error::file("read", &entry.path, error))?;
-            packer.add(entry, &mut File::from(file))
-        }
-        _ => packer.add(entry, &mut io::empty()),
-    }
 }
 
 fn without_marks(entry: &Entry) -> Entry {

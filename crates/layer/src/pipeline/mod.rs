@@ -1,5 +1,6 @@
 //! One pass over a layer, in or out.
 
+mod capture;
 mod pack;
 #[cfg(test)]
 mod tests;
@@ -7,7 +8,8 @@ mod unpack;
 
 use strata_types::DiffId;
 
-pub use pack::Packer;
+pub use capture::{Capture, Captured};
+pub use pack::{Pack, Packer};
 pub use unpack::unpack;
 
 /// How much of a tar is handed from thread to thread at once: large enough that handing over costs nothing, small

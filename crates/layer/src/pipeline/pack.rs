@@ -1,7 +1,9 @@
 //! A layer out: entries become a tar, whose digest is computed on the way.
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -10,6 +12,24 @@ use strata_types::{DiffId, Hasher};
 use super::{CHUNK_BYTES, CHUNKS, Unpacked};
 use crate::tar::{Times, encode, end_of_archive, padding_bytes};
 use crate::{Entry, Error, Kind, LayerSink, Result};
+
+/// Takes entries in the order of a tar.
+pub trait Pack {
+    /// Takes an entry, for a file with its content: as many bytes from the beginning of `content` as the entry says.
+    fn put(&mut self, entry: &Entry, content: Option<BorrowedFd<'_>>) -> Result<()>;
+}
+
+impl Pack for Packer<'_> {
+    fn put(&mut self, entry: &Entry, content: Option<BorrowedFd<'_>>) -> Result<()> {
+        match content {
+            Some(file) if entry.is_file() => {
+                let file = file.try_clone_to_owned().map_err(|error| Error::file("read", &entry.path, error))?;
+                self.add(entry, &mut File::from(file))
+            }
+            _ => self.add(entry, &mut io::empty()),
+        }
+    }
+}
 
 /// Makes a layer of entries: the tar's bytes go to a sink together with the entries and their place in the tar.
 ///

@@ -26,6 +26,8 @@ pub(super) struct Client {
     pub(super) detach: Detach,
     /// Started the program: output is never thrown away for want of patience.
     pub(super) patient: bool,
+    /// The processes stand still for it.
+    pub(super) holds: bool,
     /// To be removed.
     pub(super) gone: bool,
 }
@@ -78,7 +80,16 @@ impl Output {
 impl Client {
     pub(super) fn new(socket: OwnedFd) -> Self {
         let detach = Detach::new(Vec::new());
-        Self { socket, program: None, stdin: None, outputs: [None, None], detach, patient: false, gone: false }
+        Self {
+            socket,
+            program: None,
+            stdin: None,
+            outputs: [None, None],
+            detach,
+            patient: false,
+            holds: false,
+            gone: false,
+        }
     }
 
     /// Says something; a client that does not listen is gone.

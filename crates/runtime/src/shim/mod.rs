@@ -185,6 +185,7 @@ impl Shim {
                 self.handle(source, flags)?;
             }
             self.drain_ended();
+            self.let_go();
             self.clients.retain(|client| !client.gone && !client.is_too_slow());
         }
         self.when_done()

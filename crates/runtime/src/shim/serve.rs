@@ -67,6 +67,7 @@ impl Shim {
                 self.attach(&mut client, self.first, &wish, fds, false);
             }
             Request::Exec { spec, attach } => self.exec(&mut client, &spec, attach.as_ref(), fds),
+            Request::Hold => self.hold(&mut client),
             Request::Resize(size) => self.resize(client.program.unwrap_or(self.first), size),
             Request::Signal(signal) => {
                 let number = client.program.unwrap_or(self.first);
@@ -132,6 +133,25 @@ impl Shim {
         let pid = launched.program.pid;
         self.programs.push(launched.program);
         Ok((number, pid, launched.warnings))
+    }
+
+    /// Makes all processes stand still for a client. Frozen ones are somebody else's.
+    fn hold(&mut self, client: &mut Client) {
+        let held = !self.cgroup.is_frozen() && self.cgroup.freeze(true).is_ok();
+        client.holds = held;
+        client.say(&Answer::Held(held));
+    }
+
+    /// Lets the processes go on when the last client for whom they stood still has left.
+    pub(super) fn let_go(&mut self) {
+        let left = |client: &Client| client.gone && client.holds;
+        let stays = |client: &Client| !client.gone && client.holds;
+        if self.clients.iter().any(left)
+            && !self.clients.iter().any(stays)
+            && let Err(error) = self.cgroup.freeze(false)
+        {
+            tracing::debug!(%error, "the processes stay frozen");
+        }
     }
 
     fn resize(&self, number: u32, size: TerminalSize) {

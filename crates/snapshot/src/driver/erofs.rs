@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use strata_layer::diff::{Change, upper_changes};
 use strata_layer::erofs::{Builder, Reader};
+use strata_layer::pipeline::Pack;
 use strata_layer::tar::Limits;
 use strata_layer::whiteout::Namespace;
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
@@ -39,6 +40,11 @@ impl Driver for Erofs {
     fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
         let readers = below.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
         write(layer, |sink| upper::pack(container, &|path| lookup(&readers, path), sink, watch))
+    }
+
+    fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
+        let readers = below.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
+        upper::hand_over(container, &|path| lookup(&readers, path), to, watch)
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {

@@ -12,6 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use strata_layer::pipeline::Pack;
 use strata_layer::{Unpacked, diff::Change};
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
@@ -33,6 +34,9 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
 
     /// Makes the container's changes a layer in the empty directory `layer`. Synced like [`fill`](Self::fill).
     fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked>;
+
+    /// Hands over the container's changes as entries of a layer's tar, as fast as they can be taken.
+    fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()>;
 
     /// Opens a layer's tar: exactly the bytes that its diff id is the digest of.
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>>;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use strata_layer::diff::{Change, upper_changes};
 use strata_layer::dir::{Applier, Options, Whiteouts, entry_at};
+use strata_layer::pipeline::Pack;
 use strata_layer::recipe::{Player, Recorder};
 use strata_layer::tar::Limits;
 use strata_layer::whiteout::Namespace;
@@ -45,6 +46,11 @@ impl Driver for Overlay {
         durable::create_dirs(&layer.join(FILES), 0o755)?;
         let roots = roots(below)?;
         record(layer, MARKS, |sink| upper::pack(container, &|path| lookup(&roots, path), sink, watch))
+    }
+
+    fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
+        let roots = roots(below)?;
+        upper::hand_over(container, &|path| lookup(&roots, path), to, watch)
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {

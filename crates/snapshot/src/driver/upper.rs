@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use strata_layer::diff::Lower;
-use strata_layer::pipeline::Packer;
+use strata_layer::pipeline::{Pack, Packer};
 use strata_layer::{LayerSink, Unpacked, diff};
 use strata_sys::durable;
 use strata_types::Watch;
@@ -94,4 +94,9 @@ pub(super) fn pack(
     let mut packer = Packer::new(sink);
     diff::pack_upper(upper.as_ref(), lower, &mut packer, watch)?;
     packer.finish()
+}
+
+/// Hands the upper directory over, entry by entry.
+pub(super) fn hand_over(container: &Path, lower: &Lower<'_>, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
+    Ok(diff::pack_upper(open(container)?.as_ref(), lower, to, watch)?)
 }

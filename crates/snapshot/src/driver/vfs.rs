@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use strata_layer::diff::{Change, pack_trees, tree_changes};
 use strata_layer::dir::{Applier, Options, Whiteouts, walk};
-use strata_layer::pipeline::Packer;
+use strata_layer::pipeline::{Pack, Packer};
 use strata_layer::tar::Limits;
 use strata_layer::{LayerSink as _, Unpacked};
 use strata_sys::durable;
@@ -43,6 +43,12 @@ impl Driver for Vfs {
             pack_trees(old.as_ref().map(|old| old.as_fd()), new.as_fd(), &mut packer, watch)?;
             packer.finish()
         })
+    }
+
+    fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
+        let old = below.last().map(|top| open_dir(&top.join(FILES))).transpose()?;
+        let new = open_dir(&container.join(FILES))?;
+        Ok(pack_trees(old.as_ref().map(|old| old.as_fd()), new.as_fd(), to, watch)?)
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {

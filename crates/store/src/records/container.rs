@@ -150,8 +150,13 @@ impl Containers<'_> {
         self.store.database.write(durability, "forget the container", |transaction| {
             let Some(container) = by_id(transaction, id)? else { return Ok(false) };
             transaction.prepare_cached("DELETE FROM container WHERE id = ?1")?.execute([id.as_str()])?;
-            let mut image = transaction.prepare_cached("SELECT 1 FROM image WHERE id = ?1")?;
-            if !image.exists([container.image.to_string()])? {
+            super::snapshot::forget_all(transaction, id)?;
+            let mut image = transaction.prepare_cached("SELECT layers FROM image WHERE id = ?1")?;
+            let image = row::first(image.query([container.image.to_string()])?, |found| {
+                row::json::<Vec<DiffId>>(found, "layers")
+            })?;
+            // One that was forked or rolled back stands on more than its image.
+            if image.is_none_or(|layers| layers != container.layers) {
                 lease::discard(transaction, Key::of_layers(&container.layers))?;
             }
             Ok(true)
@@ -170,6 +175,25 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<ContainerRecord>> {
     row::all(connection.prepare_cached("SELECT * FROM container ORDER BY created DESC, id")?.query([])?, read)
 }
 
+/// Puts a container's row in, whether its image is here or not.
+pub(super) fn put(transaction: &Transaction<'_>, container: &ContainerRecord) -> Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO container (id, name, image, image_name, layers, driver, created, spec)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    insert.execute(params![
+        container.id.as_str(),
+        container.name,
+        container.image.to_string(),
+        container.image_name,
+        row::to_json(&container.layers),
+        container.driver,
+        row::to_ns(container.created),
+        container.spec,
+    ])?;
+    Ok(())
+}
+
 fn by_id(connection: &Connection, id: &ContainerId) -> Result<Option<ContainerRecord>> {
     let mut query = connection.prepare_cached("SELECT * FROM container WHERE id = ?1")?;
     row::first(query.query([id.as_str()])?, read)
@@ -180,7 +204,7 @@ fn by_name(connection: &Connection, name: &str) -> Result<Option<ContainerRecord
     row::first(query.query([name])?, read)
 }
 
-fn holder(transaction: &Transaction<'_>, name: &str) -> Result<Option<ContainerId>> {
+pub(super) fn holder(transaction: &Transaction<'_>, name: &str) -> Result<Option<ContainerId>> {
     let mut query = transaction.prepare_cached("SELECT id FROM container WHERE name = ?1")?;
     row::first(query.query([name])?, |found| row::parsed(found, "id"))
 }

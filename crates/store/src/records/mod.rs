@@ -6,6 +6,7 @@ mod intent;
 mod layer;
 pub(crate) mod row;
 pub(crate) mod schema;
+mod snapshot;
 mod tag;
 mod volume;
 
@@ -13,9 +14,11 @@ pub use container::{ContainerRecord, Containers, Inserted, Renamed};
 pub use image::{ImageRecord, Images, InUse, NewImage, Removal, Removed};
 pub use intent::{IntentRecord, Intents};
 pub use layer::{LayerForm, LayerRecord, Layers};
+pub use snapshot::{CreatedSnapshot, SnapshotRecord, Snapshots, Standing};
 pub use tag::{TagRecord, Tags};
 pub use volume::{CreatedVolume, VolumeRecord, Volumes};
 
 pub(crate) use container::list as containers_in;
 pub(crate) use image::{keys as keys_of_image, list as images_in};
+pub(crate) use snapshot::list as snapshots_in;
 pub(crate) use tag::list as tags_in;

@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use crate::Result;
 
 /// The schema this program writes. A newer one is refused, an older one migrated.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// The size of a database page: small, because most transactions change a few short rows and the log holds whole pages.
 pub(crate) const PAGE_BYTES: u32 = 2048;
@@ -75,10 +75,36 @@ CREATE TABLE trash (
 ) WITHOUT ROWID;
 ";
 
+/// Snapshots of containers' files, and which one a container stands on.
+const VERSION_2: &str = "
+CREATE TABLE snapshot (
+  id TEXT NOT NULL PRIMARY KEY,
+  container TEXT NOT NULL,
+  name TEXT NOT NULL,
+  parent TEXT,
+  image TEXT NOT NULL, image_name TEXT NOT NULL,
+  layers TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  comment TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  spec TEXT NOT NULL,
+  UNIQUE (container, name)
+) WITHOUT ROWID;
+CREATE TABLE standing (
+  container TEXT NOT NULL PRIMARY KEY,
+  snapshot TEXT NOT NULL,
+  born INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX standing_snapshot ON standing (snapshot);
+";
+
 /// Brings the tables from version `found` (0: none) to [`VERSION`].
 pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     if found < 1 {
         transaction.execute_batch(VERSION_1)?;
+    }
+    if found < 2 {
+        transaction.execute_batch(VERSION_2)?;
     }
     Ok(())
 }

@@ -138,8 +138,8 @@ impl strata_store::LayerFiles for Slow<'_> {
         self.layers.list()
     }
 
-    fn needed(&self, image: &strata_store::records::ImageRecord) -> Vec<Key> {
-        self.layers.needed(image)
+    fn needed(&self, layers: &[strata_types::DiffId]) -> Vec<Key> {
+        self.layers.needed(layers)
     }
 
     fn remove(&self, key: &Key) -> Result<bool, strata_store::BoxError> {

@@ -115,8 +115,8 @@ impl LayerFiles for Layers {
         Ok(entries.map(|entry| Key::Layer(format!("sha256:{}", name(entry)).parse().unwrap())).collect())
     }
 
-    fn needed(&self, image: &ImageRecord) -> Vec<Key> {
-        image.layers.iter().cloned().map(Key::Layer).collect()
+    fn needed(&self, layers: &[DiffId]) -> Vec<Key> {
+        layers.iter().cloned().map(Key::Layer).collect()
     }
 
     fn remove(&self, key: &Key) -> Result<bool, BoxError> {

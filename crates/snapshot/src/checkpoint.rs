@@ -1,0 +1,95 @@
+//! A container's files at a moment, and back to it.
+
+use std::io;
+use std::path::Path;
+
+use rustix::io::Errno;
+use strata_layer::pipeline::{self, Capture};
+use strata_sys::durable::{self, Durability};
+use strata_sys::failpoint;
+use strata_types::{ContainerId, DiffId, Watch};
+
+use crate::snapshots::{FOOTING, Footing};
+use crate::{Error, LayerAdded, Result, Snapshots};
+
+/// What a container changed, taken down at a moment but not a layer yet.
+#[derive(Debug)]
+pub struct Captured {
+    layers: Vec<DiffId>,
+    tar: Option<pipeline::Captured>,
+}
+
+impl Captured {
+    /// The layers below the changes, lowest first.
+    pub fn layers(&self) -> &[DiffId] {
+        &self.layers
+    }
+}
+
+impl Snapshots {
+    /// Takes down what a container changed, as fast as possible: who needs one moment of it keeps its processes still
+    /// meanwhile. Small files are read; the data of large ones is shared where the filesystem can, copied where not.
+    pub fn capture(&self, id: &ContainerId, watch: &dyn Watch) -> Result<Captured> {
+        let (footing, dirs) = self.footing(id)?;
+        let container = self.container_dir(id);
+        let mut capture = Capture::new(&container);
+        self.driver().hand_over(&dirs, &container, &mut capture, watch)?;
+        let is_empty = capture.entries() == 0;
+        let tar = if is_empty { None } else { Some(capture.finish()?) };
+        Ok(Captured { layers: footing.layers, tar })
+    }
+
+    /// Makes what was captured a layer; none if nothing was changed.
+    pub fn seal(&self, captured: Captured, watch: &dyn Watch) -> Result<Option<LayerAdded>> {
+        let Captured { layers, tar } = captured;
+        tar.map(|mut tar| self.import_layer(&layers, None, &mut tar, watch)).transpose()
+    }
+
+    /// Puts a container that does not run on `layers`, without any change of its own. What it had is gone. May be
+    /// repeated when it was interrupted anywhere; until then its files are [unsettled](Error::Unsettled).
+    pub fn reset(&self, id: &ContainerId, layers: &[DiffId], volatile: bool) -> Result<()> {
+        let dirs = self.dirs(layers)?;
+        let container = self.container_dir(id);
+        let new = container.join(NEW);
+        durable::remove(&new)?;
+        durable::create_dirs(&new, 0o710)?;
+        self.driver().prepare(&new, &dirs)?;
+        failpoint!("snapshot.reset.prepared");
+        let durability = if volatile { Durability::Ephemeral } else { Durability::Durable };
+        let stand = |unsettled: bool| -> Result<()> {
+            let footing = Footing { layers: layers.to_vec(), volatile, unsettled };
+            let text =
+                serde_json::to_vec(&footing).map_err(|source| Error::Record { path: container.clone(), source })?;
+            Ok(durable::write_file(&container.join(FOOTING), &text, 0o600, durability)?)
+        };
+        stand(true)?;
+        failpoint!("snapshot.reset.unsettled");
+        for part in self.driver().parts() {
+            let (place, old) = (container.join(part), container.join(format!("{OLD}{part}")));
+            durable::remove(&old)?;
+            rename_if_there(&place, &old)?;
+            failpoint!("snapshot.reset.taken-away");
+            durable::rename(&new.join(part), &place)?;
+        }
+        failpoint!("snapshot.reset.replaced");
+        stand(false)?;
+        failpoint!("snapshot.reset.recorded");
+        for part in self.driver().parts() {
+            durable::remove(&container.join(format!("{OLD}{part}")))?;
+        }
+        durable::remove(&new)?;
+        Ok(())
+    }
+}
+
+/// Where the new parts are made, in the container's directory.
+const NEW: &str = ".new";
+/// What the names of the old parts begin with.
+const OLD: &str = ".old-";
+
+fn rename_if_there(from: &Path, to: &Path) -> Result<()> {
+    match rustix::fs::rename(from, to) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(Error::at("rename", from)(io::Error::from(error))),
+    }
+}
