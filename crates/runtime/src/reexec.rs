@@ -30,6 +30,9 @@ fn serve() -> Result<(), Error> {
     process::allocate_sparingly();
     rustix::thread::set_name(c"strata-shim").map_err(Error::step("take a name"))?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(Error::step("find the client"))?;
+    // Closing the last descriptor of a mount waits for the kernel: at our end nobody waits with us.
+    let _program =
+        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(Error::step("find ourselves"))?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::path("open", "/dev/null"))?;
     process::set_standard_streams([null.as_fd(), null.as_fd(), null.as_fd()])
@@ -51,7 +54,7 @@ pub(crate) fn spawn(program: &Path) -> Result<OwnedFd, Error> {
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
     let path = format!("/proc/self/fd/{}", sealed.as_raw_fd());
     let mut command = Command::new(path);
-    command.arg0(NAME).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg0(NAME).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::from(sealed)).stderr(Stdio::null());
     let child = command.spawn().map_err(|error| failed()(error))?;
     drop(child);
     Ok(ours)

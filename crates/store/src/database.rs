@@ -23,7 +23,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(30);
 /// After how many pages a commit copies the log into the database. The first process to open the database reads the
 /// whole log, so it stays small; a durable commit, which syncs anyway, copies earlier than one that must not wait.
 const CHECKPOINT_PAGES_DURABLE: i64 = 32;
-const CHECKPOINT_PAGES_EPHEMERAL: i64 = 256;
+const CHECKPOINT_PAGES_EPHEMERAL: i64 = 64;
 
 /// The open database.
 #[derive(Debug)]

@@ -15,7 +15,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
@@ -53,8 +53,8 @@ impl LayerMounts {
         &self.store_root
     }
 
-    /// Does something inside the namespace, on a thread of its own: the caller's threads stay where they are. Makes the
-    /// namespace when it is missing, which needs CAP_SYS_ADMIN. No layer is forgotten meanwhile.
+    /// Does something inside the namespace: on a thread of its own if the process has several, which stay where they are.
+    /// Makes the namespace when it is missing, which needs CAP_SYS_ADMIN. No layer is forgotten meanwhile.
     pub fn inside<T: Send>(&self, act: impl FnOnce(&Inside<'_>) -> io::Result<T> + Send) -> io::Result<T> {
         let namespace = match self.pinned()? {
             Some(namespace) => namespace,
@@ -83,13 +83,22 @@ impl LayerMounts {
         hold: FlockOperation,
         act: impl FnOnce(&Inside<'_>) -> io::Result<T> + Send,
     ) -> io::Result<T> {
-        on_thread(|| {
-            unshare(UnshareFlags::FS)?;
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        let held = || {
             let layers = open_dir(LAYERS)?;
             rustix::io::retry_on_intr(|| rustix::fs::flock(&layers, hold))?;
             act(&Inside { mounts: self })
-        })
+        };
+        if crate::process::single_threaded()? {
+            // A tenth of a thread's price.
+            let _returns = Excursion::into(namespace.as_fd())?;
+            held()
+        } else {
+            on_thread(|| {
+                unshare(UnshareFlags::FS)?;
+                move_into(namespace.as_fd())?;
+                held()
+            })
+        }
     }
 
     /// Lets go of the namespace and with it of all layers no container uses.
@@ -181,6 +190,47 @@ impl LayerMounts {
         detached::pivot(root.as_fd())?;
         Ok(namespace)
     }
+}
+
+/// The only thread of this process is in another mount namespace; dropping this takes it back.
+struct Excursion {
+    home: OwnedFd,
+    root: OwnedFd,
+    working_dir: OwnedFd,
+}
+
+impl Excursion {
+    fn into(namespace: BorrowedFd<'_>) -> io::Result<Self> {
+        let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+        let home = open("/proc/self/ns/mnt", OFlags::RDONLY)?;
+        let root = open("/", OFlags::PATH)?;
+        let working_dir = open(".", OFlags::PATH)?;
+        let excursion = Self { home, root, working_dir };
+        move_into(namespace)?;
+        Ok(excursion)
+    }
+
+    fn go_home(&self) -> io::Result<()> {
+        move_into(self.home.as_fd())?;
+        // Entering a namespace makes its root ours, which is not where a process in a chroot was.
+        rustix::process::fchdir(&self.root)?;
+        rustix::process::chroot(".")?;
+        Ok(rustix::process::fchdir(&self.working_dir)?)
+    }
+}
+
+impl Drop for Excursion {
+    fn drop(&mut self) {
+        if let Err(error) = self.go_home() {
+            // Every path would mean something else from here on.
+            tracing::error!(%error, "cannot return to our own mount namespace");
+            std::process::abort();
+        }
+    }
+}
+
+fn move_into(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))?)
 }
 
 /// What can be done inside the namespace; exists only there.

@@ -127,7 +127,7 @@ pub fn fork(inside: impl FnOnce() -> u8) -> Result<i32> {
 }
 
 /// Whether this process has one thread: the task directory has one entry besides its own two links.
-fn single_threaded() -> Result<bool> {
+pub(crate) fn single_threaded() -> Result<bool> {
     Ok(rustix::fs::stat("/proc/self/task")?.st_nlink <= 3)
 }
 

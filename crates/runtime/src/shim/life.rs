@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::health::Monitor;
 use super::restart::Run;
-use super::{SLOW_LOOK, Shim, launch, record, remove_socket, running};
+use super::{IDLE, SLOW_LOOK, Shim, launch, record, remove_socket, running};
 use crate::events::{self, Event};
 use crate::spec::{Restart, Spec};
 use crate::{Error, Health, State, Status, Stream};
@@ -50,7 +50,8 @@ impl Shim {
         // Clients that take nothing are sent away after a while.
         let slow = self.clients.iter().any(|client| !client.patient && client.is_full());
         let left = at.map(|at| at.saturating_duration_since(Instant::now()));
-        [left, slow.then_some(SLOW_LOOK)].into_iter().flatten().min()
+        let idle = (!self.is_small).then_some(IDLE);
+        [left, slow.then_some(SLOW_LOOK), idle].into_iter().flatten().min()
     }
 
     /// Takes in the end of a run, and records it. Another one follows, or none.
@@ -96,6 +97,7 @@ impl Shim {
     fn run_again(&mut self) -> Result<(), Error> {
         match self.try_run_again() {
             Ok(()) => {
+                self.is_small = false;
                 self.tell("start", &[]);
                 Ok(())
             }

@@ -39,6 +39,8 @@ use crate::{Error, Health, State, Status, Stream};
 
 /// How often slow clients are looked at while a program waits for one.
 const SLOW_LOOK: Duration = Duration::from_secs(1);
+/// How long nothing has to happen until memory is given back. A program that ends at once is not made to wait for it.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// A running container.
 struct Shim {
@@ -64,6 +66,8 @@ struct Shim {
     starter: Option<OwnedFd>,
     when_done: Vec<String>,
     buffer: Box<[u8]>,
+    /// The memory that starting the container took has been given back.
+    is_small: bool,
 }
 
 /// Something that is waited for.
@@ -91,7 +95,6 @@ pub(crate) fn run(socket: OwnedFd) -> Result<(), Error> {
                 shim.attach(&mut client, shim.first, &wish, fds, true);
                 shim.clients.push(client);
             }
-            process::shrink();
             shim.serve()
         }
         Err(error) => {
@@ -167,6 +170,7 @@ impl Shim {
             starter: None,
             when_done: spec.when_done,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            is_small: false,
         };
         shim.record(shim.restarts.policy != Restart::No)?;
         Ok((shim, launched.warnings))
@@ -181,7 +185,12 @@ impl Shim {
             if over && self.clients.is_empty() && !self.accept_late() {
                 break;
             }
-            for (source, flags) in self.wait()? {
+            let ready = self.wait()?;
+            if ready.is_empty() && !self.is_small {
+                process::shrink();
+                self.is_small = true;
+            }
+            for (source, flags) in ready {
                 self.handle(source, flags)?;
             }
             self.drain_ended();

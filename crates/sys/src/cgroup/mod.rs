@@ -255,8 +255,11 @@ fn read(dir: &Path, file: &str) -> io::Result<String> {
 
 /// Writes in one call, without making the file: what is not there the kernel does not support.
 fn write(dir: &Path, file: &str, value: &str) -> io::Result<()> {
-    let file = std::fs::OpenOptions::new().write(true).open(dir.join(file))?;
-    write_once(file.as_fd(), value)
+    write_once(open(dir, file)?.as_fd(), value)
+}
+
+fn open(dir: &Path, file: &str) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().write(true).open(dir.join(file))
 }
 
 fn write_once(file: BorrowedFd<'_>, value: &str) -> io::Result<()> {

@@ -1,9 +1,10 @@
 //! Version 1: one hierarchy for each controller.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use super::{DeviceRule, Limits, MOUNT_POINT, PARENT, Warnings, make, read, write};
+use super::{DeviceRule, Limits, MOUNT_POINT, PARENT, Warnings, make, open, read, write, write_once};
 
 /// What every container gets: limits, and what pause, top and stats need.
 const ALWAYS: [&str; 6] = ["memory", "cpu", "cpuacct", "pids", "devices", "freezer"];
@@ -95,7 +96,8 @@ fn set(
         "devices" => match devices {
             Some(rules) => {
                 write(dir, "devices.deny", "a")?;
-                rules.iter().try_for_each(|rule| write(dir, "devices.allow", &rule.to_string()))
+                let allow = open(dir, "devices.allow")?;
+                rules.iter().try_for_each(|rule| write_once(allow.as_fd(), &rule.to_string()))
             }
             None => Ok(()),
         },
