@@ -348,8 +348,12 @@ impl Container {
     /// Removes what a container that does not run has left outside its directory: processes, control groups, socket. May
     /// be repeated.
     pub fn cleanup(&self) -> Result<(), Error> {
-        if self.state()?.status.is_up() {
+        let state = self.state()?;
+        if state.status.is_up() {
             return Err(Error::AlreadyRunning(self.id.to_string()));
+        }
+        if state.is_clean {
+            return Ok(());
         }
         let cgroup = Cgroup::open(self.id.as_str());
         if cgroup.is_frozen() {
@@ -357,7 +361,8 @@ impl Container {
             self.freeze(false)?;
         }
         cgroup.kill().and_then(|()| cgroup.remove()).map_err(Error::io("remove the container's control groups"))?;
-        remove_socket(&self.run_dir, &self.id);
+        // What stays is an empty directory or a socket without a listener.
+        let _gone = remove_socket(&self.run_dir, &self.id);
         Ok(())
     }
 }

@@ -81,6 +81,9 @@ pub struct State {
     /// The boot of the machine that all this is about; process ids mean nothing in another.
     #[serde(default)]
     pub boot_id: String,
+    /// Its shim left nothing outside the container's directory when it ended.
+    #[serde(default)]
+    pub is_clean: bool,
 }
 
 /// How a container feels.
@@ -148,6 +151,7 @@ impl State {
             stopped_by_person: false,
             health: None,
             boot_id: String::new(),
+            is_clean: false,
         }
     }
 

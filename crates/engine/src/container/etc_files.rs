@@ -2,11 +2,13 @@
 //! the container.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use strata_runtime::spec::{Mount, MountSource, Propagation};
-use strata_sys::durable::{self, Durability};
+use strata_sys::durable::{self, Durability, FileError};
 
 use crate::Result;
 use crate::container::Document;
@@ -24,10 +26,7 @@ pub(super) fn write(dir: &Path, document: &Document) -> Result<Vec<Mount>> {
     let mut mounts = Vec::with_capacity(FILES.len());
     for (name, content) in FILES.into_iter().zip(contents) {
         let path = dir.join(name);
-        let changed = std::fs::read(&path).map_or(true, |present| present != content.as_bytes());
-        if changed {
-            durable::write_file(&path, content.as_bytes(), MODE, Durability::Ephemeral)?;
-        }
+        put(&path, &content)?;
         let source = MountSource::Bind { path, recursive: false, propagation: Propagation::Private };
         mounts.push(Mount {
             target: format!("/etc/{name}"),
@@ -37,6 +36,22 @@ pub(super) fn write(dir: &Path, document: &Document) -> Result<Vec<Mount>> {
         });
     }
     Ok(mounts)
+}
+
+/// Writes a file unless it has that content. A new one needs no detour: nobody reads it before the container starts, and
+/// what a crash leaves of it is not what it should be.
+fn put(path: &Path, content: &str) -> Result<()> {
+    let mut options = std::fs::File::options();
+    match options.write(true).create_new(true).mode(MODE).open(path) {
+        Ok(mut file) => Ok(file.write_all(content.as_bytes()).map_err(FileError::at("write", path))?),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            if std::fs::read(path).is_ok_and(|present| present == content.as_bytes()) {
+                return Ok(());
+            }
+            Ok(durable::write_file(path, content.as_bytes(), MODE, Durability::Ephemeral)?)
+        }
+        Err(error) => Err(FileError::at("create", path)(error).into()),
+    }
 }
 
 /// Where one of the files is, for `inspect`: `hosts`, `hostname` or `resolv.conf`.

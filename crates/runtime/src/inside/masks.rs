@@ -33,14 +33,22 @@ pub(super) fn sysctls(spec: &Spec, standing: &Standing) -> Result<(), Error> {
 /// Hides `masked_paths` and protects `readonly_paths`. Those that are not there need neither.
 pub(super) fn apply(spec: &Spec, root: BorrowedFd<'_>, standing: &Standing) -> Result<(), Error> {
     let null = null_device()?;
+    let mut empty: Option<OwnedFd> = None;
     for path in &spec.masked_paths {
         let Some(found) = find(root, standing, path)? else { continue };
         let failed = |errno: Errno| Error::path("mask", path)(errno);
-        let cover = match place::kind(found.as_fd())? {
-            Kind::Directory => detached::filesystem("tmpfs", &[], MountAttrFlags::MOUNT_ATTR_RDONLY),
-            Kind::File => detached::copy(null.as_fd(), "", false),
-        };
-        detached::attach(cover.map_err(failed)?.as_fd(), found.as_fd()).map_err(failed)?;
+        let kind = place::kind(found.as_fd())?;
+        let cover = match (kind, &empty) {
+            (Kind::File, _) => detached::copy(null.as_fd(), "", false),
+            (Kind::Directory, Some(empty)) => detached::copy(empty.as_fd(), "", false),
+            (Kind::Directory, None) => detached::filesystem("tmpfs", &[], MountAttrFlags::MOUNT_ATTR_RDONLY),
+        }
+        .map_err(failed)?;
+        detached::attach(cover.as_fd(), found.as_fd()).map_err(failed)?;
+        if empty.is_none() && kind == Kind::Directory {
+            // One empty directory hides all.
+            empty = Some(cover);
+        }
     }
     for path in &spec.readonly_paths {
         let Some(found) = find(root, standing, path)? else { continue };

@@ -89,9 +89,11 @@ impl Shim {
         {
             tracing::debug!(%error, "processes of the container live on");
         }
-        if let Err(error) = self.cgroup.remove() {
+        let groups = self.cgroup.remove();
+        if let Err(error) = &groups {
             tracing::debug!(%error, "control groups stay");
         }
+        self.state.is_clean = groups.is_ok();
     }
 
     fn run_again(&mut self) -> Result<(), Error> {
@@ -125,7 +127,6 @@ impl Shim {
         self.monitor = spec.health.map(Monitor::new);
         self.run_began = Instant::now();
         self.phase = Phase::Running;
-        strata_sys::process::shrink();
         self.record(false)
     }
 
@@ -134,7 +135,7 @@ impl Shim {
         self.phase = Phase::Over;
         self.state.status = Status::Exited;
         (self.state.pid, self.state.shim_pid) = (0, 0);
-        remove_socket(&self.places.run_dir, &self.id);
+        self.state.is_clean &= remove_socket(&self.places.run_dir, &self.id);
         self.record(self.restarts.policy != Restart::No)
     }
 

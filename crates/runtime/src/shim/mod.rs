@@ -361,14 +361,17 @@ pub(crate) fn socket_dir(run_dir: &std::path::Path, id: &ContainerId) -> PathBuf
     run_dir.join("c").join(id.as_str())
 }
 
-/// Removes a shim's socket. It may be gone.
-pub(crate) fn remove_socket(run_dir: &std::path::Path, id: &ContainerId) {
+/// Removes a shim's socket, which may be gone already; says whether nothing is left of it.
+pub(crate) fn remove_socket(run_dir: &std::path::Path, id: &ContainerId) -> bool {
     let dir = socket_dir(run_dir, id);
+    let mut is_gone = true;
     for removed in [std::fs::remove_file(dir.join(SOCKET)), std::fs::remove_dir(&dir)] {
         if let Err(error) = removed
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::debug!(%error, "the socket of a shim stays");
+            is_gone = false;
         }
     }
+    is_gone
 }
