@@ -233,23 +233,20 @@ pub(super) fn log(host: &HostConfig) -> Result<Log> {
     Ok(log)
 }
 
-/// `10m` and the like.
+/// `10m` and the like, in powers of a thousand: so does Docker read the sizes of logs.
 fn size(text: &str) -> Result<u64> {
+    let bad = || invalid(format!("invalid size: '{text}'"));
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = lower[digits.len()..].trim_end_matches('b');
-    let shift = match unit {
-        "" => 0,
-        "k" | "ki" => 10,
-        "m" | "mi" => 20,
-        "g" | "gi" => 30,
-        _ => return Err(invalid(format!("invalid size: '{text}'"))),
+    let unit: u64 = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i') {
+        "" => 1,
+        "k" => 1_000,
+        "m" => 1_000_000,
+        "g" => 1_000_000_000,
+        _ => return Err(bad()),
     };
-    let number: u64 = digits.trim().parse().map_err(|_| invalid(format!("invalid size: '{text}'")))?;
-    number
-        .checked_shl(shift)
-        .filter(|bytes| bytes >> shift == number)
-        .ok_or_else(|| invalid(format!("invalid size: '{text}'")))
+    let number: u64 = digits.trim().parse().map_err(|_| bad())?;
+    number.checked_mul(unit).ok_or_else(bad)
 }
 
 fn invalid(sentence: String) -> crate::Error {
@@ -275,7 +272,7 @@ mod tests {
             host.log_config.config = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             log(&host).map_err(|error| error.to_string())
         };
-        let kept = Log { keep: true, max_size_bytes: Some(10 << 20), max_files: 3 };
+        let kept = Log { keep: true, max_size_bytes: Some(10_000_000), max_files: 3 };
         assert_eq!(with(&[("max-size", "10m"), ("max-file", "3")]).unwrap(), kept);
         assert_eq!(with(&[("nope", "1")]).unwrap_err(), "unknown log opt 'nope' for json-file log driver");
         assert_eq!(with(&[("max-file", "3")]).unwrap_err(), "max-file cannot be used without max-size");

@@ -86,14 +86,36 @@ impl Log {
         if self.out.is_empty() {
             return Ok(());
         }
-        if self.max_size.is_some_and(|max| self.size > 0 && self.size + self.out.len() as u64 > max) {
-            self.rotate()?;
-        }
-        let written = self.file.write_all(&self.out);
-        self.size += self.out.len() as u64;
-        self.out.clear();
-        self.out.shrink_to(LINE_BYTES_MAX);
+        let mut out = std::mem::take(&mut self.out);
+        let written = match self.max_size {
+            None => self.append(&out),
+            Some(max_size) => self.append_rotating(&out, max_size),
+        };
+        out.clear();
+        out.shrink_to(LINE_BYTES_MAX);
+        self.out = out;
         written
+    }
+
+    /// Writes entries to as many files as they take: a program may print more at once than one file may have.
+    fn append_rotating(&mut self, entries: &[u8], max_size: u64) -> io::Result<()> {
+        let mut begin = 0;
+        let mut at = 0;
+        for entry in entries.split_inclusive(|byte| *byte == b'\n') {
+            let before = self.size + (at - begin) as u64;
+            if before > 0 && before + entry.len() as u64 > max_size {
+                self.append(&entries[begin..at])?;
+                self.rotate()?;
+                begin = at;
+            }
+            at += entry.len();
+        }
+        self.append(&entries[begin..])
+    }
+
+    fn append(&mut self, entries: &[u8]) -> io::Result<()> {
+        self.size += entries.len() as u64;
+        self.file.write_all(entries)
     }
 
     /// `log.json` becomes `log.json.1`, that one `log.json.2`, and so on; the last goes.
@@ -203,5 +225,17 @@ mod tests {
         names.sort();
         assert_eq!(names, ["log.json", "log.json.1", "log.json.2"]);
         assert!(std::fs::metadata(dir.path().join("log.json.1")).unwrap().len() <= 200);
+    }
+
+    #[test]
+    fn what_is_printed_at_once_is_put_aside_in_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), Some(500), 3);
+        let text: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        log.write(Stream::Stdout, text.as_bytes()).unwrap();
+        let sizes = ["log.json", "log.json.1", "log.json.2"].map(|name| std::fs::metadata(dir.path().join(name)));
+        let sizes = sizes.map(|metadata| metadata.unwrap().len());
+        assert!(sizes.iter().all(|size| *size <= 500) && sizes[1] > 400, "{sizes:?}");
+        assert_eq!(lines(dir.path()).last().unwrap()["log"], "line 99\n");
     }
 }
