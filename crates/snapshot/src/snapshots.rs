@@ -15,7 +15,7 @@ use strata_sys::root_dir::RootDir;
 use strata_types::mount::{Access, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
-use crate::driver::{Driver, Stack};
+use crate::driver::{Driver, FILES, Stack};
 use crate::places;
 use crate::staging::{self, Staging};
 use crate::{Availability, DriverName, Error, Model, Result};
@@ -148,6 +148,16 @@ impl Snapshots {
     /// How long that tar is, if the driver knows it without producing it.
     pub fn layer_tar_bytes(&self, chain: &[DiffId]) -> Result<Option<u64>> {
         self.dirs(chain)?.last().map_or(Ok(Some(0)), |top| self.driver.tar_bytes(top))
+    }
+
+    /// Where the files of each layer of `chain` are, the uppermost first; `None` if a layer's directory has those of all
+    /// below it, too.
+    pub fn files_of(&self, chain: &[DiffId]) -> Option<Vec<PathBuf>> {
+        let files = |layer: &DiffId| {
+            let dir = self.layer_dir(layer.digest());
+            Some(dir.join(FILES)).filter(|files| files.is_dir()).unwrap_or(dir)
+        };
+        (self.driver.model() == Model::Diff).then(|| chain.iter().rev().map(files).collect())
     }
 
     /// What the uppermost layer of `chain` takes on the disk.

@@ -6,6 +6,7 @@ use strata_runtime::{Health, HealthResult, State, Status};
 use strata_types::ids::{IdMaps, IdRange};
 
 use crate::container::{ContainerConfig, HostConfig, Known, MountFrom, MountPoint, etc_files};
+use crate::image::joined;
 use crate::{Engine, Result};
 
 /// Go's zero time, which Docker shows for what has not happened.
@@ -67,14 +68,9 @@ impl Engine {
     }
 
     fn graph(&self, known: &Known) -> Result<Value> {
+        let Some(lower) = self.snapshots()?.files_of(&known.record.layers) else { return Ok(Value::Null) };
         let dir = self.container_dir(known.id());
-        if self.snapshots()?.model() == strata_snapshot::Model::Tree {
-            return Ok(Value::Null);
-        }
-        let layers = self.settings().root.join("layers").join(&known.record.driver);
-        let lower: Vec<String> =
-            known.record.layers.iter().rev().map(|layer| layers.join(layer.hex()).display().to_string()).collect();
-        Ok(json!({ "LowerDir": lower.join(":"), "UpperDir": dir.join("upper"), "WorkDir": dir.join("work") }))
+        Ok(json!({ "LowerDir": joined(&lower), "UpperDir": dir.join("upper"), "WorkDir": dir.join("work") }))
     }
 
     fn mount_value(&self, point: &MountPoint) -> Option<Value> {

@@ -1,9 +1,11 @@
 //! All that is known about an image, in Docker's words and order.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use strata_store::records::ImageRecord;
 
 use crate::{Engine, Result};
 
@@ -56,7 +58,7 @@ pub struct Inspected {
 #[serde(rename_all = "PascalCase")]
 pub struct GraphDriver {
     /// Directories and files, by Docker's names where there is one.
-    pub data: BTreeMap<String, String>,
+    pub data: Option<BTreeMap<&'static str, String>>,
     /// The driver.
     pub name: String,
 }
@@ -116,7 +118,7 @@ impl Engine {
             os: config.os.clone(),
             os_version: config.os_version.clone(),
             size: image.size_bytes,
-            graph_driver: GraphDriver { data: BTreeMap::new(), name: self.snapshots()?.driver_name().to_string() },
+            graph_driver: self.graph_of(&image)?,
             root_fs: RootFs {
                 kind: config.rootfs.kind.clone(),
                 layers: image.layers.iter().map(ToString::to_string).collect(),
@@ -124,6 +126,26 @@ impl Engine {
             metadata: Metadata { last_tag_time: last_tag.map_or_else(|| NEVER.to_owned(), |time| time.to_string()) },
         })
     }
+}
+
+impl Engine {
+    /// Where the files of an image are: those of the uppermost layer, and of all below it.
+    fn graph_of(&self, image: &ImageRecord) -> Result<GraphDriver> {
+        let snapshots = self.snapshots()?;
+        let data = snapshots.files_of(&image.layers).map(|files| match files.split_first() {
+            Some((upper, [])) => BTreeMap::from([("UpperDir", upper.display().to_string())]),
+            Some((upper, lower)) => {
+                BTreeMap::from([("LowerDir", joined(lower)), ("UpperDir", upper.display().to_string())])
+            }
+            None => BTreeMap::new(),
+        });
+        Ok(GraphDriver { data, name: snapshots.driver_name().to_string() })
+    }
+}
+
+/// Directories as Docker lists them.
+pub(crate) fn joined(dirs: &[PathBuf]) -> String {
+    dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(":")
 }
 
 /// A run configuration with every field that Docker prints, in Docker's order; fields Docker does not know come last.

@@ -26,6 +26,7 @@ pub use commit::CommitWish;
 pub use error::ImageError;
 pub use history::Step;
 pub use import::ImportWish;
+pub(crate) use inspect::joined;
 pub use inspect::{GraphDriver, Inspected, Metadata, RootFs, docker_config};
 pub use list::{References, Summary, Wanted, reference_matches};
 pub use load::{Archive, Loaded};

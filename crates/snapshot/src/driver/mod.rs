@@ -5,6 +5,7 @@ mod overlay;
 mod upper;
 mod vfs;
 
+pub(crate) use overlay::FILES;
 pub(crate) use vfs::copy_tree;
 
 use std::fmt;

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 pub(super) struct Overlay;
 
 /// Where the files are.
-pub(super) const FILES: &str = "fs";
+pub(crate) const FILES: &str = "fs";
 /// What else the tar had.
 pub(super) const RECIPE: &str = "recipe";
 
