@@ -29,12 +29,7 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let filters = Filters::new(&self.filter, &["label", "label!", "until", "dangling"])?;
         let all = self.all || filters.truth("dangling")? == Some(false);
-        let wish = PruneWish {
-            all,
-            labels: filters.values("label").to_vec(),
-            labels_not: filters.values("label!").to_vec(),
-            until: filters.until(session)?,
-        };
+        let wish = wish(all, &filters, session)?;
         if !self.force {
             let which = if all {
                 "all images without at least one container associated to them"
@@ -48,6 +43,12 @@ impl Verb for Args {
         writeln!(session.out, "Total reclaimed space: {}", size::human(pruned.reclaimed_bytes))?;
         Ok(Exit::SUCCESS)
     }
+}
+
+/// Which images go, by the filters that all prunings share.
+pub(super) fn wish(all: bool, filters: &Filters, session: &Session) -> Result<PruneWish> {
+    let values = |name: &str| filters.values(name).to_vec();
+    Ok(PruneWish { all, labels: values("label"), labels_not: values("label!"), until: filters.until(session)? })
 }
 
 /// Says which images are gone; nothing if none is.

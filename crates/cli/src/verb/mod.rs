@@ -61,6 +61,7 @@ pub mod snapshot_ls;
 pub mod snapshot_rm;
 pub mod start;
 pub mod stop;
+pub mod stop_options;
 pub mod system_df;
 pub mod system_prune;
 pub mod tag;
