@@ -15,6 +15,8 @@ impl Exit {
     pub const SUCCESS: Self = Self(0);
     /// Something failed.
     pub const FAILURE: Self = Self(1);
+    /// A template for something whole does not parse.
+    pub const TEMPLATE: Self = Self(64);
     /// strata itself failed, where another code could be the container's; also wrong options.
     pub const ENGINE: Self = Self(125);
     /// The container's program cannot be executed.

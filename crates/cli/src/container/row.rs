@@ -60,8 +60,6 @@ pub fn row(session: &Session, listed: &Listed, how: How) -> Json {
     let document = &listed.known.document;
     let words: Vec<String> = document.words();
     let words = if reveal { words } else { mask::words_of(&words) };
-    let words: Vec<String> =
-        words.iter().enumerate().map(|(at, word)| if at == 0 { word.clone() } else { spaced(word) }).collect();
     let labels: Vec<String> = document.config.run.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mounts: Vec<String> = listed.mounts();
     let shown: Vec<String> =
@@ -71,7 +69,7 @@ pub fn row(session: &Session, listed: &Listed, how: How) -> Json {
         format!("{} (virtual {})", size::short(sizes.own_bytes), size::short(sizes.all_bytes))
     });
     json!({
-        "Command": shorten::command(&words.join(" "), whole),
+        "Command": shorten::command(&command_line(&words), whole),
         "CreatedAt": age::moment(record.created, session.zone()),
         "ID": if whole { record.id.as_str() } else { record.id.short() },
         "Image": image(&record.image_name, whole),
@@ -88,9 +86,11 @@ pub fn row(session: &Session, listed: &Listed, how: How) -> Json {
     })
 }
 
-/// An argument of a command as Docker lists it: in quotes when it has a space.
-fn spaced(word: &str) -> String {
-    if word.contains(' ') { format!("'{word}'") } else { word.to_owned() }
+/// A command as Docker lists it: its arguments are in quotes when they have a space.
+pub fn command_line(words: &[String]) -> String {
+    let spaced = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
+    let words = words.iter().enumerate().map(|(at, word)| if at == 0 { word.clone() } else { spaced(word) });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// An image's name; an id is shortened, a digest left out.

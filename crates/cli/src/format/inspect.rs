@@ -6,7 +6,7 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::list;
 use super::template::Value;
-use crate::exit::{Failure, Result};
+use crate::exit::{Exit, Failure, Result};
 
 /// Shows things whole: an indented array without a format, a compact one for `json`, else a line for each.
 pub fn inspect(format: Option<&str>, things: &[Json]) -> Result<String> {
@@ -14,7 +14,7 @@ pub fn inspect(format: Option<&str>, things: &[Json]) -> Result<String> {
         "" => Ok(format!("{}\n", indented(&Json::Array(things.to_vec()))?)),
         "json" => Ok(format!("{}\n", Json::Array(things.to_vec()))),
         source => {
-            let template = list::parse(source)?;
+            let template = list::parse(source).map_err(|failure| failure.exit(Exit::TEMPLATE))?;
             let mut text = String::new();
             for thing in things {
                 let line = template.render(&Value::new("", thing));

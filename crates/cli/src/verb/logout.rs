@@ -18,11 +18,8 @@ impl Verb for Args {
         let host = registry_of(self.server.as_deref());
         let shown = if host == DEFAULT { DEFAULT_URL } else { &host };
         let engine = session.engine()?;
-        if engine.logout(&host)? {
-            writeln!(session.out, "Removing login credentials for {shown}")?;
-        } else {
-            writeln!(session.out, "Not logged in to {shown}")?;
-        }
+        engine.logout(&host)?;
+        writeln!(session.out, "Removing login credentials for {shown}")?;
         Ok(Exit::SUCCESS)
     }
 }

@@ -170,17 +170,12 @@ fn health_of(listed: &Listed) -> &'static str {
     listed.state.health.as_ref().map_or("none", |health| health.status.as_str())
 }
 
-/// Whether a name fits: Docker takes a regular expression, of which people use `^`, `$` and the slash before names.
+/// Whether a name fits: as it is, or as a regular expression, with or without the slash that Docker puts before names.
+/// An expression that makes no sense fits nothing.
 fn has_name(name: &str, wanted: &str) -> bool {
-    let (wanted, at_start) = wanted.strip_prefix('^').map_or((wanted, false), |rest| (rest, true));
-    let (wanted, at_end) = wanted.strip_suffix('$').map_or((wanted, false), |rest| (rest, true));
-    let (wanted, at_start) = wanted.strip_prefix('/').map_or((wanted, at_start), |rest| (rest, true));
-    match (at_start, at_end) {
-        (true, true) => name == wanted,
-        (true, false) => name.starts_with(wanted),
-        (false, true) => name.ends_with(wanted),
-        (false, false) => name.contains(wanted),
-    }
+    let slashed = format!("/{name}");
+    let fits = |expression: regex::Regex| expression.is_match(name) || expression.is_match(&slashed);
+    wanted == name || wanted == slashed || regex::Regex::new(wanted).is_ok_and(fits)
 }
 
 #[cfg(test)]
@@ -189,10 +184,12 @@ mod tests {
 
     #[test]
     fn names_fit_in_part_unless_anchored() {
-        for wanted in ["we", "^we", "/web", "eb$", "^web$", "^/web$"] {
+        for wanted in
+            ["we", "^we", "/web", "eb$", "^web$", "^/web$", "w.b", "^(a|web)$", "[[:alpha:]]{3}", "(?i)WEB", ""]
+        {
             assert!(has_name("web", wanted), "{wanted}");
         }
-        for wanted in ["^eb", "we$", "/eb", "x"] {
+        for wanted in ["^eb", "we$", "/eb", "x", "(", "^$"] {
             assert!(!has_name("web", wanted), "{wanted}");
         }
     }

@@ -135,7 +135,7 @@ fn details(used: &DiskUse, session: &Session) -> Json {
     };
     let container = |container: &ContainerUse| {
         let record = &container.known.record;
-        let command = container.known.document.words().join(" ");
+        let command = row::command_line(&container.known.document.words());
         let volumes = container.local_volumes.to_string();
         json!({
             "ID": record.id.short(), "Image": record.image_name, "Command": shorten::command(&command, false),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use strata_engine::container::PruneFilter;
-use strata_engine::image::PruneWish;
 use strata_types::Silent;
 
 use crate::confirm::confirm;
@@ -35,17 +34,16 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let filters = Filters::new(&self.filter, &["label", "label!", "until"])?;
         let until = filters.until(session)?;
+        if self.volumes && until.is_some() {
+            return Err(Failure::new("ERROR: The \"until\" filter is not supported with \"--volumes\""));
+        }
         if !self.force {
             confirm(session, "system prune", &self.warning())?;
         }
         let engine = session.engine()?;
         let fits = |labels: &BTreeMap<String, String>| filters.fits_labels(|key| labels.get(key).map(String::as_str));
         let containers = engine.prune_containers(&PruneFilter { until, labels: &fits })?;
-        if !containers.ids.is_empty() {
-            writeln!(session.out, "Deleted Containers:")?;
-            containers.ids.iter().try_for_each(|id| writeln!(session.out, "{id}"))?;
-            writeln!(session.out)?;
-        }
+        super::container_prune::show(session, &containers)?;
         let mut reclaimed_bytes = containers.reclaimed_bytes;
         if self.volumes {
             let volumes = engine.prune_volumes(false, &fits)?;
@@ -56,13 +54,7 @@ impl Verb for Args {
             }
             reclaimed_bytes += volumes.reclaimed_bytes;
         }
-        let wish = PruneWish {
-            all: self.all,
-            labels: filters.values("label").to_vec(),
-            labels_not: filters.values("label!").to_vec(),
-            until,
-        };
-        let images = engine.prune_images(&wish, &Silent)?;
+        let images = engine.prune_images(&super::image_prune::wish(self.all, &filters, session)?, &Silent)?;
         super::image_prune::show(session, &images)?;
         reclaimed_bytes += images.reclaimed_bytes + engine.tidy(&Silent)?;
         writeln!(session.out, "Total reclaimed space: {}", size::human(reclaimed_bytes))?;

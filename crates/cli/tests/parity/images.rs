@@ -127,12 +127,15 @@ fn inspections(pair: &mut Pair<'_>, rich: &str) {
         pair.same(&["inspect", "--format", &format!("{{{{json .{field}}}}}"), rich]);
     }
     pair.same_code(&["inspect", "-f", "{{.Nope}}", rich]);
+    pair.same_code(&["inspect", "-f", "{{", rich]);
     for words in [
         &["inspect", "-f", "{{.Config.Labels}} {{.Config.Env}} {{.Config.User}}", rich][..],
         &["image", "inspect", "-f", "{{index .RepoTags 0}}", rich],
         &["inspect", "-f", "{{.Id}}", "plain", rich],
         &["inspect", "--type", "image", "-f", "{{.Os}}/{{.Architecture}}", "plain"],
         &["inspect", "--type", "container", "plain"],
+        &["inspect", "-f", "{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Timeout}}", rich],
+        &["inspect", "-f", "{{with .Config.Healthcheck}}{{.StartPeriod}} {{.Retries}} {{json .Interval}}{{end}}", rich],
         &["inspect", "nothing"],
         &["image", "inspect", "nothing"],
         &["image", "inspect", "nothing", "plain", "-f", "{{.Id}}"],

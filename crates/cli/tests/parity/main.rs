@@ -3,6 +3,7 @@
 
 mod containers;
 mod images;
+mod system;
 
 use strata_testkit::machine::Ran;
 use strata_testkit::peers::Docker;
@@ -13,6 +14,13 @@ struct Pair<'m> {
     machine: &'m Machine,
     docker: Docker<'m>,
     differences: Vec<String>,
+}
+
+/// Lines in order.
+fn sorted(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
 }
 
 /// What the tests here need.

@@ -14,6 +14,8 @@ pub enum Value {
     Bool(bool),
     /// A number.
     Number(Number),
+    /// A number of nanoseconds that Docker's types know to be a time.
+    Duration(i64),
     /// Text.
     String(String),
     /// A list.
@@ -134,6 +136,9 @@ impl Value {
         match json {
             // A log driver's options, which share their name with a container's config.
             Json::Object(map) if name == "Config" && parent.contains_key("Type") => Self::Map(map.clone()),
+            Json::Number(number) if is_healthcheck(parent) && DURATIONS.contains(&name) => {
+                Self::Duration(number.as_i64().unwrap_or_default())
+            }
             _ => Self::new(name, json),
         }
     }
@@ -144,6 +149,7 @@ impl Value {
             Self::None | Self::Null(_) => Json::Null,
             Self::Bool(value) => Json::Bool(*value),
             Self::Number(number) => Json::Number(number.clone()),
+            Self::Duration(ns) => Json::Number((*ns).into()),
             Self::String(text) => Json::String(text.clone()),
             Self::List(items) => Json::Array(items.clone()),
             Self::Struct(map) | Self::Map(map) => Json::Object(map.clone()),
@@ -156,6 +162,7 @@ impl Value {
             Self::None | Self::Null(_) => false,
             Self::Bool(value) => *value,
             Self::Number(number) => number.as_f64() != Some(0.0),
+            Self::Duration(ns) => *ns != 0,
             Self::String(text) => !text.is_empty(),
             Self::List(items) => !items.is_empty(),
             Self::Map(map) => !map.is_empty(),
@@ -171,6 +178,14 @@ impl Value {
                 // Go's names and JSON's differ in case for some: ID and Id.
                 let found = map.get_key_value(name);
                 let found = found.or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)));
+                if found.is_none() && is_healthcheck(map) {
+                    // JSON leaves out what is zero.
+                    match name {
+                        "Retries" => return Ok(Self::Number(0.into())),
+                        name if DURATIONS.contains(&name) => return Ok(Self::Duration(0)),
+                        _ => {}
+                    }
+                }
                 let missing = || format!("map has no entry for key {name:?}");
                 found.map(|(key, json)| Self::child(map, key, json)).ok_or_else(missing)
             }
@@ -187,6 +202,7 @@ impl Value {
             Self::Bool(_) => "bool",
             Self::Number(number) if number.is_f64() => "float64",
             Self::Number(_) => "int",
+            Self::Duration(_) => "time.Duration",
             Self::String(_) => "string",
             Self::List(_) => "[]interface {}",
             Self::Struct(_) | Self::Map(_) => "map[string]interface {}",
@@ -215,6 +231,7 @@ impl Value {
             Self::Null(Shape::Map) => text.push_str("map[]"),
             Self::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
             Self::Number(number) => text.push_str(&number_text(number)),
+            Self::Duration(ns) => text.push_str(&duration_text(*ns)),
             Self::String(value) => text.push_str(value),
             Self::List(items) => {
                 let items = items.iter().map(|item| Self::new("", item).formatted());
@@ -231,6 +248,37 @@ impl Value {
                 text.push_str(&format!("map[{}]", entries.collect::<Vec<_>>().join(" ")));
             }
         }
+    }
+}
+
+/// The times in a health check.
+const DURATIONS: &[&str] = &["Interval", "Timeout", "StartPeriod", "StartInterval"];
+
+fn is_healthcheck(map: &Map<String, Json>) -> bool {
+    map.contains_key("Test")
+}
+
+/// A time as Go prints it: `1h0m5s`, `1.5s`, `20ms`.
+fn duration_text(ns: i64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1_000_000, "ms"), (1_000, "µs"), (1, "ns")];
+    let (sign, ns) = (if ns < 0 { "-" } else { "" }, ns.unsigned_abs());
+    let fraction = |ns: u64, unit: u64| {
+        let digits = format!("{:09}", ns % unit * (1_000_000_000 / unit));
+        let digits = digits.trim_end_matches('0');
+        if digits.is_empty() { (ns / unit).to_string() } else { format!("{}.{digits}", ns / unit) }
+    };
+    if ns == 0 {
+        return String::from("0s");
+    }
+    if let Some((unit, name)) = UNITS.into_iter().find(|(unit, _)| ns < 1_000_000_000 && ns >= *unit) {
+        return format!("{sign}{}{name}", fraction(ns, unit));
+    }
+    let minutes = ns / 60_000_000_000;
+    let seconds = fraction(ns % 60_000_000_000, 1_000_000_000);
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => format!("{sign}{seconds}s"),
+        (0, minutes) => format!("{sign}{minutes}m{seconds}s"),
+        (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}s"),
     }
 }
 
@@ -257,5 +305,28 @@ impl From<String> for Value {
 impl From<usize> for Value {
     fn from(value: usize) -> Self {
         Self::Number(value.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_print_as_go_prints_them() {
+        for (ns, expected) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (20_000_000, "20ms"),
+            (1_500_000_000, "1.5s"),
+            (30_000_000_000, "30s"),
+            (60_000_000_000, "1m0s"),
+            (90_250_000_000, "1m30.25s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (-5_000_000_000, "-5s"),
+        ] {
+            assert_eq!(duration_text(ns), expected);
+        }
     }
 }
