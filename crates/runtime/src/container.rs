@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use strata_sys::cgroup::Cgroup;
+use strata_sys::cgroup::{Cgroup, Limits, Usage};
 use strata_sys::signal::{self, Signal};
 use strata_sys::{packet, process};
 use strata_types::ContainerId;
@@ -94,7 +94,7 @@ impl Container {
             };
         }
         if alive(state.pid, state.pid_started_ticks).is_some() {
-            let frozen = Cgroup::open(self.id.as_str()).is_frozen();
+            let frozen = self.cgroup(&state).is_frozen();
             return Ok(State { status: if frozen { Status::Paused } else { Status::Running }, ..state });
         }
         // Its shim is about to record the end: that is worth waiting for.
@@ -312,9 +312,34 @@ impl Container {
         }
     }
 
+    fn cgroup(&self, state: &State) -> Cgroup {
+        Cgroup::open(state.cgroup.as_deref().unwrap_or(self.id.as_str()))
+    }
+
+    /// Sets other limits for it while it runs, and for its next runs; what could not be limited, a sentence each.
+    pub fn update(&self, limits: &Limits) -> Result<Vec<String>, Error> {
+        let (state, _first) = self.first()?;
+        let name = state.cgroup.as_deref().unwrap_or(self.id.as_str());
+        let warnings = Cgroup::update(name, limits).map_err(Error::io("change the container's limits"))?;
+        let mut spec = self.spec()?;
+        spec.limits = limits.clone();
+        record::put(&self.dir.join(record::SPEC), &spec)?;
+        Ok(warnings)
+    }
+
+    /// What it uses; nothing if it does not run.
+    pub fn usage(&self) -> Result<Option<(State, Usage)>, Error> {
+        let state = self.state()?;
+        if !state.status.is_alive() {
+            return Ok(None);
+        }
+        let usage = self.cgroup(&state).usage();
+        Ok(Some((state, usage)))
+    }
+
     fn freeze(&self, frozen: bool) -> Result<(), Error> {
         let act = if frozen { "freeze the container" } else { "thaw the container" };
-        Cgroup::open(self.id.as_str()).freeze(frozen).map_err(Error::io(act))
+        self.cgroup(&self.recorded()?).freeze(frozen).map_err(Error::io(act))
     }
 
     /// Keeps its processes still as long as what is returned lives: they go on even if this process is killed. None if
@@ -336,7 +361,7 @@ impl Container {
     /// Its processes, in the host's numbering, lowest first.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
         let (state, _first) = self.first()?;
-        let pids = Cgroup::open(self.id.as_str()).pids().map_err(Error::io("list the container's processes"))?;
+        let pids = self.cgroup(&state).pids().map_err(Error::io("list the container's processes"))?;
         Ok(if pids.is_empty() { vec![state.pid] } else { pids })
     }
 
@@ -355,7 +380,7 @@ impl Container {
         if state.is_clean {
             return Ok(());
         }
-        let cgroup = Cgroup::open(self.id.as_str());
+        let cgroup = self.cgroup(&state);
         if cgroup.is_frozen() {
             // Frozen processes do not even die.
             self.freeze(false)?;

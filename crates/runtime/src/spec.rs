@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use strata_sys::caps::CapSet;
+pub use strata_sys::cgroup::{DeviceLimit, Limits};
 use strata_types::ContainerId;
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
@@ -384,33 +385,6 @@ pub enum Network {
     Host,
     /// A namespace that exists, by path.
     Join(PathBuf),
-}
-
-/// What a container may use at most; nothing set, nothing limited.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Memory.
-    pub memory_bytes: Option<u64>,
-    /// Memory and swap together; -1 for no limit on swap.
-    pub memory_swap_bytes: Option<i64>,
-    /// Memory that is left to it under pressure.
-    pub memory_reservation_bytes: Option<u64>,
-    /// Never kill for lack of memory (v1 only).
-    pub oom_kill_disable: bool,
-    /// Relative weight of its CPU time, 2 to 262144, 1024 usual.
-    pub cpu_shares: Option<u64>,
-    /// CPU time per period.
-    pub cpu_quota_us: Option<i64>,
-    /// The period, 100000 without.
-    pub cpu_period_us: Option<u64>,
-    /// Which CPUs, as `0-2,7`.
-    pub cpuset_cpus: Option<String>,
-    /// Which memory nodes.
-    pub cpuset_mems: Option<String>,
-    /// Processes and threads; -1 for no limit.
-    pub pids: Option<i64>,
-    /// Relative weight of its disk time, 10 to 1000.
-    pub blkio_weight: Option<u16>,
 }
 
 /// How output is kept.

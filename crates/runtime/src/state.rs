@@ -78,6 +78,9 @@ pub struct State {
     /// How it feels, if it is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// Its control group by name, if that is not its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
     /// The boot of the machine that all this is about; process ids mean nothing in another.
     #[serde(default)]
     pub boot_id: String,
@@ -150,6 +153,7 @@ impl State {
             restarts: 0,
             stopped_by_person: false,
             health: None,
+            cgroup: None,
             boot_id: String::new(),
             is_clean: false,
         }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use strata_engine::container::{
-    ContainerConfig, CreateRequest, Device, HostConfig, LogConfig, MountRequest, MountShown, MountWish, PortBinding,
-    Resources, RestartPolicy, SHM_SIZE_BYTES, Ulimit,
+    ContainerConfig, CreateRequest, Device, DeviceRate, DeviceWeight, HostConfig, LogConfig, MountRequest, MountShown,
+    MountWish, PortBinding, Resources, RestartPolicy, SHM_SIZE_BYTES, Ulimit,
 };
 use strata_engine::image::ImageRecord;
 use strata_types::config::{Healthcheck, RunConfig};
 
 use crate::container::foreground::size;
 use crate::exit::{Failure, Result};
+use crate::opts::block_device::PerDevice;
 use crate::opts::environment::{self, Variable};
 use crate::opts::mount::{Mount, Propagation, Recursive, Source};
 use crate::opts::{label, ulimit, volume};
@@ -179,17 +180,12 @@ fn host(session: &Session, options: &ContainerOptions) -> Result<HostConfig> {
             format!("{}:{address}", host.name)
         })
         .collect();
-    let (name, retries) = options.restart.split_once(':').unwrap_or((&options.restart, "0"));
-    let bad = || Failure::new("invalid restart policy format: maximum retry count must be an integer");
     let mut host = HostConfig {
         container_id_file: text(&options.cidfile),
         log_config: log_config(options)?,
         network_mode: options.network.clone().unwrap_or_else(|| "default".to_owned()),
         port_bindings: ports(options),
-        restart_policy: RestartPolicy {
-            name: if name.is_empty() { "no".to_owned() } else { name.to_owned() },
-            maximum_retry_count: retries.parse().map_err(|_| bad())?,
-        },
+        restart_policy: restart_policy(&options.restart)?,
         auto_remove: options.rm,
         volume_driver: text(&options.volume_driver),
         volumes_from: list(&options.volumes_from),
@@ -287,8 +283,35 @@ fn resources(options: &ContainerOptions) -> Resources {
         oom_kill_disable: options.oom_kill_disable,
         pids_limit: options.pids_limit,
         ulimits: options.ulimit.iter().map(ulimit).collect(),
-        ..Resources::default()
+        blkio_weight_device: options.blkio_weight_device.iter().map(device_weight).collect(),
+        blkio_device_read_bps: options.device_read_bps.iter().map(device_rate).collect(),
+        blkio_device_write_bps: options.device_write_bps.iter().map(device_rate).collect(),
+        blkio_device_read_iops: options.device_read_iops.iter().map(device_rate).collect(),
+        blkio_device_write_iops: options.device_write_iops.iter().map(device_rate).collect(),
+        cpu_realtime_period: options.cpu_rt_period.unwrap_or(0),
+        cpu_realtime_runtime: options.cpu_rt_runtime.unwrap_or(0),
     }
+}
+
+fn device_rate(limit: &PerDevice) -> DeviceRate {
+    DeviceRate { path: limit.path.clone(), rate: limit.value }
+}
+
+fn device_weight(limit: &PerDevice) -> DeviceWeight {
+    DeviceWeight { path: limit.path.clone(), weight: u16::try_from(limit.value).unwrap_or(u16::MAX) }
+}
+
+/// `NAME[:COUNT]`.
+pub fn restart_policy(text: &str) -> Result<RestartPolicy> {
+    let (name, retries) = text.split_once(':').unwrap_or((text, "0"));
+    if name.is_empty() && text.contains(':') {
+        return Err(Failure::new("invalid restart policy format: no policy provided before colon"));
+    }
+    let bad = || Failure::new("invalid restart policy format: maximum retry count must be an integer");
+    Ok(RestartPolicy {
+        name: if name.is_empty() { "no".to_owned() } else { name.to_owned() },
+        maximum_retry_count: retries.parse().map_err(|_| bad())?,
+    })
 }
 
 fn log_config(options: &ContainerOptions) -> Result<LogConfig> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use strata_engine::container::SecretMount;
 
+use crate::opts::block_device::PerDevice;
 use crate::opts::device::Device;
 use crate::opts::environment::Variable;
 use crate::opts::host::Host;
@@ -226,6 +227,30 @@ pub struct ContainerOptions {
     /// Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)
     #[arg(long, value_name = "uint16")]
     pub blkio_weight: Option<u16>,
+    /// Block IO weight (relative device weight)
+    #[arg(long, value_name = "list", value_parser = opts::block_device::weight)]
+    pub blkio_weight_device: Vec<PerDevice>,
+    /// Limit read rate (bytes per second) from a device
+    #[arg(long, value_name = "list", value_parser = opts::block_device::bytes)]
+    pub device_read_bps: Vec<PerDevice>,
+    /// Limit read rate (IO per second) from a device
+    #[arg(long, value_name = "list", value_parser = opts::block_device::operations)]
+    pub device_read_iops: Vec<PerDevice>,
+    /// Limit write rate (bytes per second) to a device
+    #[arg(long, value_name = "list", value_parser = opts::block_device::bytes)]
+    pub device_write_bps: Vec<PerDevice>,
+    /// Limit write rate (IO per second) to a device
+    #[arg(long, value_name = "list", value_parser = opts::block_device::operations)]
+    pub device_write_iops: Vec<PerDevice>,
+    /// Limit CPU real-time period in microseconds
+    #[arg(long, value_name = "int")]
+    pub cpu_rt_period: Option<i64>,
+    /// Limit CPU real-time runtime in microseconds
+    #[arg(long, value_name = "int")]
+    pub cpu_rt_runtime: Option<i64>,
+    /// Kernel memory limit (ignored: kernels have none any more)
+    #[arg(long, value_name = "bytes", value_parser = opts::size::bytes)]
+    pub kernel_memory: Option<u64>,
     /// Optional parent cgroup for the container
     #[arg(long)]
     pub cgroup_parent: Option<String>,

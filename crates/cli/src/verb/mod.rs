@@ -60,6 +60,7 @@ pub mod snapshot_inspect;
 pub mod snapshot_ls;
 pub mod snapshot_rm;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod stop_options;
 pub mod system_df;
@@ -67,6 +68,7 @@ pub mod system_prune;
 pub mod tag;
 pub mod top;
 pub mod unpause;
+pub mod update;
 pub mod version;
 pub mod volume_create;
 pub mod volume_inspect;
@@ -204,10 +206,12 @@ pub static ENTRIES: &[Entry] = &[
     entry::<rollback::Args>("rollback", Group::Other, Some(("container", &["rollback"]))),
     entry::<save::Args>("save", Group::Other, Some(("image", &["save"]))),
     entry::<start::Args>("start", Group::Other, Some(("container", &["start"]))),
+    entry::<stats::Args>("stats", Group::Other, Some(("container", &["stats"]))),
     entry::<stop::Args>("stop", Group::Other, Some(("container", &["stop"]))),
     entry::<tag::Args>("tag", Group::Other, Some(("image", &["tag"]))),
     entry::<top::Args>("top", Group::Other, Some(("container", &["top"]))),
     entry::<unpause::Args>("unpause", Group::Other, Some(("container", &["unpause"]))),
+    entry::<update::Args>("update", Group::Other, Some(("container", &["update"]))),
     entry::<wait::Args>("wait", Group::Other, Some(("container", &["wait"]))),
     entry::<completion::Args>("completion", Group::Other, None),
     entry::<container_inspect::Args>("container inspect", Group::Unlisted, Some(("container", &["inspect"]))),

@@ -56,6 +56,9 @@ impl Verb for Args {
         if self.options.network.is_none() && !self.options.quiet {
             session.err.write_all(NO_NETWORK.as_bytes())?;
         }
+        if self.options.kernel_memory.is_some() {
+            writeln!(session.err, "WARNING: Kernel memory limits are deprecated and ignored")?;
+        }
         let known = created.known;
         if self.detach {
             return in_background(session, &engine, &known);

@@ -4,6 +4,7 @@
 mod crash;
 mod escapes;
 mod life;
+mod limits;
 mod options;
 mod refusals;
 mod restart;

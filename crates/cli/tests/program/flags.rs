@@ -11,14 +11,6 @@ const LEFT_OUT: &[(&str, &[&str])] = &[
     ("signed tags went out of use", &["disable-content-trust"]),
     ("for Windows", &["isolation", "storage-opt"]),
     ("need networks of our own", &["ip", "ip6", "link", "link-local-ip", "mac-address", "network-alias"]),
-    (
-        "limits on block devices are rare",
-        &["blkio-weight-device", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops"],
-    ),
-    (
-        "gone from the kernel, or only in those made for real time",
-        &["kernel-memory", "cpu-rt-period", "cpu-rt-runtime"],
-    ),
     ("needs a vendor's runtime", &["gpus"]),
 ];
 

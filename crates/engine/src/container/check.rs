@@ -43,7 +43,7 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
     Ok(())
 }
 
-fn memory(resources: &mut Resources) -> Result<()> {
+pub(super) fn memory(resources: &mut Resources) -> Result<()> {
     let (memory, swap) = (resources.memory, resources.memory_swap);
     if memory != 0 && memory < MEMORY_BYTES_MIN {
         return Err(invalid("Minimum memory limit allowed is 6MB"));
@@ -74,7 +74,7 @@ fn memory(resources: &mut Resources) -> Result<()> {
     Ok(())
 }
 
-fn cpus(resources: &Resources) -> Result<()> {
+pub(super) fn cpus(resources: &Resources) -> Result<()> {
     let (nano, period, quota) = (resources.nano_cpus, resources.cpu_period, resources.cpu_quota);
     if nano > 0 && period > 0 {
         return Err(invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set"));

@@ -141,13 +141,25 @@ pub struct Resources {
     pub cgroup_parent: String,
     /// `--blkio-weight`.
     pub blkio_weight: u16,
+    /// `--blkio-weight-device`.
+    pub blkio_weight_device: Vec<DeviceWeight>,
+    /// `--device-read-bps`.
+    pub blkio_device_read_bps: Vec<DeviceRate>,
+    /// `--device-write-bps`.
+    pub blkio_device_write_bps: Vec<DeviceRate>,
+    /// `--device-read-iops`.
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    pub blkio_device_read_iops: Vec<DeviceRate>,
+    /// `--device-write-iops`.
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    pub blkio_device_write_iops: Vec<DeviceRate>,
     /// `--cpu-period`.
     pub cpu_period: i64,
     /// `--cpu-quota`.
     pub cpu_quota: i64,
-    /// Never set here.
+    /// `--cpu-rt-period`.
     pub cpu_realtime_period: i64,
-    /// Never set here.
+    /// `--cpu-rt-runtime`.
     pub cpu_realtime_runtime: i64,
     /// `--cpuset-cpus`.
     pub cpuset_cpus: String,
@@ -212,6 +224,26 @@ pub struct Device {
     pub path_in_container: String,
     /// Letters of `rwm`.
     pub cgroup_permissions: String,
+}
+
+/// What a block device gets of its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeviceWeight {
+    /// Its path on the host.
+    pub path: String,
+    /// Relative weight.
+    pub weight: u16,
+}
+
+/// How much may be moved to or from a block device in a second.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeviceRate {
+    /// Its path on the host.
+    pub path: String,
+    /// Bytes or operations.
+    pub rate: u64,
 }
 
 /// A resource limit; -1 is unlimited.

@@ -136,16 +136,6 @@ fn health_of(health: &Health) -> Value {
 
 /// What Docker's `HostConfig` has besides, and that strata never sets: after which field, and its value.
 const NEVER_SET: &[(&str, &[(&str, Unset)])] = &[
-    (
-        "BlkioWeight",
-        &[
-            ("BlkioWeightDevice", Unset::List),
-            ("BlkioDeviceReadBps", Unset::List),
-            ("BlkioDeviceWriteBps", Unset::List),
-            ("BlkioDeviceReadIOps", Unset::List),
-            ("BlkioDeviceWriteIOps", Unset::List),
-        ],
-    ),
     ("DeviceCgroupRules", &[("DeviceRequests", Unset::Null)]),
     (
         "Ulimits",
@@ -161,7 +151,6 @@ const NEVER_SET: &[(&str, &[(&str, Unset)])] = &[
 /// A value that says nothing.
 #[derive(Clone, Copy)]
 enum Unset {
-    List,
     Null,
     Zero,
 }
@@ -175,7 +164,6 @@ fn host_config(host: &HostConfig) -> Value {
         complete.insert(name, value);
         for (name, unset) in more {
             let value = match unset {
-                Unset::List => json!([]),
                 Unset::Null => Value::Null,
                 Unset::Zero => json!(0),
             };

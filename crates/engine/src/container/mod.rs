@@ -23,6 +23,7 @@ mod find;
 mod inspect;
 mod label;
 mod life;
+mod limits;
 mod list;
 mod merge;
 mod mounts;
@@ -35,6 +36,7 @@ mod secrets;
 mod security;
 mod spec;
 mod start;
+mod stats;
 mod stop;
 mod top;
 mod transfer;
@@ -42,17 +44,19 @@ pub(crate) mod user_namespace;
 mod volume;
 
 pub use config::{
-    ContainerConfig, Device, Document, HostConfig, LogConfig, MASKED_PATHS, MountFrom, MountPoint, MountShown,
-    PortBinding, READONLY_PATHS, Resources, RestartPolicy, SHM_SIZE_BYTES, SecretMount, Ulimit,
+    ContainerConfig, Device, DeviceRate, DeviceWeight, Document, HostConfig, LogConfig, MASKED_PATHS, MountFrom,
+    MountPoint, MountShown, PortBinding, READONLY_PATHS, Resources, RestartPolicy, SHM_SIZE_BYTES, SecretMount, Ulimit,
 };
 pub use create::{CreateRequest, Created};
 pub use error::ContainerError;
 pub use exec::ExecRequest;
 pub use find::Known;
+pub use limits::Change as LimitsChange;
 pub use list::Listed;
 pub use mounts::{MountRequest, MountWish};
 pub use prune::{PruneFilter, Pruned};
 pub use remove::Remove;
+pub use stats::Sample;
 pub use stop::Stop;
 pub use strata_snapshot::{Change, ChangeKind};
 pub use top::Processes;

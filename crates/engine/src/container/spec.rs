@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 
 use strata_runtime::Spec;
 use strata_runtime::spec::{
-    Capabilities, Limits, Log, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
+    Capabilities, Log, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
     TerminalSize, User,
 };
 use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
 
 use crate::container::{
-    ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, life, merge,
+    ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, life, limits, merge,
     security,
 };
 use crate::{Engine, Result, events};
-
-/// Processes and threads of a container that does not say: far more than programs have, far fewer than a machine can.
-const PIDS_MAX: i64 = 4096;
 
 /// Without `max-file`, only the current file is kept.
 const LOG_FILES: u32 = 1;
@@ -55,7 +52,7 @@ impl Engine {
             masked_paths: paths(&host.masked_paths),
             readonly_paths: paths(&host.readonly_paths),
             system_writable: privileged,
-            limits: limits(host),
+            limits: limits::of(host)?,
             device_rules,
             init: host.init.unwrap_or(false),
             log: log(host)?,
@@ -107,6 +104,7 @@ impl Engine {
 pub(super) fn check(host: &HostConfig) -> Result<()> {
     devices::of(host)?;
     security::of(host)?;
+    limits::of(host)?;
     log(host)?;
     Ok(())
 }
@@ -185,31 +183,6 @@ fn sysctls(host: &HostConfig, user: Option<&IdMaps>) -> BTreeMap<String, String>
     all
 }
 
-fn limits(host: &HostConfig) -> Limits {
-    let resources = &host.resources;
-    let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
-    let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
-    let (period, quota) = match resources.nano_cpus {
-        0 => (positive(resources.cpu_period), (resources.cpu_quota != 0).then_some(resources.cpu_quota)),
-        // `--cpus 1.5` is 150 ms of each 100 ms.
-        nano => (Some(100_000), Some(nano / 10_000)),
-    };
-    Limits {
-        memory_bytes: positive(resources.memory),
-        memory_swap_bytes: (resources.memory_swap != 0).then_some(resources.memory_swap),
-        memory_reservation_bytes: positive(resources.memory_reservation),
-        oom_kill_disable: resources.oom_kill_disable,
-        cpu_shares: positive(resources.cpu_shares),
-        cpu_quota_us: quota,
-        cpu_period_us: period,
-        cpuset_cpus: text(&resources.cpuset_cpus),
-        cpuset_mems: text(&resources.cpuset_mems),
-        // A container that asks for nothing does not take the host with it when it forks without end.
-        pids: resources.pids_limit.or((!host.privileged).then_some(PIDS_MAX)),
-        blkio_weight: (resources.blkio_weight != 0).then_some(resources.blkio_weight),
-    }
-}
-
 /// How output is kept, from `--log-driver` and `--log-opt`.
 pub(super) fn log(host: &HostConfig) -> Result<Log> {
     let mut log = Log { keep: host.log_config.kind != "none", max_size_bytes: None, max_files: LOG_FILES };
@@ -256,14 +229,6 @@ fn invalid(sentence: String) -> crate::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cpus_become_a_quota() {
-        let mut host = HostConfig::default();
-        host.resources.nano_cpus = 1_500_000_000;
-        let limits = limits(&host);
-        assert_eq!((limits.cpu_quota_us, limits.cpu_period_us), (Some(150_000), Some(100_000)));
-    }
 
     #[test]
     fn log_options_are_checked() {

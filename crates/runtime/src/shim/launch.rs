@@ -15,7 +15,7 @@ use strata_types::mount::MountPlan;
 
 use super::program::{Ends, Program};
 use crate::inside::{self, First, Joining, Streams, Trees, message};
-use crate::spec::{DeviceRules, Limits, MountSource, Namespaces, Network, Process, Spec, Stdin};
+use crate::spec::{DeviceRules, MountSource, Namespaces, Network, Process, Spec, Stdin};
 use crate::{Error, seccomp};
 
 /// Where a container's things are.
@@ -41,8 +41,9 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     let trees = if maps.is_none() { Some(trees(spec, &layers)?) } else { None };
     let network = network(&spec.namespaces.network)?;
     let rules = device_rules(&spec.device_rules);
-    let (cgroup, mut warnings) = Cgroup::create(spec.id.as_str(), &limits(&spec.limits), rules.as_deref())
-        .map_err(Error::io("make the container's control groups"))?;
+    let (cgroup, mut warnings) =
+        Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
+            .map_err(Error::io("make the container's control groups"))?;
     let (streams, ends) = streams(&spec.process, maps)?;
     let cgroups = cgroup.dirs().map(|(controller, dir)| (controller, dir.to_owned())).collect();
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
@@ -270,33 +271,4 @@ fn device_rules(rules: &DeviceRules) -> Option<Vec<cgroup::DeviceRule>> {
     let mut all = cgroup::DeviceRule::standing();
     all.extend(more.iter().map(rule));
     Some(all)
-}
-
-fn limits(limits: &Limits) -> cgroup::Limits {
-    let Limits {
-        memory_bytes,
-        memory_swap_bytes,
-        memory_reservation_bytes,
-        oom_kill_disable,
-        cpu_shares,
-        cpu_quota_us,
-        cpu_period_us,
-        cpuset_cpus,
-        cpuset_mems,
-        pids,
-        blkio_weight,
-    } = limits.clone();
-    cgroup::Limits {
-        memory_bytes,
-        memory_swap_bytes,
-        memory_reservation_bytes,
-        oom_kill_disable,
-        cpu_shares,
-        cpu_quota_us,
-        cpu_period_us,
-        cpuset_cpus,
-        cpuset_mems,
-        pids,
-        blkio_weight,
-    }
 }

@@ -118,6 +118,7 @@ impl Shim {
         let (mut launched, cgroup) = launch::first(&spec, &self.places)?;
         launched.program.number = self.first;
         let before = std::mem::replace(&mut self.state, running(launched.program.pid));
+        self.state.cgroup = before.cgroup;
         self.state.restarts = before.restarts;
         self.state.stopped_by_person = before.stopped_by_person;
         self.state.finished_at = before.finished_at;

@@ -149,6 +149,7 @@ impl Shim {
         let places = Places { dir, run_dir };
         let (launched, cgroup) = launch::first(&spec, &places)?;
         let mut state = running(launched.program.pid);
+        state.cgroup = spec.limits.parent.is_some().then(|| Cgroup::name(spec.id.as_str(), &spec.limits));
         state.health = spec.health.is_some().then(Health::starting);
         let shim = Self {
             id,

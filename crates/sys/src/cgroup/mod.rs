@@ -4,6 +4,8 @@
 //! whatever else is mounted; there the empty version 2 hierarchy beside them has nothing to limit with.
 
 mod device;
+mod limits;
+mod usage;
 mod v1;
 mod v2;
 
@@ -13,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use device::DeviceRule;
+pub use limits::{DeviceLimit, Limits};
+pub use usage::Usage;
 
 /// Where the system mounts control groups.
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
@@ -20,33 +24,6 @@ const MOUNT_POINT: &str = "/sys/fs/cgroup";
 const PARENT: &str = "strata";
 /// How long the kernel may take until a group whose processes have ended can be removed, or until a group is frozen.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
-
-/// What a group may use at most; nothing set, nothing limited.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory.
-    pub memory_bytes: Option<u64>,
-    /// Memory and swap together; -1 for no limit on swap.
-    pub memory_swap_bytes: Option<i64>,
-    /// Memory that is left to it under pressure.
-    pub memory_reservation_bytes: Option<u64>,
-    /// Never kill for lack of memory.
-    pub oom_kill_disable: bool,
-    /// Relative weight of CPU time, 2 to 262144.
-    pub cpu_shares: Option<u64>,
-    /// CPU time per period; -1 for no limit.
-    pub cpu_quota_us: Option<i64>,
-    /// The period.
-    pub cpu_period_us: Option<u64>,
-    /// Which CPUs.
-    pub cpuset_cpus: Option<String>,
-    /// Which memory nodes.
-    pub cpuset_mems: Option<String>,
-    /// Processes and threads; -1 for no limit.
-    pub pids: Option<i64>,
-    /// Relative weight of disk time, 10 to 1000.
-    pub blkio_weight: Option<u16>,
-}
 
 /// How this host's control groups are mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +60,45 @@ pub struct Cgroup {
 pub type Warnings = Vec<String>;
 
 impl Cgroup {
+    /// The name of a group for [`Self::create`] and [`Self::open`]: below `strata`, or below another group, which makes it
+    /// an absolute path.
+    pub fn name(id: &str, limits: &Limits) -> String {
+        match limits.parent.as_deref().map(|parent| parent.trim_matches('/')) {
+            Some(parent) if !parent.is_empty() => format!("/{parent}/{id}"),
+            _ => id.to_owned(),
+        }
+    }
+
+    /// Sets other limits. What is not said stays.
+    pub fn update(name: &str, limits: &Limits) -> io::Result<Warnings> {
+        let mut warnings = Vec::new();
+        let group = Self::open(name);
+        match group.layout {
+            Layout::V1 => {
+                // Hierarchies that it did not need so far are joined now.
+                let made = v1::create(name, limits, None, &mut warnings)?;
+                let new = made.iter().filter(|(_, dir)| !group.dirs.iter().any(|(_, there)| there == dir));
+                let pids = group.pids()?;
+                for (_, dir) in new {
+                    for pid in &pids {
+                        match write(dir, "cgroup.procs", &pid.to_string()) {
+                            // It has ended meanwhile.
+                            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                            other => other?,
+                        }
+                    }
+                }
+            }
+            Layout::V2 => {
+                if let Some((_, dir)) = group.dirs.first() {
+                    v2::set(dir, limits, &mut warnings)?;
+                }
+            }
+            Layout::None => warnings.push("Your kernel has no usable control groups. Limits discarded.".to_owned()),
+        }
+        Ok(warnings)
+    }
+
     /// Makes the group `strata/<name>`, sets limits and which devices may be opened (all, without rules).
     ///
     /// What the host cannot limit is left out with a warning. Without control groups nothing is made.
@@ -107,7 +123,7 @@ impl Cgroup {
         let layout = Layout::probe();
         let dirs = match layout {
             Layout::V1 => v1::dirs(name),
-            Layout::V2 => vec![("", Path::new(MOUNT_POINT).join(PARENT).join(name))],
+            Layout::V2 => vec![("", below(Path::new(MOUNT_POINT), name))],
             Layout::None => Vec::new(),
         };
         Self { layout, dirs: dirs.into_iter().filter(|(_, dir)| dir.is_dir()).collect() }
@@ -220,6 +236,14 @@ impl Cgroup {
 
     fn controller(&self, name: &str) -> Option<&Path> {
         self.dirs.iter().find(|(controller, _)| *controller == name).map(|(_, dir)| dir.as_path())
+    }
+}
+
+/// Where a group is in a hierarchy.
+fn below(root: &Path, name: &str) -> PathBuf {
+    match name.strip_prefix('/') {
+        Some(path) => root.join(path),
+        None => root.join(PARENT).join(name),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{DeviceRule, Limits, PARENT, Warnings, device, make, read, write};
+use super::{DeviceRule, Limits, Warnings, below, device, make, read, write};
 
 const CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "cpuset", "io"];
 
@@ -14,25 +14,42 @@ pub(super) fn create(
     devices: Option<&[DeviceRule]>,
     warnings: &mut Warnings,
 ) -> io::Result<Vec<(&'static str, PathBuf)>> {
-    let parent = root.join(PARENT);
-    if make(&parent)? {
-        enable(root, warnings);
-        enable(&parent, warnings);
+    let dir = below(root, name);
+    let above = dir.ancestors().skip(1).take_while(|above| *above != root).collect::<Vec<_>>();
+    for (index, parent) in above.iter().rev().enumerate() {
+        if make(parent)? {
+            if index == 0 {
+                enable(root, warnings);
+            }
+            enable(parent, warnings);
+        }
     }
-    let dir = parent.join(name);
     make(&dir)?;
+    set(&dir, limits, warnings)?;
+    if let Some(rules) = devices {
+        device::attach(&dir, rules)?;
+    }
+    Ok(vec![("", dir)])
+}
+
+/// Sets limits. What the host cannot limit is left out with a warning.
+pub(super) fn set(dir: &Path, limits: &Limits, warnings: &mut Warnings) -> io::Result<()> {
     for (file, value) in values(limits) {
-        match write(&dir, file, &value) {
+        match write(dir, file, &value) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 warnings.push(format!("Your kernel does not support `{file}` here. Limitation discarded."));
             }
             other => other?,
         }
     }
-    if let Some(rules) = devices {
-        device::attach(&dir, rules)?;
-    }
-    Ok(vec![("", dir)])
+    let lost = [
+        (limits.oom_kill_disable, "OomKillDisable. OomKillDisable discarded."),
+        (limits.memory_swappiness.is_some(), "memory swappiness capabilities. Memory swappiness discarded."),
+        (limits.cpu_realtime_runtime_us.is_some(), "CPU real-time scheduler. Limitation discarded."),
+    ];
+    let lost = lost.into_iter().filter(|(asked, _)| *asked);
+    warnings.extend(lost.map(|(_, what)| format!("Your kernel does not support {what}")));
+    Ok(())
 }
 
 /// Lets the groups below `dir` use the controllers that `dir` has. Where processes are in the way (a group that is not
@@ -61,9 +78,24 @@ fn values(limits: &Limits) -> Vec<(&'static str, String)> {
     }
     set("cpuset.cpus", limits.cpuset_cpus.clone());
     set("cpuset.mems", limits.cpuset_mems.clone());
-    set("pids.max", limits.pids.filter(|limit| *limit > 0).map(|limit| limit.to_string()));
+    let pids = |limit: i64| if limit > 0 { limit.to_string() } else { "max".to_owned() };
+    set("pids.max", limits.pids.map(pids));
     let io_weight = |weight: u16| 1 + (u64::from(weight.max(10)) - 10) * 9999 / 990;
     set("io.weight", limits.blkio_weight.map(|weight| io_weight(weight).to_string()));
+    for limit in &limits.blkio_device_weights {
+        let weight = io_weight(u16::try_from(limit.value).unwrap_or(u16::MAX));
+        set("io.weight", Some(format!("{}:{} {weight}", limit.major, limit.minor)));
+    }
+    for (word, list) in [
+        ("rbps", &limits.read_bytes_per_s),
+        ("wbps", &limits.write_bytes_per_s),
+        ("riops", &limits.reads_per_s),
+        ("wiops", &limits.writes_per_s),
+    ] {
+        for limit in list {
+            set("io.max", Some(format!("{}:{} {word}={}", limit.major, limit.minor, limit.value)));
+        }
+    }
     values
 }
 
@@ -84,6 +116,7 @@ fn weight(shares: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::DeviceLimit;
     use super::*;
 
     #[test]
@@ -95,6 +128,7 @@ mod tests {
             cpu_quota_us: Some(50_000),
             pids: Some(-1),
             blkio_weight: Some(1000),
+            read_bytes_per_s: vec![DeviceLimit { major: 8, minor: 16, value: 1 << 20 }],
             ..Limits::default()
         };
         let expected = [
@@ -102,7 +136,9 @@ mod tests {
             ("memory.swap.max", "500"),
             ("cpu.weight", "39"),
             ("cpu.max", "50000 100000"),
+            ("pids.max", "max"),
             ("io.weight", "10000"),
+            ("io.max", "8:16 rbps=1048576"),
         ];
         assert_eq!(values(&limits), expected.map(|(file, value)| (file, value.to_owned())));
     }
