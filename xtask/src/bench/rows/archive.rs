@@ -18,8 +18,9 @@ pub(super) fn save(bench: &Bench) -> Done<Table> {
     }
     let timings = interleaved(&bench.arena, bench.rounds(1, 3), &entries)?;
     let targets = vec![timings.target(Cost::Wall, 0.3, PEERS), timings.target(Cost::Cpu, 0.3, PEERS)];
-    let bytes = std::fs::metadata(archive(bench, &bench.engines[0])).map_or(0, |metadata| metadata.len());
-    let note = format!("A tomcat image of three layers into an archive of {:.0} MB.", bytes as f64 / 1e6);
+    let bytes = bench.arena.setup(&format!("stat -c %s {}", archive(bench, &bench.engines[0])))?;
+    let bytes: f64 = bytes.trim().parse().map_err(|_| format!("no size: {bytes}"))?;
+    let note = format!("A tomcat image of three layers into an archive of {:.0} MB.", bytes / 1e6);
     Ok(Table { title: "Save", note, body: timings.markdown(), targets })
 }
 

@@ -1,5 +1,7 @@
 //! What a running detached container costs in memory besides its own program.
 
+use std::time::Duration;
+
 use crate::bench::Bench;
 use crate::bench::arena::{Arena, REGISTRY};
 use crate::bench::engine::Engine;
@@ -8,6 +10,8 @@ use crate::shell::Done;
 
 /// Enough that what all share is spread thin, few enough to start quickly.
 const CONTAINERS: usize = 10;
+/// A container that nothing has happened to for so long is idle.
+const IDLE: Duration = Duration::from_secs(3);
 /// What runs here without belonging to an engine, and the containers' own program.
 const NOT_COUNTED: &[&str] = &["sleep", "sh", "sed", "tr", "cat", "docker-registry"];
 
@@ -30,7 +34,7 @@ pub(super) fn measure(bench: &Bench) -> Done<Table> {
         Target { what: "MB for each of ten".to_owned(), at_most: 1.0, measured: ours.map(|ours| ours.1) },
     ];
     let note = "Proportional set size (PSS) of everything but the containers' own programs, `sleep`: the growth with the first \
-                idle detached container, the growth with ten divided by ten, and what stands without any (daemons).";
+                detached container, idle for three seconds, the growth with ten divided by ten, and what stands without any (daemons).";
     Ok(Table { title: "Memory of an idle container", note: note.to_owned(), body, targets })
 }
 
@@ -43,10 +47,10 @@ fn of(bench: &Bench, engine: &Engine) -> Done<Cost> {
         arena.setup(&format!("{command} {run}"))
     };
     start(0)?;
-    arena.wait_until_still();
+    strata_sys::clock::pause(IDLE);
     let with_one = processes(arena)?;
     (1..CONTAINERS).try_for_each(|number| start(number).map(drop))?;
-    arena.wait_until_still();
+    strata_sys::clock::pause(IDLE);
     let with_all = processes(arena)?;
     arena.setup(&format!("{command} rm -f $(seq -f 'idle%g' 0 {})", CONTAINERS - 1))?;
     let total = |of: &[Process]| of.iter().map(|process| process.pss_kb).sum::<f64>();
