@@ -3,7 +3,6 @@
 mod decode;
 mod encode;
 mod gzip;
-mod inflate;
 
 pub use decode::Decoder;
 pub use encode::{Encoder, Settings};
