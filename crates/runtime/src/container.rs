@@ -69,8 +69,9 @@ impl Container {
             return Err(Error::AlreadyRunning(self.id.to_string()));
         }
         record::put(&self.dir.join(record::SPEC), spec)?;
-        let socket = reexec::spawn(&self.program)?;
-        let (wish, fds) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
+        let reexec::Spawned { socket, program } = reexec::spawn(&self.program)?;
+        let (wish, streams) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
+        let fds: Vec<_> = std::iter::once(program.as_fd()).chain(streams).collect();
         let request =
             Request::Start { id: self.id.clone(), dir: self.dir.clone(), run_dir: self.run_dir.clone(), attach: wish };
         wire::send(socket.as_fd(), &request, &fds, true).map_err(Error::step("speak to the shim"))?;

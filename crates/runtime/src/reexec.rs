@@ -45,17 +45,26 @@ fn serve() -> Result<(), Error> {
     shim::run(socket)
 }
 
-/// Starts a shim, as a child that outlives this process; the conversation with it.
+/// A shim that was started.
+pub(crate) struct Spawned {
+    /// The conversation with it.
+    pub(crate) socket: OwnedFd,
+    /// The mount that its program is on. Closing the last descriptor of a mount waits for the kernel: it is handed to the
+    /// shim, at whose end nobody waits.
+    pub(crate) program: OwnedFd,
+}
+
+/// Starts a shim, as a child that outlives this process.
 ///
 /// It executes `program` by way of a mount on which nobody can write it.
-pub(crate) fn spawn(program: &Path) -> Result<OwnedFd, Error> {
+pub(crate) fn spawn(program: &Path) -> Result<Spawned, Error> {
     let failed = || Error::path("execute", program.display().to_string());
     let sealed = process::own_program(program).map_err(|errno| failed()(std::io::Error::from(errno)))?;
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
     let path = format!("/proc/self/fd/{}", sealed.as_raw_fd());
     let mut command = Command::new(path);
-    command.arg0(NAME).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::from(sealed)).stderr(Stdio::null());
+    command.arg0(NAME).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().map_err(|error| failed()(error))?;
     drop(child);
-    Ok(ours)
+    Ok(Spawned { socket: ours, program: sealed })
 }

@@ -84,9 +84,11 @@ enum Source {
 
 /// Runs a container from its start to its end, for whoever is at the other end of `socket`.
 pub(crate) fn run(socket: OwnedFd) -> Result<(), Error> {
-    let Some((Request::Start { id, dir, run_dir, attach }, fds)) = wire::receive(&socket)? else {
+    let Some((Request::Start { id, dir, run_dir, attach }, mut fds)) = wire::receive(&socket)? else {
         return Err(Error::ShimGone);
     };
+    // The program's mount, kept to the end; the client's streams follow.
+    let _program = (!fds.is_empty()).then(|| fds.remove(0));
     let mut client = Client::new(socket);
     match Shim::start(id, dir.clone(), run_dir) {
         Ok((mut shim, warnings)) => {
