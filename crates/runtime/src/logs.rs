@@ -1,20 +1,21 @@
 //! A container's output in Docker's json-file format: reading it.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead, BufReader};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 use serde::Deserialize;
 
-use crate::shim::log::{LOG, numbered};
+use crate::shim::log::{LOG, compressed, numbered};
 use crate::shim::record;
 use crate::{Error, State, Stream};
 
@@ -46,6 +47,8 @@ pub struct Entry {
     pub time: Timestamp,
     /// What, as written.
     pub bytes: Vec<u8>,
+    /// What the log driver was asked to say besides: names and values.
+    pub details: Vec<(String, String)>,
 }
 
 /// Files that were put aside, at most so many: `--log-opt max-file` takes any number, but nobody keeps more.
@@ -89,10 +92,14 @@ impl Logs {
         each: &mut dyn FnMut(Entry) -> bool,
     ) -> Result<bool, Error> {
         let path = self.dir.join(LOG);
-        let aside = (1..FILES_MAX).map(|number| numbered(&path, number)).take_while(|path| path.exists());
         let mut files = Vec::new();
-        for path in aside {
-            files.extend(Lines::open(&path)?);
+        for path in (1..FILES_MAX).map(|number| numbered(&path, number)) {
+            match Lines::open(&path)?
+                .map_or_else(|| Lines::open_compressed(&compressed(&path)), |lines| Ok(Some(lines)))?
+            {
+                Some(lines) => files.push(lines),
+                None => break,
+            }
         }
         files.reverse();
         let mut tail = filter.tail.map(|count| Tail { count, entries: VecDeque::new(), open: [false; 2] });
@@ -221,7 +228,7 @@ impl Tail {
 struct Lines {
     path: String,
     inode: u64,
-    reader: BufReader<File>,
+    reader: Box<dyn BufRead>,
     /// What was read of a line that is not written to its end.
     open: Vec<u8>,
 }
@@ -233,11 +240,21 @@ struct Record<'a> {
     log: Cow<'a, str>,
     #[serde(borrow)]
     stream: Cow<'a, str>,
+    #[serde(default)]
+    attrs: BTreeMap<String, String>,
     time: Timestamp,
 }
 
 impl Lines {
     fn open(path: &Path) -> Result<Option<Self>, Error> {
+        Self::open_with(path, |file| Box::new(BufReader::with_capacity(64 << 10, file)))
+    }
+
+    fn open_compressed(path: &Path) -> Result<Option<Self>, Error> {
+        Self::open_with(path, |file| Box::new(BufReader::new(MultiGzDecoder::new(file))))
+    }
+
+    fn open_with(path: &Path, reader: impl FnOnce(File) -> Box<dyn BufRead>) -> Result<Option<Self>, Error> {
         let shown = path.display().to_string();
         let file = match File::open(path) {
             Ok(file) => file,
@@ -245,7 +262,7 @@ impl Lines {
             Err(error) => return Err(Error::path("read", shown)(error)),
         };
         let inode = file.metadata().map_err(Error::path("look at", shown.clone()))?.ino();
-        Ok(Some(Self { path: shown, inode, reader: BufReader::with_capacity(64 << 10, file), open: Vec::new() }))
+        Ok(Some(Self { path: shown, inode, reader: reader(file), open: Vec::new() }))
     }
 
     /// The next entry; none at the end, for now. Lines that are not entries (a crash tore them) are passed over.
@@ -256,9 +273,10 @@ impl Lines {
                 return Ok(None);
             }
             let line = std::mem::take(&mut self.open);
-            let Ok(Record { log, stream, time }) = serde_json::from_slice(&line) else { continue };
+            let Ok(Record { log, stream, attrs, time }) = serde_json::from_slice(&line) else { continue };
             let stream = if stream == "stderr" { Stream::Stderr } else { Stream::Stdout };
-            return Ok(Some(Entry { stream, time, bytes: log.into_owned().into_bytes() }));
+            let details = attrs.into_iter().collect();
+            return Ok(Some(Entry { stream, time, bytes: log.into_owned().into_bytes(), details }));
         }
     }
 }

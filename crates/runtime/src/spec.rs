@@ -388,7 +388,7 @@ pub enum Network {
 }
 
 /// How output is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     /// It is kept at all.
     pub keep: bool,
@@ -396,4 +396,22 @@ pub struct Log {
     pub max_size_bytes: Option<u64>,
     /// So many files are kept, the current one included; 1 truncates.
     pub max_files: u32,
+    /// Files that were put aside are compressed.
+    #[serde(default)]
+    pub compress: bool,
+    /// What every entry says besides: labels, variables, a tag.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// Lines go to the system's journal too.
+    #[serde(default)]
+    pub journal: Option<Journal>,
+}
+
+/// The system's journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// What every line comes with.
+    pub fields: BTreeMap<String, String>,
 }

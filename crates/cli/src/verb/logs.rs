@@ -71,6 +71,8 @@ impl Args {
             head = format!("{:.9} ", entry.time);
         }
         if self.details {
+            let details: Vec<String> = entry.details.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            head.push_str(&details.join(","));
             head.push(' ');
         }
         let to_stderr = entry.stream == Stream::Stderr && !tty;

@@ -5,6 +5,7 @@ mod crash;
 mod escapes;
 mod life;
 mod limits;
+mod logging;
 mod options;
 mod refusals;
 mod restart;

@@ -4,7 +4,7 @@ use strata_sys::caps::{CapSet, Capability};
 use strata_sys::signal::Signal;
 
 use crate::Result;
-use crate::container::{ContainerError, HostConfig, Resources, life, user_namespace};
+use crate::container::{ContainerError, HostConfig, Resources, life, logging, user_namespace};
 
 /// Less memory than this and no program starts.
 const MEMORY_BYTES_MIN: i64 = 6 << 20;
@@ -29,9 +29,7 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
             return Err(invalid(format!("{flag}: invalid {flag} mode: {mode}")));
         }
     }
-    if !["json-file", "none", "local"].contains(&host.log_config.kind.as_str()) {
-        return Err(invalid(format!("logger: no log driver named '{}' is registered", host.log_config.kind)));
-    }
+    logging::check(host)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(invalid(format!("Invalid value {}, range for oom score adj is [-1000, 1000]", host.oom_score_adj)));
     }

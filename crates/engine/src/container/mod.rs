@@ -25,6 +25,7 @@ mod label;
 mod life;
 mod limits;
 mod list;
+mod logging;
 mod merge;
 mod mounts;
 mod names;

@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 
 use strata_runtime::Spec;
 use strata_runtime::spec::{
-    Capabilities, Log, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
+    Capabilities, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
     TerminalSize, User,
 };
 use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
 
 use crate::container::{
-    ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, life, limits, merge,
-    security,
+    ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, life, limits,
+    logging, merge, security,
 };
 use crate::{Engine, Result, events};
-
-/// Without `max-file`, only the current file is kept.
-const LOG_FILES: u32 = 1;
 
 impl Engine {
     /// Makes the runtime's specification of a container, and writes the files in `/etc` that it mounts.
@@ -55,7 +52,7 @@ impl Engine {
             limits: limits::of(host)?,
             device_rules,
             init: host.init.unwrap_or(false),
-            log: log(host)?,
+            log: logging::of(known)?,
             restart: life::restart(&host.restart_policy),
             health: life::health(config),
             attributes: events::attributes(known),
@@ -105,7 +102,7 @@ pub(super) fn check(host: &HostConfig) -> Result<()> {
     devices::of(host)?;
     security::of(host)?;
     limits::of(host)?;
-    log(host)?;
+    logging::check(host)?;
     Ok(())
 }
 
@@ -181,66 +178,4 @@ fn sysctls(host: &HostConfig, user: Option<&IdMaps>) -> BTreeMap<String, String>
         }
     }
     all
-}
-
-/// How output is kept, from `--log-driver` and `--log-opt`.
-pub(super) fn log(host: &HostConfig) -> Result<Log> {
-    let mut log = Log { keep: host.log_config.kind != "none", max_size_bytes: None, max_files: LOG_FILES };
-    for (name, value) in &host.log_config.config {
-        match name.as_str() {
-            "max-size" => log.max_size_bytes = Some(size(value)?),
-            "max-file" => {
-                let files = value.parse().ok().filter(|files| *files > 0);
-                log.max_files = files.ok_or_else(|| invalid(format!("max-file cannot be less than 1: {value}")))?;
-            }
-            "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {}
-            other => {
-                let kind = &host.log_config.kind;
-                return Err(invalid(format!("unknown log opt '{other}' for {kind} log driver")));
-            }
-        }
-    }
-    if log.max_files > 1 && log.max_size_bytes.is_none() {
-        return Err(invalid(String::from("max-file cannot be used without max-size")));
-    }
-    Ok(log)
-}
-
-/// `10m` and the like, in powers of a thousand: so does Docker read the sizes of logs.
-fn size(text: &str) -> Result<u64> {
-    let bad = || invalid(format!("invalid size: '{text}'"));
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i') {
-        "" => 1,
-        "k" => 1_000,
-        "m" => 1_000_000,
-        "g" => 1_000_000_000,
-        _ => return Err(bad()),
-    };
-    let number: u64 = digits.trim().parse().map_err(|_| bad())?;
-    number.checked_mul(unit).ok_or_else(bad)
-}
-
-fn invalid(sentence: String) -> crate::Error {
-    ContainerError::invalid(sentence)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn log_options_are_checked() {
-        let with = |options: &[(&str, &str)]| {
-            let mut host = HostConfig::default();
-            host.log_config.config = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            log(&host).map_err(|error| error.to_string())
-        };
-        let kept = Log { keep: true, max_size_bytes: Some(10_000_000), max_files: 3 };
-        assert_eq!(with(&[("max-size", "10m"), ("max-file", "3")]).unwrap(), kept);
-        assert_eq!(with(&[("nope", "1")]).unwrap_err(), "unknown log opt 'nope' for json-file log driver");
-        assert_eq!(with(&[("max-file", "3")]).unwrap_err(), "max-file cannot be used without max-size");
-        assert!(with(&[("max-size", "x")]).is_err());
-    }
 }

@@ -4,8 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
+use super::journal::Journal;
 use crate::Stream;
 use crate::spec;
 
@@ -21,6 +24,10 @@ pub(super) struct Log {
     size: u64,
     max_size: Option<u64>,
     max_files: u32,
+    compress: bool,
+    /// What every entry says besides, as it is written.
+    attributes: Vec<u8>,
+    journal: Option<Journal>,
     /// Lines not ended yet: of standard output, and of standard error.
     open_lines: [Vec<u8>; 2],
     out: Vec<u8>,
@@ -36,8 +43,15 @@ impl Log {
         let file = append(&path)?;
         let size = file.metadata()?.len();
         let (max_size, max_files) = (how.max_size_bytes, how.max_files.max(1));
-        let (open_lines, out) = ([Vec::new(), Vec::new()], Vec::new());
-        Ok(Some(Self { path, file, size, max_size, max_files, open_lines, out }))
+        let journal = how.journal.as_ref().map(Journal::connect).transpose()?;
+        let mut attributes = Vec::new();
+        if !how.attributes.is_empty() {
+            attributes.extend_from_slice(b"\"attrs\":");
+            serde_json::to_writer(&mut attributes, &how.attributes)?;
+            attributes.push(b',');
+        }
+        let (compress, (open_lines, out)) = (how.compress, ([Vec::new(), Vec::new()], Vec::new()));
+        Ok(Some(Self { path, file, size, max_size, max_files, compress, attributes, journal, open_lines, out }))
     }
 
     /// Adds output. What does not end a line waits for the rest of it.
@@ -79,7 +93,15 @@ impl Log {
         self.out.extend_from_slice(b"{\"log\":\"");
         escape(&mut self.out, line);
         let name = if stream == Stream::Stdout { "stdout" } else { "stderr" };
-        writeln!(self.out, "\",\"stream\":\"{name}\",\"time\":\"{time}\"}}").expect("a vector takes all");
+        write!(self.out, "\",\"stream\":\"{name}\",").expect("a vector takes all");
+        self.out.extend_from_slice(&self.attributes);
+        writeln!(self.out, "\"time\":\"{time}\"}}").expect("a vector takes all");
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.send(stream, line)
+        {
+            // The file has it.
+            tracing::debug!(%error, "a line is missing in the journal");
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -118,13 +140,20 @@ impl Log {
         self.file.write_all(entries)
     }
 
-    /// `log.json` becomes `log.json.1`, that one `log.json.2`, and so on; the last goes.
+    /// `log.json` becomes `log.json.1`, that one `log.json.2`, and so on; the last goes. With compression they are
+    /// `log.json.1.gz` and so on.
     fn rotate(&mut self) -> io::Result<()> {
         for number in (1..self.max_files).rev() {
-            let from = if number == 1 { self.path.clone() } else { numbered(&self.path, number - 1) };
-            match std::fs::rename(&from, numbered(&self.path, number)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            let to = numbered(&self.path, number);
+            if number == 1 {
+                rename(&self.path, &to)?;
+                continue;
+            }
+            let from = numbered(&self.path, number - 1);
+            // Of both forms one is there, or none.
+            for (from, to) in [(from.clone(), to.clone()), (compressed(&from), compressed(&to))] {
+                remove(&to)?;
+                rename(&from, &to)?;
             }
         }
         if self.max_files == 1 {
@@ -132,7 +161,43 @@ impl Log {
         }
         self.file = append(&self.path)?;
         self.size = 0;
+        if self.compress && self.max_files > 1 {
+            compress(&numbered(&self.path, 1))?;
+        }
         Ok(())
+    }
+}
+
+/// Puts a compressed file in the place of a plain one.
+fn compress(path: &Path) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    let mut plain = File::open(path)?;
+    let mut encoder = GzEncoder::new(File::create(&unfinished)?, Compression::fast());
+    io::copy(&mut plain, &mut encoder)?;
+    encoder.finish()?;
+    std::fs::rename(&unfinished, compressed(path))?;
+    std::fs::remove_file(path)
+}
+
+/// The name of a file after compression.
+pub(crate) fn compressed(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    name.into()
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    missing_is_fine(std::fs::rename(from, to))
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    missing_is_fine(std::fs::remove_file(path))
+}
+
+fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -183,7 +248,7 @@ mod tests {
     }
 
     fn open(dir: &Path, max_size_bytes: Option<u64>, max_files: u32) -> Log {
-        Log::open(dir, &spec::Log { keep: true, max_size_bytes, max_files }).unwrap().unwrap()
+        Log::open(dir, &spec::Log { keep: true, max_size_bytes, max_files, ..spec::Log::default() }).unwrap().unwrap()
     }
 
     #[test]
@@ -237,5 +302,39 @@ mod tests {
         let sizes = sizes.map(|metadata| metadata.unwrap().len());
         assert!(sizes.iter().all(|size| *size <= 500) && sizes[1] > 400, "{sizes:?}");
         assert_eq!(lines(dir.path()).last().unwrap()["log"], "line 99\n");
+    }
+
+    #[test]
+    fn what_is_put_aside_is_compressed_and_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let attributes = [("tag".to_owned(), "web".to_owned())].into();
+        let how = spec::Log {
+            keep: true,
+            max_size_bytes: Some(300),
+            max_files: 4,
+            compress: true,
+            attributes,
+            ..spec::Log::default()
+        };
+        let mut log = Log::open(dir.path(), &how).unwrap().unwrap();
+        for number in 0..12 {
+            log.write(Stream::Stdout, format!("line {number}\n").as_bytes()).unwrap();
+        }
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["log.json", "log.json.1.gz", "log.json.2.gz", "log.json.3.gz"]);
+        let mut read = Vec::new();
+        let mut each = |entry: crate::logs::Entry| {
+            read.push((String::from_utf8(entry.bytes).unwrap(), entry.details));
+            true
+        };
+        crate::logs::Logs::in_dir(dir.path()).read(&crate::logs::Filter::default(), None, &mut each).unwrap();
+        let details = vec![("tag".to_owned(), "web".to_owned())];
+        assert_eq!(read.last().unwrap(), &("line 11\n".to_owned(), details));
+        let numbers: Vec<&str> = read.iter().map(|(line, _)| line.trim()).collect();
+        let expected: Vec<String> = (12 - read.len()..12).map(|number| format!("line {number}")).collect();
+        assert_eq!(numbers, expected);
+        assert!(read.len() >= 7, "{numbers:?}");
     }
 }

@@ -6,6 +6,7 @@
 
 mod client;
 mod health;
+mod journal;
 mod launch;
 mod life;
 pub(crate) mod log;

@@ -210,7 +210,7 @@ pub(crate) fn spec(id: ContainerId, rootfs: PathBuf, args: &[&str]) -> Spec {
         limits: Limits::default(),
         device_rules: DeviceRules::Allow(Vec::new()),
         init: false,
-        log: Log { keep: true, max_size_bytes: None, max_files: 1 },
+        log: Log { keep: true, max_files: 1, ..Log::default() },
         restart: Restart::No,
         health: None,
         attributes: Default::default(),
