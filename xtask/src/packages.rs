@@ -23,6 +23,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("fsck.erofs", "erofs-utils"),
     Need("busybox", "busybox-static"),
     Need("mkfs.ext4", "e2fsprogs"),
+    Need("openssl", "openssl"),
     Need("python3", "python3"),
     Need("zstd", "zstd"),
     Need("xz", "xz-utils"),

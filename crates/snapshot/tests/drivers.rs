@@ -1,50 +1,25 @@
 //! Every driver shows the same trees, the same changes and the same tars.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
+mod fixture;
 mod model;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use fixture::{open, with_each_driver};
 use model::{Model, Node, Step};
 use proptest::prelude::*;
-use strata_snapshot::{Change, ChangeKind, DriverName, Error, Options, Prepare, Snapshots};
+use strata_snapshot::{Change, ChangeKind, DriverName, Error, Prepare, Snapshots};
 use strata_store::LayerFiles;
 use strata_sys::root_dir::RootDir;
 use strata_testkit::tar::{Header, Tar};
-use strata_testkit::{host, need, private};
+use strata_testkit::{host, need};
 use strata_types::mount::Access;
 use strata_types::{ContainerId, DiffId, Digest, Silent};
 
 const KEPT: Prepare = Prepare { volatile: false };
-
-/// Runs a check for each driver in a namespace and a store of its own.
-fn with_each_driver(check: impl Fn(&Snapshots) + Send + Sync + Clone + 'static) {
-    for driver in DriverName::ALL {
-        let check = check.clone();
-        let checked = std::thread::spawn(move || {
-            private::mounts();
-            let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-            match place(driver, disk.path()) {
-                Some(root) => check(&open(&root, Some(driver)).unwrap()),
-                None => host::skipped(module_path!(), &format!("a filesystem for the driver {driver}")),
-            }
-        });
-        checked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    }
-}
-
-/// Where the driver can keep a store: EROFS images are not mounted from a tmpfs, and overlayfs cannot stand on the overlayfs
-/// that some build machines have as their root.
-fn place(driver: DriverName, disk: &Path) -> Option<PathBuf> {
-    let places = [disk.join("store"), PathBuf::from("/run/store")];
-    places.into_iter().find(|root| open(root, Some(driver)).is_ok())
-}
-
-fn open(root: &Path, driver: Option<DriverName>) -> Result<Snapshots, Error> {
-    Snapshots::open(Options { root: root.to_owned(), run_dir: "/run/strata".into(), driver })
-}
 
 fn diff_id(tar: &[u8]) -> DiffId {
     DiffId::new(Digest::sha256(tar))

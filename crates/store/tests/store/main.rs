@@ -10,3 +10,4 @@ mod ingesting;
 mod killed;
 mod model;
 mod recording;
+mod schema;
