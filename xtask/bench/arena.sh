@@ -40,6 +40,7 @@ mkdir -p "$dir/store"
 truncate -s "$store_bytes" "$dir/store.img"
 mkfs.ext4 -q -F "$dir/store.img"
 hierarchies | while read -r _ from at; do
+  [ "$from" != /sys/fs/cgroup ] || echo +cpu >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null || :
   mkdir -p "$at"
   for file in cpuset.cpus cpuset.mems; do
     [ ! -f "$from/$file" ] || [ ! -f "$at/$file" ] || cat "$from/$file" >"$at/$file"
@@ -60,9 +61,6 @@ ip link set lo up
 umount -R -l /sys/fs/cgroup
 if [ "${mounts#v2 }" != "$mounts" ]; then
   mount -t cgroup2 cgroup2 /sys/fs/cgroup
-  # A group with processes of its own cannot hand controllers down.
-  mkdir -p /sys/fs/cgroup/commands
-  echo 0 >/sys/fs/cgroup/commands/cgroup.procs
   for c in $(cat /sys/fs/cgroup/cgroup.controllers); do echo "+$c" >/sys/fs/cgroup/cgroup.subtree_control; done
 else
   mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
@@ -79,8 +77,11 @@ exec cat
   export dir inside mounts
   hierarchies | while read -r _ _ at; do echo "$at"; done >"$dir/groups"
   while read -r at; do echo 0 >"$at/cgroup.procs"; done <"$dir/groups"
+  # With version 2, a group that has processes of its own cannot hand controllers down.
+  if [ "${mounts#v2 }" != "$mounts" ]; then mkdir "${mounts##* }/commands"; export leaf="${mounts##* }/commands/cgroup.procs"; fi
   # shellcheck disable=SC2016
-  exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc --net --uts --cgroup \
-    sh -c 'eval "$inside"'
+  exec unshare --cgroup sh -c '
+    [ -z "${leaf:-}" ] || echo 0 >"$leaf"
+    exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc --net --uts sh -c "eval \"\$inside\""'
 ) || :
 clean

@@ -72,9 +72,8 @@ impl Arena {
 
     /// A command whose CPU time, and that of all its children, is charged.
     pub(crate) fn command(&self, script: &str) -> Command {
-        let mut command = self.enter("sh");
-        let join = "for p in /sys/fs/cgroup/*/cgroup.procs; do echo 0 > $p 2>/dev/null; done; exec sh -c \"$1\"";
-        command.args(["-c", join, "sh", script]).stdin(Stdio::null());
+        let mut command = self.enter(&format!("/sys/fs/cgroup/*/{GROUP} /sys/fs/cgroup/{GROUP}/commands"), "sh");
+        command.args(["-c", script]).stdin(Stdio::null());
         command
     }
 
@@ -118,10 +117,12 @@ impl Arena {
         self.setup(&format!("for i in $(seq 300); do {check} && exit 0; sleep 0.1; done; exit 1")).map(drop)
     }
 
-    /// A program inside the namespaces, in no group of the arena's.
-    fn enter(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.init.to_string(), "--mount", "--pid", "--net", "--uts", "--cgroup"]);
+    /// A program inside the namespaces and in those of `groups` that are there; it joins from outside, as with version 2 it must.
+    fn enter(&self, groups: &str, program: &str) -> Command {
+        let mut command = Command::new("sh");
+        let join = format!("for g in {groups}; do [ ! -d $g ] || echo 0 >$g/cgroup.procs; done; exec nsenter \"$@\"");
+        command.args(["-c", &join, "sh", "--target", &self.init.to_string()]);
+        command.args(["--mount", "--pid", "--net", "--uts", "--cgroup"]);
         command.arg(format!("--wdns={}", self.dir.display())).arg(program);
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", &self.dir).env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
@@ -136,10 +137,9 @@ impl Arena {
         );
         let path = self.dir.join("registry.yml");
         std::fs::write(&path, config).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        let mut command = self.enter("sh");
         // As urgent as the rest, where that can be had without being charged.
-        let serve = "echo 0 >/sys/fs/cgroup/cpu/cgroup.procs; exec docker-registry serve \"$1\"";
-        command.args(["-c", serve, "sh"]).arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = self.enter(&format!("/sys/fs/cgroup/cpu/{GROUP}"), "docker-registry");
+        command.arg("serve").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.daemons.borrow_mut().push(command.spawn().map_err(|error| format!("cannot start a registry: {error}"))?);
         self.wait_for(&format!("curl -sf http://{REGISTRY}/v2/ >/dev/null"))
     }
