@@ -32,6 +32,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("gcc", "gcc"),
     Need("ip", "iproute2"),
     Need("ps", "procps"),
+    Need("newuidmap", "uidmap"),
 ];
 
 /// For the bench: what we are compared with.

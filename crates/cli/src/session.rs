@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use strata_engine::{Engine, Proxies, Settings};
+use strata_engine::{Engine, Proxies, Settings, rootless};
 
 use crate::exit::Result;
 use crate::globals::Globals;
@@ -26,6 +26,8 @@ pub struct Session {
     pub invoked_as: String,
     environment: Environment,
     terminal: Terminal,
+    /// Whoever runs it is not root.
+    person: bool,
     now: Option<Timestamp>,
     zone: OnceCell<TimeZone>,
 }
@@ -61,6 +63,7 @@ impl Session {
             invoked_as: String::from("strata"),
             environment: Environment::Process,
             terminal,
+            person: !rustix::process::geteuid().is_root(),
             now: None,
             zone: OnceCell::new(),
         }
@@ -81,6 +84,7 @@ impl Session {
             invoked_as: String::from("strata"),
             environment: Environment::Fixed { variables, cwd },
             terminal: Terminal::default(),
+            person: false,
             now: Some(now),
             zone: OnceCell::from(TimeZone::UTC),
         }
@@ -142,8 +146,9 @@ impl Session {
         let either = |option: &Option<OsString>, name: &str| {
             option.clone().or_else(|| self.variable(name).filter(|value| !value.is_empty()).map(OsString::from))
         };
-        let root = either(&self.globals.root, "STRATA_ROOT").map_or_else(|| PathBuf::from(ROOT), PathBuf::from);
-        let run_dir = either(&self.globals.run_dir, "STRATA_RUN_DIR").map_or_else(|| run_dir_of(&root), PathBuf::from);
+        let root = either(&self.globals.root, "STRATA_ROOT").map_or_else(|| self.usual_root(), PathBuf::from);
+        let run_dir =
+            either(&self.globals.run_dir, "STRATA_RUN_DIR").map_or_else(|| self.usual_run_dir(&root), PathBuf::from);
         Settings {
             root,
             run_dir,
@@ -152,6 +157,29 @@ impl Session {
             auth_files: self.auth_files(),
             registries_conf: self.path("CONTAINERS_REGISTRIES_CONF"),
             proxies: self.proxies(),
+        }
+    }
+
+    /// The root directory unless said otherwise: a person's own is among their data.
+    fn usual_root(&self) -> PathBuf {
+        let data = || self.path("XDG_DATA_HOME").or_else(|| self.home().map(|home| home.join(".local/share")));
+        match self.person.then(data).flatten() {
+            Some(data) => data.join("strata"),
+            None => PathBuf::from(ROOT),
+        }
+    }
+
+    /// The run directory that belongs to a root directory: two roots never share one.
+    fn usual_run_dir(&self, root: &std::path::Path) -> PathBuf {
+        let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+        let digest = strata_types::Digest::sha256(absolute.as_os_str().as_encoded_bytes());
+        if !self.person {
+            return PathBuf::from("/run/strata").join(digest.short());
+        }
+        match self.path("XDG_RUNTIME_DIR") {
+            Some(running) => running.join("strata").join(digest.short()),
+            // Whoever has none has no place that a reboot empties; what is left there is told by its age.
+            None => root.join("run"),
         }
     }
 
@@ -183,18 +211,24 @@ impl Session {
         }
     }
 
-    /// Opens the engine.
+    /// Opens the engine; for somebody who is not root, in their own user namespace.
     pub fn engine(&self) -> Result<Engine> {
-        Ok(Engine::open(self.settings())?)
+        let settings = self.settings();
+        if self.person && !rustix::process::geteuid().is_root() {
+            let entered = rootless::enter(&settings)?;
+            let unpacks =
+                ["run", "create", "pull", "load", "import"].iter().any(|verb| self.invoked_as.ends_with(verb));
+            if entered == rootless::Entered::One && unpacks {
+                writeln!(io::stderr(), "{ONE_ID}")?;
+            }
+        }
+        Ok(Engine::open(settings)?)
     }
 }
 
+/// Said to those who were delegated no ids, when it matters.
+const ONE_ID: &str =
+    "note: you have no lines in /etc/subuid and /etc/subgid, so in containers there is only root, who owns all files";
+
 /// Where everything is kept, unless said otherwise.
 const ROOT: &str = "/var/lib/strata";
-
-/// The run directory that belongs to a root directory: two roots never share one.
-fn run_dir_of(root: &std::path::Path) -> PathBuf {
-    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-    let digest = strata_types::Digest::sha256(absolute.as_os_str().as_encoded_bytes());
-    PathBuf::from("/run/strata").join(digest.short())
-}

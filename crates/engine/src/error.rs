@@ -4,6 +4,7 @@ use strata_types::ErrorClass;
 
 use crate::container::ContainerError;
 use crate::image::ImageError;
+use crate::rootless::RootlessError;
 use crate::secret::SecretError;
 
 /// The result of an engine operation.
@@ -18,6 +19,9 @@ pub enum Error {
     /// Something about containers.
     #[error(transparent)]
     Container(#[from] ContainerError),
+    /// A user namespace for somebody who is not root.
+    #[error(transparent)]
+    Rootless(#[from] RootlessError),
     /// Something about secrets.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -72,6 +76,7 @@ impl Error {
         match self {
             Self::Image(error) => error.class(),
             Self::Container(error) => error.class(),
+            Self::Rootless(error) => error.class(),
             Self::Secret(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Snapshot(error) => error.class(),

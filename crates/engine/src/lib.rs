@@ -8,6 +8,7 @@
 //! image/         pull push list inspect history tag remove commit import save load …
 //! checkpoint/    snapshot rollback fork, and lists of them
 //! container/     create start stop exec logs diff copy export …
+//! rootless.rs    a user namespace for those who are not root
 //! secret.rs      values that containers get as files in memory
 //! system/        df prune info check
 //! events.rs      what happened
@@ -23,6 +24,7 @@ mod layers;
 mod login;
 mod parallel;
 mod registry;
+pub mod rootless;
 pub mod secret;
 pub mod system;
 

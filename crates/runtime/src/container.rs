@@ -340,7 +340,13 @@ impl Container {
 
     fn freeze(&self, frozen: bool) -> Result<(), Error> {
         let act = if frozen { "freeze the container" } else { "thaw the container" };
-        self.cgroup(&self.recorded()?).freeze(frozen).map_err(Error::io(act))
+        self.cgroup(&self.recorded()?).freeze(frozen).map_err(|error| match error.kind() {
+            std::io::ErrorKind::Unsupported => {
+                let why = "it has no control group, because none is delegated to you or the host has none";
+                Error::Unsupported(format!("cannot {act}: {why}"))
+            }
+            _ => Error::io(act)(error),
+        })
     }
 
     /// Keeps its processes still as long as what is returned lives: they go on even if this process is killed. None if

@@ -33,6 +33,7 @@ mod wire;
 pub use container::{Container, Held, Started};
 pub use error::Error;
 pub use session::{Attach, Foreground, Outcome, Session, Stream};
+pub use shim::started_ticks;
 pub use spec::{ExecSpec, Spec};
 pub use state::{Health, HealthResult, HealthStatus, State, Status};
 pub use wait::Condition;

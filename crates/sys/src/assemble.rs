@@ -191,9 +191,22 @@ fn try_union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlag
             rustix::mount::fsconfig_set_flag(context, "volatile")?;
         }
     }
-    for feature in ["metacopy", "redirect_dir", "index"] {
-        rustix::mount::fsconfig_set_string(context, feature, "off")?;
+    if marks_are_users() {
+        // Which excludes the two others; kernels that always follow redirects refuse even their `off`.
+        rustix::mount::fsconfig_set_flag(context, "userxattr")?;
+        rustix::mount::fsconfig_set_string(context, "index", "off")?;
+    } else {
+        for feature in ["metacopy", "redirect_dir", "index"] {
+            rustix::mount::fsconfig_set_string(context, feature, "off")?;
+        }
     }
     rustix::mount::fsconfig_create(context)?;
     Ok(rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Whether overlayfs keeps its marks in attributes that anyone may set: in a user namespace nobody may set its usual ones.
+/// Looked at once.
+fn marks_are_users() -> bool {
+    static NESTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *NESTED.get_or_init(|| !user_namespace::is_initial())
 }

@@ -75,6 +75,21 @@ struct CloneArguments {
 ///
 /// Fails with `EDEADLK` in a process with several threads: a lock that another thread holds would stay locked in the copy.
 pub fn clone(namespaces: NamespaceSet, cgroup: Option<BorrowedFd<'_>>, inside: impl FnOnce() -> u8) -> Result<Child> {
+    clone_with(namespaces.0, libc::SIGCHLD, cgroup, inside)
+}
+
+/// Makes a copy of this process that is its parent's child, like this one.
+pub fn clone_sibling(cgroup: Option<BorrowedFd<'_>>, inside: impl FnOnce() -> u8) -> Result<Child> {
+    // Its parent hears of its end as it hears of this one's.
+    clone_with(libc::CLONE_PARENT as u64, 0, cgroup, inside)
+}
+
+fn clone_with(
+    flags: u64,
+    exit_signal: libc::c_int,
+    cgroup: Option<BorrowedFd<'_>>,
+    inside: impl FnOnce() -> u8,
+) -> Result<Child> {
     let mut looks = 0;
     while !single_threaded()? {
         // A thread that was just joined is counted for a moment more.
@@ -87,9 +102,9 @@ pub fn clone(namespaces: NamespaceSet, cgroup: Option<BorrowedFd<'_>>, inside: i
     let mut pidfd: libc::c_int = -1;
     let into_cgroup = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let arguments = CloneArguments {
-        flags: namespaces.0 | libc::CLONE_PIDFD as u64 | into_cgroup,
+        flags: flags | libc::CLONE_PIDFD as u64 | into_cgroup,
         pidfd: (&raw mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: exit_signal as u64,
         cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
         ..CloneArguments::default()
     };
@@ -175,6 +190,14 @@ pub fn reap_any() -> Result<Option<(i32, Ended)>> {
 pub fn wait_any() -> Result<Option<(i32, Ended)>> {
     use rustix::process::{WaitOptions, wait};
     Ok(wait(WaitOptions::empty())?.map(|(pid, status)| (pid.as_raw_nonzero().get(), ended(status))))
+}
+
+/// Waits for one child, by its number, and gives its exit code.
+pub fn wait_for(pid: i32) -> Result<i32> {
+    let pid = Pid::from_raw(pid).ok_or(Errno::CHILD)?;
+    let waited =
+        rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()))?;
+    Ok(waited.map_or(255, |(_, status)| ended(status).code()))
 }
 
 fn ended(status: rustix::process::WaitStatus) -> Ended {
@@ -287,10 +310,18 @@ pub fn new_session_keyring() -> Result<()> {
 pub fn set_user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
     use rustix::fs::{Gid, Uid};
     let groups: Vec<_> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    rustix::thread::set_thread_groups(&groups)?;
+    match rustix::thread::set_thread_groups(&groups) {
+        // In a namespace of one user nobody may: the groups stay those of the person who made it.
+        Err(Errno::PERM) if groups_are_fixed() => {}
+        other => other?,
+    }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+fn groups_are_fixed() -> bool {
+    std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 /// A pidfd of a process that is not necessarily a child.
@@ -304,7 +335,20 @@ pub fn open(pid: i32) -> Result<OwnedFd> {
 /// What is executed by it can be seen, but not opened for writing, as `/proc/<pid>/exe` by a container's root
 /// (CVE-2019-5736).
 pub fn own_program(path: &std::path::Path) -> Result<OwnedFd> {
-    let tree = rustix::mount::open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = match rustix::mount::open_tree(CWD, path, flags) {
+        // It was started in another mount namespace: the same file by its name in this one.
+        Err(Errno::INVAL) => {
+            let name = rustix::fs::readlinkat(CWD, path, Vec::new())?;
+            let tree = rustix::mount::open_tree(CWD, &name, flags)?;
+            let (here, there) = (rustix::fs::fstat(&tree)?, rustix::fs::stat(path)?);
+            if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino) {
+                return Err(Errno::INVAL);
+            }
+            tree
+        }
+        opened => opened?,
+    };
     detached::set_read_only(tree.as_fd(), false)?;
     Ok(tree)
 }

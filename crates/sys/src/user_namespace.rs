@@ -73,6 +73,46 @@ pub fn become_root() -> Result<()> {
     }
 }
 
+/// Whether this process is in the machine's own user namespace, where root is root.
+pub fn is_initial() -> bool {
+    let maps = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    maps.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Leaves the user namespace for a new one, in which this process is nobody until somebody says who it is. Fails with
+/// `EINVAL` in a process with several threads, and with `EPERM` or `ENOSPC` where the machine's owner does not want it.
+pub fn unshare_users() -> Result<()> {
+    unshare(libc::CLONE_NEWUSER)
+}
+
+/// Leaves the mount namespace for a copy of it that belongs to the user namespace this process is in.
+pub fn unshare_mounts() -> Result<()> {
+    unshare(libc::CLONE_NEWNS)
+}
+
+fn unshare(flags: libc::c_int) -> Result<()> {
+    // SAFETY: takes a number; the kernel refuses it to processes with several threads, or changes only what is seen of
+    // users and mounts.
+    match unsafe { libc::unshare(flags) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Makes the person who started this process root of the new user namespace it is in, and everybody else nobody: all that
+/// is possible without further ids.
+pub fn map_self(uid: u32, gid: u32) -> Result<()> {
+    let write = |name: &str, text: &str| {
+        let path = format!("/proc/self/{name}");
+        let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::write(&file, text.as_bytes()).map(drop)
+    };
+    // Groups that were taken from a person must not be had back by dropping them.
+    write("setgroups", "deny")?;
+    write("uid_map", &format!("0 {uid} 1"))?;
+    write("gid_map", &format!("0 {gid} 1"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;

@@ -306,7 +306,7 @@ fn layer_path(name: &[u8]) -> Result<LayerPath> {
 }
 
 fn options() -> Options {
-    Options { whiteouts: Whiteouts::Execute, privileged: rustix::process::geteuid().is_root() }
+    Options { whiteouts: Whiteouts::Execute, power: dir::Power::here() }
 }
 
 fn host_root() -> Result<RootDir> {

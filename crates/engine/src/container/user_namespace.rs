@@ -47,6 +47,10 @@ pub(crate) fn wish(host: &HostConfig) -> Result<Wish> {
         }
         _ => return Err(invalid()),
     };
+    if !strata_sys::user_namespace::is_initial() {
+        let why = "only root on the machine may map the ids of files; you are in a user namespace of your own already";
+        return Err(ContainerError::invalid(format!("--userns {mode} needs root on the machine: {why}")));
+    }
     if host.privileged {
         return Err(ContainerError::invalid(
             "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode",

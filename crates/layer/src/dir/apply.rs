@@ -30,8 +30,30 @@ pub enum Whiteouts {
 pub struct Options {
     /// See there.
     pub whiteouts: Whiteouts,
-    /// Whether to set owners and make devices, which needs privilege. Without it devices are left out, as Docker does.
-    pub privileged: bool,
+    /// What this process may do. Owners and devices that it may not set or make are left out, as Docker does.
+    pub power: Power,
+}
+
+/// What a process may do to files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Everything.
+    Root,
+    /// Give files to those who have an id in its user namespace; make no devices.
+    NamespaceRoot,
+    /// Nothing that an ordinary user may not.
+    Person,
+}
+
+impl Power {
+    /// What this process may do.
+    pub fn here() -> Self {
+        match (rustix::process::geteuid().is_root(), strata_sys::user_namespace::is_initial()) {
+            (true, true) => Self::Root,
+            (true, false) => Self::NamespaceRoot,
+            (false, _) => Self::Person,
+        }
+    }
 }
 
 /// Applies a layer to a directory. Only [`finish`](Self::finish) sets the modes and times of directories.
@@ -136,7 +158,7 @@ impl Applier {
 
     fn plain(&mut self, entry: &Entry, farewell: &mut Farewell<'_>) -> Result<()> {
         let Some((parent, name)) = entry.path.split() else {
-            give(At::Fd(self.parents.root()), entry, self.options.privileged, false)?;
+            give(At::Fd(self.parents.root()), entry, self.options.power, false)?;
             self.dirs.push((Vec::new(), entry.mode, entry.mtime));
             return Ok(());
         };
@@ -171,7 +193,7 @@ impl Applier {
         }
         let dir = rustix::fs::openat(&parent.fd, name, DIR, Mode::empty());
         let dir = dir.map_err(|error| Error::file("open the directory", &entry.path, error))?;
-        give(At::Fd(dir.as_fd()), entry, self.options.privileged, false)?;
+        give(At::Fd(dir.as_fd()), entry, self.options.power, false)?;
         if over_whiteout && let Whiteouts::Overlay(namespace) = self.options.whiteouts {
             set_opaque(dir.as_fd(), namespace, entry)?;
         }
@@ -243,7 +265,7 @@ impl Applier {
         kind: FileType,
         device: Option<Device>,
     ) -> Result<()> {
-        if device.is_some() && !self.options.privileged {
+        if device.is_some() && self.options.power != Power::Root {
             return Ok(());
         }
         let number = device.map_or(0, |device| rustix::fs::makedev(device.major, device.minor));
@@ -271,7 +293,7 @@ impl Applier {
         let at = At::Name(parent.fd.as_fd(), name);
         // The mode of a symbolic link cannot be changed and does not matter.
         let with_mode = !matches!(entry.kind, Kind::Symlink { .. });
-        give(at, entry, self.options.privileged, with_mode)?;
+        give(at, entry, self.options.power, with_mode)?;
         give_time(at, entry.mtime).map_err(|error| Error::file("set the time of", &entry.path, error))?;
         self.own.insert(look(parent.fd.as_fd(), name, entry)?.st_ino);
         Ok(())
@@ -336,7 +358,7 @@ impl LayerSink for Applier {
             file.set_len(size_bytes).map_err(|error| Error::file("write", &entry.path, error))?;
         }
         // After writing, which would take set-id bits and capabilities away.
-        give(At::Fd(file.as_fd()), &entry, self.options.privileged, true)?;
+        give(At::Fd(file.as_fd()), &entry, self.options.power, true)?;
         give_time(At::Fd(file.as_fd()), entry.mtime).map_err(|error| Error::file("set the time of", &entry.path, error))
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::Power;
 use crate::whiteout::is_overlay_xattr;
 use crate::{Entry, Error, Result, Time, Xattr};
 
@@ -31,14 +32,18 @@ impl At<'_> {
 }
 
 /// Gives owner, mode and attributes, in the order in which none undoes another.
-pub(super) fn give(at: At<'_>, entry: &Entry, privileged: bool, with_mode: bool) -> Result<()> {
-    if privileged {
+pub(super) fn give(at: At<'_>, entry: &Entry, power: Power, with_mode: bool) -> Result<()> {
+    if power != Power::Person {
         let (uid, gid) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
-        match at {
+        let given = match at {
             At::Fd(fd) => rustix::fs::fchown(fd, uid, gid),
             At::Name(dir, name) => rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW),
+        };
+        match given {
+            // Who has no id in the namespace cannot own anything.
+            Err(Errno::INVAL | Errno::PERM) if power == Power::NamespaceRoot => {}
+            other => other.map_err(|error| Error::file("change the owner of", &entry.path, error))?,
         }
-        .map_err(|error| Error::file("change the owner of", &entry.path, error))?;
     }
     if with_mode {
         let mode = Mode::from(u32::from(entry.mode));
@@ -49,12 +54,12 @@ pub(super) fn give(at: At<'_>, entry: &Entry, privileged: bool, with_mode: bool)
         .map_err(|error| Error::file("change the mode of", &entry.path, error))?;
     }
     for xattr in entry.xattrs.iter().filter(|xattr| !is_overlay_xattr(&xattr.name)) {
-        set_xattr(at, xattr, entry, privileged)?;
+        set_xattr(at, xattr, entry, power)?;
     }
     Ok(())
 }
 
-fn set_xattr(at: At<'_>, xattr: &Xattr, entry: &Entry, privileged: bool) -> Result<()> {
+fn set_xattr(at: At<'_>, xattr: &Xattr, entry: &Entry, power: Power) -> Result<()> {
     let (name, value, flags) = (xattr.name.as_slice(), xattr.value.as_slice(), XattrFlags::empty());
     let set = match at {
         At::Fd(fd) => rustix::fs::fsetxattr(fd, name, value, flags),
@@ -64,7 +69,7 @@ fn set_xattr(at: At<'_>, xattr: &Xattr, entry: &Entry, privileged: bool) -> Resu
         Ok(()) => Ok(()),
         // As Docker: what this filesystem or these rights do not allow is left out.
         Err(Errno::NOTSUP) => Ok(()),
-        Err(Errno::PERM | Errno::ACCESS) if !privileged || name.starts_with(b"user.") => Ok(()),
+        Err(Errno::PERM | Errno::ACCESS) if power != Power::Root || name.starts_with(b"user.") => Ok(()),
         Err(error) => Err(Error::file("set an extended attribute of", &entry.path, error)),
     }
 }

@@ -11,6 +11,6 @@ mod resolve;
 mod tests;
 mod walk;
 
-pub use apply::{Applier, Options, Whiteouts};
+pub use apply::{Applier, Options, Power, Whiteouts};
 pub(crate) use resolve::open_beneath;
 pub use walk::{entry_at, walk};

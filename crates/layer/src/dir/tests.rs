@@ -16,7 +16,7 @@ const OVERLAY: Whiteouts = Whiteouts::Overlay(Namespace::Trusted);
 
 /// Applies entries; the content of a file is its path.
 fn apply(root: &Path, whiteouts: Whiteouts, items: &[Entry]) -> Result<()> {
-    let options = Options { whiteouts, privileged: rustix::process::geteuid().is_root() };
+    let options = Options { whiteouts, power: Power::here() };
     let mut applier = Applier::new(File::open(root).unwrap().into(), options)?;
     for entry in items {
         let content = entry.path.as_bytes();
@@ -101,7 +101,7 @@ fn devices_are_made_only_with_privilege() {
     need!(host::root());
     let (_outside, root) = prison();
     let null = with_kind("null", Kind::Char(Device { major: 1, minor: 3 }));
-    let options = Options { whiteouts: OVERLAY, privileged: false };
+    let options = Options { whiteouts: OVERLAY, power: Power::Person };
     let mut applier = Applier::new(File::open(&root).unwrap().into(), options).unwrap();
     applier.entry(&null, 0).unwrap();
     applier.entry(&file("owned", 0), 0).unwrap();

@@ -11,7 +11,7 @@ use strata_types::{Digest, Silent};
 
 use super::*;
 use crate::collect::{file, path, sparse_file, with_kind};
-use crate::dir::{Applier, Options, Whiteouts, walk};
+use crate::dir::{Applier, Options, Power, Whiteouts, walk};
 use crate::tar::{Limits, Times, encode, end_of_archive, padding_bytes};
 use crate::whiteout::Namespace;
 use crate::{Device, Entry, Error, Kind, LayerSink, Result, Time, Xattr, unpack};
@@ -72,7 +72,7 @@ impl Layer {
     /// The directory that the same tar makes.
     fn applied(&self) -> tempfile::TempDir {
         let dir = tempfile::tempdir_in(self.dir.path()).unwrap();
-        let options = Options { whiteouts: Whiteouts::Overlay(Namespace::Trusted), privileged: true };
+        let options = Options { whiteouts: Whiteouts::Overlay(Namespace::Trusted), power: Power::Root };
         let mut applier = Applier::new(File::open(dir.path()).unwrap().into(), options).unwrap();
         unpack(&mut File::open(self.tar()).unwrap(), &mut applier, &Limits::GENEROUS, &Silent).unwrap();
         applier.finish().unwrap();

@@ -10,7 +10,7 @@ use strata_types::{DiffId, Digest, Silent};
 
 use super::*;
 use crate::collect::{any_item, file, path, with_kind};
-use crate::dir::{Applier, Options, Whiteouts};
+use crate::dir::{Applier, Options, Power, Whiteouts};
 use crate::tar::{Limits, Times, encode, end_of_archive, padding_bytes};
 use crate::whiteout::Namespace;
 use crate::{Entry, Error, Kind, Result, unpack};
@@ -37,7 +37,7 @@ struct Applied {
 impl Applied {
     fn new(tar: &[u8], whiteouts: Whiteouts) -> Result<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { whiteouts, privileged: rustix::process::geteuid().is_root() };
+        let options = Options { whiteouts, power: Power::here() };
         let applier = Applier::new(File::open(dir.path()).unwrap().into(), options)?;
         let mut recorder = Recorder::new(applier, tempfile::tempfile().unwrap())?;
         let unpacked = unpack(&mut &tar[..], &mut recorder, &Limits::GENEROUS, &Silent)?;

@@ -72,7 +72,14 @@ pub(super) fn apply(
     caps::keep_over_setuid().map_err(Error::step("keep capabilities"))?;
     let umask = process.user.umask.unwrap_or(0o022);
     rustix::process::umask(Mode::from_raw_mode(umask));
-    process::set_user(user.uid, user.gid, &user.groups).map_err(Error::step("change the user"))?;
+    process::set_user(user.uid, user.gid, &user.groups).map_err(|errno| match errno {
+        Errno::INVAL => Error::Setup(format!(
+            "the user {}:{} has no id outside: the container's user namespace is too small, or only root is mapped because \
+             you have no lines in /etc/subuid and /etc/subgid",
+            user.uid, user.gid
+        )),
+        errno => Error::step("change the user")(errno),
+    })?;
     let (effective, permitted) = (within(sets.effective), within(sets.permitted));
     caps::set(effective, permitted, within(sets.inheritable), within(sets.ambient))
         .map_err(Error::step("set capabilities"))?;

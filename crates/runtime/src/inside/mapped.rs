@@ -18,7 +18,7 @@ use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
 
 use super::secrets::DIR as SECRETS;
-use super::{Channel, confine, mounts, place, standing};
+use super::{Channel, confine, devices, mounts, place};
 use crate::Error;
 use crate::spec::{Mount, MountSource, Spec};
 
@@ -50,7 +50,7 @@ pub(crate) fn furnish(
     places(spec, rootfs.as_fd(), root)?;
     send(&rootfs)?;
     if !mounts::replaces(spec, "/dev") {
-        send(&standing::dev_for(spec, maps, root)?)?;
+        send(&devices::dev_for(spec, maps, root)?)?;
     }
     for mount in &spec.mounts {
         if let Some(source) = source(mount, maps, users, &mounted, warnings)? {

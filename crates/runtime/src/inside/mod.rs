@@ -4,6 +4,7 @@
 //! an error, or the end of the conversation when the program is executed.
 
 mod confine;
+mod devices;
 mod init;
 mod label;
 pub(crate) mod mapped;
@@ -161,7 +162,7 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     detached::attach(rootfs.as_fd(), covered.as_fd()).map_err(Error::step("mount the root filesystem"))?;
     let standing = standing::mount(spec, rootfs.as_fd(), &cgroups, dev)?;
     mounts::attach(spec, rootfs.as_fd(), sources)?;
-    standing::device_nodes(spec, rootfs.as_fd(), &standing)?;
+    devices::make(spec, rootfs.as_fd(), &standing)?;
     let terminal = match &streams {
         Streams::Terminal => Some(standing::terminal(spec, &standing, channel)?),
         Streams::Given(_) => None,

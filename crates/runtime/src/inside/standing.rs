@@ -3,33 +3,21 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use strata_sys::{detached, process, pty};
-use strata_types::ids::IdMaps;
 
 use super::message::TERMINAL;
 use super::place::{self, Kind};
 use super::{Channel, mounts};
 use crate::Error;
-use crate::spec::{DeviceNode, Process, Spec};
+use crate::spec::{Process, Spec};
 
 const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
 const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
 const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
-
-/// Character devices that are always there (OCI runtime-spec, config-linux.md#default-devices).
-const NODES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-const LINKS: [(&str, &str); 5] = [
-    ("/proc/self/fd", "fd"),
-    ("/proc/self/fd/0", "stdin"),
-    ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"),
-    ("pts/ptmx", "ptmx"),
-];
 
 /// The standing mounts that were made here; none for those the person replaced. What is looked up in them cannot have
 /// been put there by an image.
@@ -66,16 +54,38 @@ pub(super) fn mount(
         Some(dev) => attach(root, "/dev", &dev).map(|()| Some(dev))?,
         None => make("/dev", "tmpfs", &["mode=755", "size=65536k"], NOSUID)?,
     };
-    let pts = make("/dev/pts", "devpts", &["ptmxmode=0666", "mode=0620", "gid=5"], NOSUID | NOEXEC)?;
+    let terminals = ["ptmxmode=0666", "mode=0620", "gid=5"];
+    let pts = match make("/dev/pts", "devpts", &terminals, NOSUID | NOEXEC) {
+        // In a namespace of one user nobody is group 5.
+        Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::InvalidInput => {
+            make("/dev/pts", "devpts", &terminals[..2], NOSUID | NOEXEC)?
+        }
+        other => other?,
+    };
     let size = format!("size={}", spec.shm_size_bytes);
     make("/dev/shm", "tmpfs", &["mode=1777", &size], NOSUID | NODEV | NOEXEC)?;
     make("/dev/mqueue", "mqueue", &[], NOSUID | NODEV | NOEXEC)?;
     let access = if spec.system_writable { MountAttrFlags::empty() } else { READ_ONLY };
-    let sys = make("/sys", "sysfs", &[], NOSUID | NODEV | NOEXEC | access)?;
+    let sys = match make("/sys", "sysfs", &[], NOSUID | NODEV | NOEXEC | access) {
+        // Only root of the network's own user namespace may have a new one: then the host's is shown.
+        Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Some(hosts_sys(root)?)
+        }
+        other => other?,
+    };
     if sys.is_some() && !mounts::replaces(spec, "/sys/fs/cgroup") {
         mount_groups(root, groups, access)?;
     }
     Ok(Standing { proc, sys, dev, pts })
+}
+
+fn hosts_sys(root: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    let failed = |errno: Errno| Error::path("bind", "/sys")(errno);
+    let host = process::open_dir(std::path::Path::new("/sys")).map_err(failed)?;
+    let sys = detached::copy(host.as_fd(), "", true).map_err(failed)?;
+    detached::set_read_only(sys.as_fd(), true).map_err(failed)?;
+    attach(root, "/sys", &sys)?;
+    Ok(sys)
 }
 
 fn attach(root: BorrowedFd<'_>, target: &str, mount: &OwnedFd) -> Result<(), Error> {
@@ -129,75 +139,6 @@ fn mount_groups(
         detached::set_read_only(base.as_fd(), false).map_err(failed)?;
     }
     Ok(())
-}
-
-/// Makes the nodes and links of `/dev`, and those the person asked for.
-pub(super) fn device_nodes(spec: &Spec, root: BorrowedFd<'_>, standing: &Standing) -> Result<(), Error> {
-    if spec.namespaces.user.is_some() {
-        return Ok(());
-    }
-    if let Some(dev) = &standing.dev {
-        // Not every kernel is built with it.
-        let has_core = match &standing.proc {
-            Some(proc) => place::find_beneath(proc.as_fd(), "kcore", OFlags::PATH)?.is_some(),
-            None => false,
-        };
-        standing_nodes(dev.as_fd(), has_core)?;
-    }
-    for node in &spec.devices {
-        device_node(root, &node.path, node)?;
-    }
-    Ok(())
-}
-
-fn standing_nodes(dev: BorrowedFd<'_>, has_core: bool) -> Result<(), Error> {
-    for (name, major, minor) in NODES {
-        rustix::fs::mknodat(dev, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))
-            .map_err(Error::path("make device", format!("/dev/{name}")))?;
-    }
-    let core = has_core.then_some(("/proc/kcore", "core"));
-    for (target, name) in LINKS.into_iter().chain(core) {
-        rustix::fs::symlinkat(target, dev, name).map_err(Error::path("make link", format!("/dev/{name}")))?;
-    }
-    Ok(())
-}
-
-/// `/dev` for a user namespace, in which no nodes can be made: with all of them, and its root's.
-pub(super) fn dev_for(spec: &Spec, maps: &IdMaps, root: (u32, u32)) -> Result<OwnedFd, Error> {
-    let dev = super::mapped::empty_dev(root)?;
-    let before = rustix::process::umask(Mode::empty());
-    let made = fill(&dev, spec, maps, root);
-    rustix::process::umask(before);
-    made.map(|()| dev)
-}
-
-fn fill(dev: &OwnedFd, spec: &Spec, maps: &IdMaps, root: (u32, u32)) -> Result<(), Error> {
-    standing_nodes(dev.as_fd(), std::path::Path::new("/proc/kcore").exists())?;
-    for node in &spec.devices {
-        let refused = || Error::Spec(format!("device {}: with a user namespace, devices are below /dev", node.path));
-        let path = node.path.strip_prefix("/dev/").ok_or_else(refused)?;
-        let (uid, gid) = maps.outside(node.uid, node.gid).unwrap_or(root);
-        device_node(dev.as_fd(), &format!("/{path}"), &DeviceNode { uid, gid, ..node.clone() })?;
-    }
-    Ok(())
-}
-
-fn device_node(root: BorrowedFd<'_>, path: &str, node: &DeviceNode) -> Result<(), Error> {
-    let failed = |errno: Errno| Error::path("make device", &node.path)(errno);
-    let (above, name) = path.rsplit_once('/').ok_or_else(|| failed(Errno::INVAL))?;
-    let parent = place::make(root, above, Kind::Directory)?;
-    let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
-    match rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(node.mode), makedev(node.major, node.minor)) {
-        // One of the standing ones asked for again, or two of one name: the last wins.
-        Err(Errno::EXIST) => {
-            rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(failed)?;
-            let number = makedev(node.major, node.minor);
-            rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(node.mode), number).map_err(failed)?;
-        }
-        other => other.map_err(failed)?,
-    }
-    let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
-    rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
 }
 
 /// Makes the container's terminal, shows it as `/dev/console` too and sends its other side to the shim.

@@ -9,7 +9,7 @@ use strata_sys::assemble::assemble;
 use strata_sys::cgroup::{self, Cgroup};
 use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::process::{self, Child, NamespaceSet};
-use strata_sys::{packet, signal};
+use strata_sys::{packet, signal, user_namespace};
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
 
@@ -118,11 +118,14 @@ pub(super) fn joining(
     }
     let entry = Joining { process, target, namespaces: joined, mapped: maps.is_some(), cgroup, streams, filter };
     let inside = || inside::join(entry, theirs);
-    let clone = || {
-        process::clone(NamespaceSet::default(), start_in.as_ref().map(AsFd::as_fd), inside)
-            .map_err(Error::step("make a process"))
+    let start_in = start_in.as_ref().map(AsFd::as_fd);
+    let clone =
+        |inside| process::clone(NamespaceSet::default(), start_in, inside).map_err(Error::step("make a process"));
+    let child = match spec.namespaces.pid {
+        true if user_namespace::is_initial() => with_pids_of(target, || clone(inside))?,
+        true => by_way_of_another(target, start_in, inside)?,
+        false => clone(inside)?,
     };
-    let child = if spec.namespaces.pid { with_pids_of(target, clone)? } else { clone()? };
     let mut warnings = Vec::new();
     let (pid, mut more) = (child.pid, Vec::new());
     let prepare = |_: BorrowedFd<'_>| {
@@ -141,6 +144,34 @@ fn set_oom_score(process: &Process, pid: i32, warnings: &mut Vec<String>) {
         && let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), adjustment.to_string())
     {
         warnings.push(format!("the out-of-memory score cannot be set to {adjustment}: {error}"));
+    }
+}
+
+/// Makes a process in the process id namespace of `target` where there is no return from that: whoever is not root on the
+/// machine may not enter its first one again. A process between enters it, and makes the new one our child.
+fn by_way_of_another(
+    target: BorrowedFd<'_>,
+    start_in: Option<BorrowedFd<'_>>,
+    inside: impl FnOnce() -> u8,
+) -> Result<Child, Error> {
+    let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
+    let between = process::clone(NamespaceSet::default(), None, || {
+        let made = process::join(target, NamespaceSet::PID).and_then(|()| process::clone_sibling(start_in, inside));
+        let told = match made {
+            Ok(child) => packet::send(theirs.as_fd(), &child.pid.to_le_bytes(), &[child.pidfd.as_fd()], true),
+            Err(errno) => packet::send(theirs.as_fd(), &errno.raw_os_error().to_le_bytes(), &[], true),
+        };
+        u8::from(told.is_err())
+    })
+    .map_err(Error::step("make a process"))?;
+    drop(theirs);
+    let heard = packet::receive(ours.as_fd()).map_err(Error::step("hear from the process between"))?;
+    process::reap(between.pidfd.as_fd(), true).map_err(Error::step("reap the process between"))?;
+    let packet = heard.ok_or(Error::ShimGone)?;
+    let number = packet.bytes.try_into().map(i32::from_le_bytes).map_err(|_| Error::ShimGone)?;
+    match packet.fds.into_iter().next() {
+        Some(pidfd) => Ok(Child { pid: number, pidfd }),
+        None => Err(Error::step("join the container's process ids")(rustix::io::Errno::from_raw_os_error(number))),
     }
 }
 

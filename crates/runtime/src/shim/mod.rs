@@ -13,6 +13,7 @@ pub(crate) mod log;
 mod program;
 pub(crate) mod record;
 mod restart;
+pub use record::started_ticks;
 mod serve;
 
 use std::ffi::CString;

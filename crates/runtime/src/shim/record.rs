@@ -63,7 +63,7 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option
 }
 
 /// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22); none if it is gone.
-pub(crate) fn started_ticks(pid: i32) -> Option<u64> {
+pub fn started_ticks(pid: i32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, but nothing behind it holds a parenthesis.
     let behind = text.rsplit_once(')')?.1;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use strata_layer::diff::{Change, upper_changes};
-use strata_layer::dir::{Applier, Options, Whiteouts, entry_at};
+use strata_layer::dir::{Applier, Options, Power, Whiteouts, entry_at};
 use strata_layer::pipeline::Pack;
 use strata_layer::recipe::{Player, Recorder};
 use strata_layer::tar::Limits;
-use strata_layer::whiteout::Namespace;
+use strata_layer::whiteout::{Namespace, UpperMark, upper_mark};
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
 use strata_sys::durable;
 use strata_types::Watch;
@@ -39,13 +39,13 @@ impl Driver for Overlay {
 
     fn fill(&self, layer: &Path, _below: &[PathBuf], source: &mut dyn Read, watch: &dyn Watch) -> Result<Unpacked> {
         durable::create_dirs(&layer.join(FILES), 0o755)?;
-        record(layer, MARKS, |sink| strata_layer::unpack(source, sink, &Limits::GENEROUS, watch))
+        record(layer, marks(), |sink| strata_layer::unpack(source, sink, &Limits::GENEROUS, watch))
     }
 
     fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
         durable::create_dirs(&layer.join(FILES), 0o755)?;
         let roots = roots(below)?;
-        record(layer, MARKS, |sink| upper::pack(container, &|path| lookup(&roots, path), sink, watch))
+        record(layer, marks(), |sink| upper::pack(container, &|path| lookup(&roots, path), sink, watch))
     }
 
     fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
@@ -80,7 +80,11 @@ fn roots(layers: &[PathBuf]) -> Result<Vec<OwnedFd>> {
     layers.iter().rev().map(|layer| open_dir(&layer.join(FILES))).collect()
 }
 
-const MARKS: Whiteouts = Whiteouts::Overlay(Namespace::Trusted);
+/// The marks that overlayfs will look for: in a user namespace, those that anyone may set.
+fn marks() -> Whiteouts {
+    let initial = strata_sys::user_namespace::is_initial();
+    Whiteouts::Overlay(if initial { Namespace::Trusted } else { Namespace::User })
+}
 
 /// Applies what `produce` hands over to a layer's directory and keeps its recipe; all is synced at the end.
 pub(super) fn record(
@@ -90,8 +94,7 @@ pub(super) fn record(
 ) -> Result<Unpacked> {
     let path = layer.join(RECIPE);
     let recipe = File::create_new(&path).map_err(Error::at("create", &path))?;
-    let privileged = rustix::process::geteuid().is_root();
-    let applier = Applier::new(open_dir(&layer.join(FILES))?, Options { whiteouts, privileged })?;
+    let applier = Applier::new(open_dir(&layer.join(FILES))?, Options { whiteouts, power: Power::here() })?;
     let mut recorder = Recorder::new(applier, BufWriter::new(recipe))?;
     let unpacked = produce(&mut recorder)?;
     let recipe = recorder.finish(&unpacked.diff_id)?;
@@ -123,7 +126,7 @@ fn lookup(layers: &[OwnedFd], path: &LayerPath) -> strata_layer::Result<Option<E
         let mut above = path.parent();
         while let Some(dir) = above {
             if let Some(entry) = entry_at(layer.as_fd(), &dir)?
-                && (!entry.is_dir() || entry.xattr(b"trusted.overlay.opaque") == Some(b"y"))
+                && (!entry.is_dir() || upper_mark(&entry) == UpperMark::Opaque)
             {
                 return Ok(None);
             }

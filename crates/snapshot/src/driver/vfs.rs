@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use strata_layer::diff::{Change, pack_trees, tree_changes};
-use strata_layer::dir::{Applier, Options, Whiteouts, walk};
+use strata_layer::dir::{Applier, Options, Power, Whiteouts, walk};
 use strata_layer::pipeline::{Pack, Packer};
 use strata_layer::tar::Limits;
 use strata_layer::{LayerSink as _, Unpacked};
@@ -84,8 +84,7 @@ fn copy_top(layers: &[PathBuf], to: &Path) -> Result<()> {
 
 /// Copies everything below `from`, and its own mode and owner, to the empty directory `to`.
 pub(crate) fn copy_tree(from: BorrowedFd<'_>, to: &Path) -> Result<()> {
-    let privileged = rustix::process::geteuid().is_root();
-    let mut applier = Applier::new(open_dir(to)?, Options { whiteouts: Whiteouts::Execute, privileged })?;
+    let mut applier = Applier::new(open_dir(to)?, Options { whiteouts: Whiteouts::Execute, power: Power::here() })?;
     walk(from, &mut |entry, file| {
         applier.entry(entry, 0)?;
         if let (true, Some(file)) = (entry.is_file(), file) {

@@ -105,15 +105,25 @@ impl Cgroup {
     pub fn create(name: &str, limits: &Limits, devices: Option<&[DeviceRule]>) -> io::Result<(Self, Warnings)> {
         let layout = Layout::probe();
         let mut warnings = Vec::new();
-        let dirs = match layout {
-            Layout::V1 => v1::create(name, limits, devices, &mut warnings)?,
-            Layout::V2 => v2::create(Path::new(MOUNT_POINT), name, limits, devices, &mut warnings)?,
+        let made = match layout {
+            Layout::V1 => v1::create(name, limits, devices, &mut warnings),
+            Layout::V2 => v2::create(Path::new(MOUNT_POINT), name, limits, devices, &mut warnings),
             Layout::None => {
                 if *limits != Limits::default() {
                     warnings.push("Your kernel has no usable control groups. Limits discarded.".to_owned());
                 }
+                Ok(Vec::new())
+            }
+        };
+        let dirs = match made {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let asked = Limits { pids: None, ..limits.clone() } != Limits::default();
+                if asked {
+                    warnings.push("Control groups are not delegated to you. Limits discarded.".to_owned());
+                }
                 Vec::new()
             }
+            other => other?,
         };
         Ok((Self { layout, dirs }, warnings))
     }
