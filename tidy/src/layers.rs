@@ -9,11 +9,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sys", &["types"]),
     ("store", &["sys", "types"]),
     ("layer", &["sys", "types"]),
+    ("net", &["sys", "types"]),
     ("snapshot", &["layer", "store", "sys", "types"]),
     ("registry", &["store", "sys", "types"]),
-    ("runtime", &["sys", "types"]),
-    ("engine", &["layer", "registry", "runtime", "snapshot", "store", "sys", "types"]),
-    ("cli", &["engine", "runtime", "sys", "types"]),
+    ("runtime", &["net", "sys", "types"]),
+    ("engine", &["layer", "net", "registry", "runtime", "snapshot", "store", "sys", "types"]),
+    ("cli", &["engine", "net", "runtime", "sys", "types"]),
     ("testkit", &["sys", "types"]),
 ];
 

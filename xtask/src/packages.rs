@@ -31,6 +31,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("strace", "strace"),
     Need("gcc", "gcc"),
     Need("ip", "iproute2"),
+    Need("nft", "nftables"),
     Need("ps", "procps"),
     Need("newuidmap", "uidmap"),
 ];

@@ -25,6 +25,9 @@ pub enum Error {
     /// Something about secrets.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Networks.
+    #[error(transparent)]
+    Network(#[from] crate::network::NetworkError),
     /// The store.
     #[error(transparent)]
     Store(#[from] strata_store::Error),
@@ -78,6 +81,7 @@ impl Error {
             Self::Container(error) => error.class(),
             Self::Rootless(error) => error.class(),
             Self::Secret(error) => error.class(),
+            Self::Network(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Snapshot(error) => error.class(),
             Self::Runtime(error) => error.class(),

@@ -10,6 +10,7 @@
 //! container/     create start stop exec logs diff copy export …
 //! rootless.rs    a user namespace for those who are not root
 //! secret.rs      values that containers get as files in memory
+//! network/       create list inspect remove connect …
 //! system/        df prune info check
 //! events.rs      what happened
 //! ```
@@ -22,6 +23,7 @@ pub mod events;
 pub mod image;
 mod layers;
 mod login;
+pub mod network;
 mod parallel;
 mod registry;
 pub mod rootless;

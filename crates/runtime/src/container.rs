@@ -13,7 +13,7 @@ use strata_sys::{packet, process};
 use strata_types::ContainerId;
 
 use crate::logs::Logs;
-use crate::shim::{record, remove_socket, socket_dir};
+use crate::shim::{network, record, remove_socket, socket_dir};
 use crate::spec::{Restart, TerminalSize};
 use crate::wire::{self, Answer, Request, SOCKET, Wish};
 use crate::{Attach, Error, ExecSpec, Outcome, Session, Spec, State, Status, reexec};
@@ -372,6 +372,11 @@ impl Container {
         Ok(if pids.is_empty() { vec![state.pid] } else { pids })
     }
 
+    /// What it is connected to, if it runs and has networks of its own.
+    pub fn connected(&self) -> Result<strata_net::Connected, Error> {
+        network::connected(&self.run_dir, &self.id)
+    }
+
     /// Its output so far and to come.
     pub fn logs(&self) -> Logs {
         Logs::in_dir(&self.dir)
@@ -393,6 +398,7 @@ impl Container {
             self.freeze(false)?;
         }
         cgroup.kill().and_then(|()| cgroup.remove()).map_err(Error::io("remove the container's control groups"))?;
+        network::forget(&self.run_dir, &self.id);
         // What stays is an empty directory or a socket without a listener.
         let _gone = remove_socket(&self.run_dir, &self.id);
         Ok(())

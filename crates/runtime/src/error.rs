@@ -52,6 +52,9 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// It could not be connected to its networks.
+    #[error(transparent)]
+    Network(#[from] strata_net::Error),
     /// The container does not run.
     #[error("container {0} is not running")]
     NotRunning(String),
@@ -89,6 +92,7 @@ impl Error {
             Self::Unsupported(_) => ErrorClass::Unsupported,
             Self::Setup(_) | Self::ShimGone => ErrorClass::Internal,
             Self::Document { .. } => ErrorClass::Corrupt,
+            Self::Network(error) => error.class(),
         }
     }
 

@@ -385,6 +385,15 @@ pub enum Network {
     Host,
     /// A namespace that exists, by path.
     Join(PathBuf),
+    /// Its own, connected to networks.
+    Connected(Box<strata_net::Plan>),
+}
+
+impl Network {
+    /// Whether the container has a namespace that is made for it.
+    pub(crate) const fn is_own(&self) -> bool {
+        matches!(self, Self::None | Self::Connected(_))
+    }
 }
 
 /// How output is kept.

@@ -8,7 +8,7 @@ use strata_sys::lock::{Lock, Mode};
 use strata_types::ContainerId;
 
 use crate::database::Database;
-use crate::records::{Containers, Images, Intents, Layers, Snapshots, Tags, Volumes};
+use crate::records::{Containers, Images, Intents, Layers, Networks, Snapshots, Tags, Volumes};
 use crate::{Blobs, Lease, Result};
 
 /// Only root looks inside: images may hold setuid programs of other times and people.
@@ -90,6 +90,11 @@ impl Store {
     /// Named and anonymous volumes.
     pub fn volumes(&self) -> Volumes<'_> {
         Volumes { store: self }
+    }
+
+    /// Networks.
+    pub fn networks(&self) -> Networks<'_> {
+        Networks { store: self }
     }
 
     /// What somebody is about to do and has to be finished or undone if they die.

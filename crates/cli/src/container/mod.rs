@@ -2,5 +2,6 @@
 
 pub mod foreground;
 pub mod image;
+pub mod port;
 pub mod request;
 pub mod row;

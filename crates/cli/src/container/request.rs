@@ -8,6 +8,7 @@ use strata_engine::container::{
     MountWish, PortBinding, Resources, RestartPolicy, SHM_SIZE_BYTES, Ulimit,
 };
 use strata_engine::image::ImageRecord;
+use strata_engine::network::EndpointWish;
 use strata_types::config::{Healthcheck, RunConfig};
 
 use crate::container::foreground::size;
@@ -15,7 +16,8 @@ use crate::exit::{Failure, Result};
 use crate::opts::block_device::PerDevice;
 use crate::opts::environment::{self, Variable};
 use crate::opts::mount::{Mount, Propagation, Recursive, Source};
-use crate::opts::{label, ulimit, volume};
+use crate::opts::network::Network;
+use crate::opts::{label, port, ulimit, volume};
 use crate::session::Session;
 use crate::verb::container_options::{ContainerOptions, MemorySwap};
 
@@ -89,15 +91,12 @@ pub fn request(session: &Session, options: &ContainerOptions, given: Given) -> R
         run: run_config(session, options, command)?,
     };
     let secrets = options.secret.clone();
-    Ok(CreateRequest { name: options.name.clone(), image, image_name, config, host, mounts, secrets })
+    let networks = networks(options, &mut host)?;
+    Ok(CreateRequest { name: options.name.clone(), image, image_name, config, host, mounts, secrets, networks })
 }
 
 fn run_config(session: &Session, options: &ContainerOptions, command: Vec<String>) -> Result<RunConfig> {
-    let mut exposed = std::collections::BTreeSet::new();
-    for port in &options.expose {
-        let (numbers, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-        exposed.insert(format!("{numbers}/{protocol}"));
-    }
+    let exposed = exposed(options)?;
     Ok(RunConfig {
         user: options.user.clone().unwrap_or_default(),
         exposed_ports: exposed,
@@ -183,8 +182,8 @@ fn host(session: &Session, options: &ContainerOptions) -> Result<HostConfig> {
     let mut host = HostConfig {
         container_id_file: text(&options.cidfile),
         log_config: log_config(options)?,
-        network_mode: options.network.clone().unwrap_or_else(|| "default".to_owned()),
         port_bindings: ports(options),
+        links: list(&options.link),
         restart_policy: restart_policy(&options.restart)?,
         auto_remove: options.rm,
         volume_driver: text(&options.volume_driver),
@@ -333,14 +332,83 @@ fn pairs(option: &str, words: &[String]) -> Result<BTreeMap<String, String>> {
     Ok(map)
 }
 
+/// Where to connect the container; `network_mode` is the first of them, or what takes the place of networks.
+fn networks(options: &ContainerOptions, host: &mut HostConfig) -> Result<Vec<EndpointWish>> {
+    let names: Vec<&str> = options.network.iter().map(|network| network.name.as_str()).collect();
+    let is_alone = |name: &str| ["none", "host"].contains(&name) || name.starts_with("container:");
+    let (mode, wishes) = match names.as_slice() {
+        [] | ["default" | "bridge"] => ("bridge", true),
+        [alone] if is_alone(alone) => (*alone, false),
+        [first, rest @ ..] => {
+            if is_alone(first) || rest.iter().any(|name| is_alone(name)) {
+                return Err(Failure::new(
+                    "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+                ));
+            }
+            (*first, true)
+        }
+    };
+    mode.clone_into(&mut host.network_mode);
+    if !wishes {
+        if !host.port_bindings.is_empty() && mode != "host" && mode != "none" {
+            return Err(Failure::new("conflicting options: port publishing and the container type network mode"));
+        }
+        return Ok(Vec::new());
+    }
+    let mut wishes: Vec<EndpointWish> = options.network.iter().map(Network::wish).collect();
+    if wishes.is_empty() {
+        wishes.push(EndpointWish { network: mode.to_owned(), ..EndpointWish::default() });
+    }
+    let first = &mut wishes[0];
+    let twice = |option: &str| {
+        Failure::new(format!("conflicting options: cannot specify both --{option} and per-network {option}"))
+    };
+    first.aliases.extend(options.network_alias.iter().cloned());
+    if first.ipv4.is_some() && options.ip.is_some() {
+        return Err(twice("ip"));
+    }
+    if first.ipv6.is_some() && options.ip6.is_some() {
+        return Err(twice("ip6"));
+    }
+    first.ipv4 = first.ipv4.or(options.ip);
+    first.ipv6 = first.ipv6.or(options.ip6);
+    first.mac = first.mac.or(options.mac_address);
+    if wishes.iter().enumerate().any(|(at, wish)| wishes[..at].iter().any(|other| other.network == wish.network)) {
+        return Err(Failure::new("conflicting options: a network is named twice"));
+    }
+    Ok(wishes)
+}
+
+/// `--expose`, and the ports that are published: those are exposed too.
+fn exposed(options: &ContainerOptions) -> Result<std::collections::BTreeSet<String>> {
+    let mut exposed = std::collections::BTreeSet::new();
+    for text in &options.expose {
+        if text.contains(':') {
+            return Err(Failure::new(format!("invalid port format for --expose: {text}")));
+        }
+        let port = port::parse(text)
+            .map_err(|error| Failure::new(format!("invalid range format for --expose: {text}, error: {error}")))?;
+        exposed.extend((port.container.0..=port.container.1).map(|number| format!("{number}/{}", port.protocol)));
+    }
+    exposed.extend(ports(options).into_keys());
+    Ok(exposed)
+}
+
 fn ports(options: &ContainerOptions) -> BTreeMap<String, Vec<PortBinding>> {
     let mut ports: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
     for port in &options.publish {
-        let binding = PortBinding {
-            host_ip: port.address.map(|address| address.to_string()).unwrap_or_default(),
-            host_port: port.host.map(|(first, _)| first.to_string()).unwrap_or_default(),
-        };
-        ports.entry(format!("{}/{}", port.container.0, port.protocol)).or_default().push(binding);
+        let host_ip = port.address.map(|address| address.to_string()).unwrap_or_default();
+        let is_range = port.container.0 != port.container.1;
+        for (step, number) in (port.container.0..=port.container.1).enumerate() {
+            let host_port = match port.host {
+                None => String::new(),
+                Some((first, _)) if is_range => (usize::from(first) + step).to_string(),
+                Some((first, last)) if first == last => first.to_string(),
+                Some((first, last)) => format!("{first}-{last}"),
+            };
+            let binding = PortBinding { host_ip: host_ip.clone(), host_port };
+            ports.entry(format!("{number}/{}", port.protocol)).or_default().push(binding);
+        }
     }
     ports
 }

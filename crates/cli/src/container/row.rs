@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use strata_engine::container::Listed;
+use strata_net::ports_by_name;
 use strata_runtime::{Health, HealthStatus, State, Status};
 
+use crate::container::port;
 use crate::format::{age, shorten, size};
 use crate::mask;
 use crate::session::Session;
@@ -77,8 +79,8 @@ pub fn row(session: &Session, listed: &Listed, how: How) -> Json {
         "LocalVolumes": volumes.to_string(),
         "Mounts": shown.join(","),
         "Names": record.name,
-        "Networks": document.host.network_mode,
-        "Ports": "",
+        "Networks": listed.networks().join(","),
+        "Ports": ports(listed),
         "RunningFor": age::ago(record.created, session.now()),
         "Size": size,
         "State": listed.state.status.as_str(),
@@ -91,6 +93,15 @@ pub fn command_line(words: &[String]) -> String {
     let spaced = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
     let words = words.iter().enumerate().map(|(at, word)| if at == 0 { word.clone() } else { spaced(word) });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Published ports, and those that are only exposed, as Docker lists them.
+fn ports(listed: &Listed) -> String {
+    if !listed.state.status.is_alive() {
+        return String::new();
+    }
+    let exposed = listed.known.document.config.run.exposed_ports.iter().map(String::as_str);
+    port::column(&ports_by_name(exposed, listed.connected.ports()))
 }
 
 /// An image's name; an id is shortened, a digest left out.

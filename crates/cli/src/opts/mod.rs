@@ -11,6 +11,7 @@ pub mod environment;
 pub mod host;
 pub mod label;
 pub mod mount;
+pub mod network;
 pub mod number;
 pub mod port;
 pub mod secret;

@@ -1,15 +1,17 @@
 //! What `run` and `create` have in common: the options that say what a container is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use strata_engine::container::SecretMount;
+use strata_net::Mac;
 
 use crate::opts::block_device::PerDevice;
 use crate::opts::device::Device;
 use crate::opts::environment::Variable;
 use crate::opts::host::Host;
 use crate::opts::mount::Mount;
+use crate::opts::network::Network;
 use crate::opts::number::NanoCpus;
 use crate::opts::port::Port;
 use crate::opts::ulimit::Ulimit;
@@ -146,9 +148,24 @@ pub struct ContainerOptions {
     /// Assign a name to the container
     #[arg(long)]
     pub name: Option<String>,
+    /// IPv4 address (e.g., 172.30.100.104)
+    #[arg(long, value_name = "ip", value_parser = opts::network::ipv4)]
+    pub ip: Option<Ipv4Addr>,
+    /// IPv6 address (e.g., 2001:db8::33)
+    #[arg(long, value_name = "ip", value_parser = opts::network::ipv6)]
+    pub ip6: Option<Ipv6Addr>,
+    /// Add link to another container
+    #[arg(long, value_name = "list")]
+    pub link: Vec<String>,
+    /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
+    #[arg(long, value_parser = opts::network::mac)]
+    pub mac_address: Option<Mac>,
     /// Connect a container to a network
-    #[arg(long, alias = "net", value_name = "network")]
-    pub network: Option<String>,
+    #[arg(long, alias = "net", value_name = "network", value_parser = opts::network::parse)]
+    pub network: Vec<Network>,
+    /// Add network-scoped alias for the container
+    #[arg(long, alias = "net-alias", value_name = "list")]
+    pub network_alias: Vec<String>,
     /// Disable any container-specified HEALTHCHECK
     #[arg(long)]
     pub no_healthcheck: bool,

@@ -157,7 +157,7 @@ impl Choice {
             && filters.fits("name", |name| has_name(&record.name, name))
             && filters.fits("status", |status| listed.state.status.as_str() == status)
             && filters.fits("volume", mounted)
-            && filters.fits("network", |network| document.host.network_mode == network)
+            && filters.fits("network", |network| listed.networks().contains(&network))
             && filters.fits("health", |health| health == health_of(listed))
             && filters.fits_labels(|key| labels.get(key).map(String::as_str))
             && (self.exited.is_empty() || exited)

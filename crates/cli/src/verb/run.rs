@@ -53,9 +53,6 @@ impl Verb for Args {
         let what = (self.image, self.command);
         let engine = session.engine()?;
         let created = make(session, &engine, &self.options, &self.pull, what, self.detach)?;
-        if self.options.network.is_none() && !self.options.quiet {
-            session.err.write_all(NO_NETWORK.as_bytes())?;
-        }
         if self.options.kernel_memory.is_some() {
             writeln!(session.err, "WARNING: Kernel memory limits are deprecated and ignored")?;
         }
@@ -66,10 +63,6 @@ impl Verb for Args {
         in_foreground(session, &engine, &known, &front)
     }
 }
-
-/// Said to those who did not choose, because programs that want a network will fail.
-const NO_NETWORK: &str =
-    "note: without --network the container has only a loopback interface; --network host gives it the host's network\n";
 
 fn in_background(session: &mut Session, engine: &Engine, known: &Known) -> Result<Exit> {
     match engine.start_container(known, None) {

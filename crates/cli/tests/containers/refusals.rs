@@ -14,7 +14,7 @@ fn impossible_containers_are_refused() {
         ("--memory-swap 1g", "You should always set the Memory limit when using Memoryswap limit, see usage"),
         ("--cpus 9999", "range of CPUs is from 0.01 to "),
         ("--cap-add NOPE", "invalid capability: unknown capability: CAP_NOPE"),
-        ("-p 80:80", "publishing ports is not part of this version"),
+        ("--link other", "links are not part of strata"),
         ("--network blue", "network blue not found"),
         ("--restart always --rm", "conflicting options: cannot specify both --restart and --rm"),
         ("--restart always:3", "maximum retry count can only be used with 'on-failure'"),

@@ -10,7 +10,7 @@ const GOLDEN: &str = include_str!("../golden/docker-flags.txt");
 const LEFT_OUT: &[(&str, &[&str])] = &[
     ("signed tags went out of use", &["disable-content-trust"]),
     ("for Windows", &["isolation", "storage-opt"]),
-    ("need networks of our own", &["ip", "ip6", "link", "link-local-ip", "mac-address", "network-alias"]),
+    ("out of use even there", &["link-local-ip"]),
     ("needs a vendor's runtime", &["gpus"]),
 ];
 

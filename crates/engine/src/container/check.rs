@@ -104,21 +104,15 @@ pub(super) fn cpus(resources: &Resources) -> Result<()> {
 }
 
 fn network(host: &HostConfig) -> Result<()> {
-    let mode = host.network_mode.as_str();
-    if !host.port_bindings.is_empty() || host.publish_all_ports {
-        let why = "publishing ports is not part of this version: use `--network host`";
+    let publishes = !host.port_bindings.is_empty() || host.publish_all_ports;
+    if publishes && host.network_mode.starts_with("container:") {
+        return Err(invalid("conflicting options: port publishing and the container type network mode"));
+    }
+    if !host.links.as_deref().unwrap_or_default().is_empty() {
+        let why = "links are not part of strata: containers in a network made with `strata network create` find each other by name";
         return Err(unsupported(why));
     }
-    match mode {
-        "none" | "host" | "default" => Ok(()),
-        "bridge" => {
-            Err(unsupported("bridge networks are not part of this version: use `--network none` or `--network host`"))
-        }
-        _ if mode.starts_with("container:") => {
-            Err(unsupported(format!("joining another container's namespaces is not part of this version: {mode}")))
-        }
-        _ => Err(ContainerError::Invalid(format!("network {mode} not found")).into()),
-    }
+    Ok(())
 }
 
 /// The capabilities of a container's first process.
@@ -211,7 +205,6 @@ mod tests {
         assert_eq!(swap, "You should always set the Memory limit when using Memoryswap limit, see usage");
         let capability = refused(|host| host.cap_add = Some(vec!["nope".into()]));
         assert_eq!(capability, "invalid capability: unknown capability: CAP_NOPE");
-        assert_eq!(refused(|host| host.network_mode = "blue".into()), "network blue not found");
         let driver = refused(|host| host.log_config.kind = "x".into());
         assert_eq!(driver, "logger: no log driver named 'x' is registered");
     }

@@ -364,6 +364,9 @@ pub struct Document {
     /// Who its users are outside; the same as inside without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_namespace: Option<IdMaps>,
+    /// Where it is connected, the network of `network_mode` first; empty for `none`, `host` and another container's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<crate::network::EndpointWish>,
 }
 
 impl Document {

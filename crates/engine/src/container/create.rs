@@ -14,6 +14,7 @@ use crate::container::{
     ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, SecretMount, check, life, merge, names,
     spec, user_namespace,
 };
+use crate::network::EndpointWish;
 use crate::{Engine, Result, events};
 
 /// How often a name at random may be taken before we give up: by then the world is full of containers.
@@ -36,6 +37,8 @@ pub struct CreateRequest {
     pub mounts: Vec<MountRequest>,
     /// Secrets to give it.
     pub secrets: Vec<SecretMount>,
+    /// Where to connect it; the default network if it is empty and the host's part does not say.
+    pub networks: Vec<EndpointWish>,
 }
 
 /// A container that was made.
@@ -53,11 +56,12 @@ impl Engine {
     /// # Errors
     /// When the request contradicts itself, the name is taken, the image is gone or the disk is full.
     pub fn create_container(&self, request: CreateRequest) -> Result<Created> {
-        let CreateRequest { name, image, image_name, mut config, mut host, mounts, secrets } = request;
+        let CreateRequest { name, image, image_name, mut config, mut host, mounts, secrets, mut networks } = request;
         if let Some(name) = &name {
             check::name(name)?;
         }
         check::host(&mut host)?;
+        self.resolve_networks(&mut host, &mut networks)?;
         let image_config = self.config(&image.id)?;
         merge::merge(&mut config.run, &image_config.fields.config)?;
         config.image.clone_from(&image_name);
@@ -68,12 +72,10 @@ impl Engine {
         if config.hostname.is_empty() {
             config.hostname = hostname(&id, &host);
         }
-        if host.network_mode == "default" {
-            host.network_mode = String::from("none");
-        }
         let volatile = host.auto_remove;
         let taken = self.take_ids(user_namespace::wish(&host)?)?;
-        let mut document = Document { config, host, mounts: Vec::new(), secrets, user_namespace: taken.maps.clone() };
+        let mut document =
+            Document { config, host, mounts: Vec::new(), secrets, networks, user_namespace: taken.maps.clone() };
         let mut warnings = Vec::new();
         let resolved = self.resolve_mounts(&document, mounts, &image.layers, &mut warnings)?;
         document.mounts = resolved.mounts;

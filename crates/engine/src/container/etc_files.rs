@@ -134,7 +134,14 @@ mod tests {
     use crate::container::{ContainerConfig, HostConfig};
 
     fn document(host: HostConfig) -> Document {
-        Document { config: ContainerConfig::default(), host, mounts: vec![], secrets: vec![], user_namespace: None }
+        Document {
+            config: ContainerConfig::default(),
+            host,
+            mounts: vec![],
+            networks: vec![],
+            secrets: vec![],
+            user_namespace: None,
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Listing containers.
 
+use strata_net::Connected;
 use strata_runtime::State;
 use strata_snapshot::Usage;
 
@@ -13,9 +14,20 @@ pub struct Listed {
     pub known: Known,
     /// What it is doing.
     pub state: State,
+    /// What it is connected to, if it runs.
+    pub connected: Connected,
 }
 
 impl Listed {
+    /// The networks it is in or wants to be in, by name.
+    pub fn networks(&self) -> Vec<&str> {
+        let document = &self.known.document;
+        if document.networks.is_empty() {
+            return vec![&document.host.network_mode];
+        }
+        document.networks.iter().map(|wish| wish.network.as_str()).collect()
+    }
+
     /// Its mounts as `ps` shows them: names of volumes, paths of the host.
     pub fn mounts(&self) -> Vec<String> {
         let shown = |source: &MountFrom| match source {
@@ -33,11 +45,14 @@ impl Engine {
     /// # Errors
     /// When records or states cannot be read.
     pub fn containers(&self) -> Result<Vec<Listed>> {
+        self.sweep_networks()?;
         let mut listed = Vec::new();
         for record in self.container_records()? {
             let known = Known::read(record)?;
             let state = self.container_state(&known)?;
-            listed.push(Listed { known, state });
+            let is_connected = state.status.is_alive() && !known.document.networks.is_empty();
+            let connected = if is_connected { self.process(known.id()).connected()? } else { Connected::default() };
+            listed.push(Listed { known, state, connected });
         }
         Ok(listed)
     }

@@ -44,7 +44,7 @@ impl Engine {
             mounts: all,
             shm_size_bytes: host.shm_size,
             devices: nodes,
-            namespaces: namespaces(host, known.document.user_namespace.as_ref()),
+            namespaces: namespaces(host, self.network_of(known)?, known.document.user_namespace.as_ref()),
             sysctls: sysctls(host, known.document.user_namespace.as_ref()),
             masked_paths: paths(&host.masked_paths),
             readonly_paths: paths(&host.readonly_paths),
@@ -153,8 +153,7 @@ fn rlimits(host: &HostConfig) -> Vec<Rlimit> {
     host.resources.ulimits.iter().map(of).collect()
 }
 
-fn namespaces(host: &HostConfig, user: Option<&IdMaps>) -> Namespaces {
-    let network = if host.network_mode == "host" { Network::Host } else { Network::None };
+fn namespaces(host: &HostConfig, network: Network, user: Option<&IdMaps>) -> Namespaces {
     Namespaces {
         network,
         pid: host.pid_mode != "host",

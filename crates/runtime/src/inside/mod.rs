@@ -170,8 +170,9 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     if let Some(network) = network {
         process::join(network.as_fd(), NamespaceSet::NET).map_err(Error::step("join the network"))?;
     }
-    let network_is_own = spec.namespaces.network == crate::spec::Network::None;
-    if network_is_own && let Err(errno) = strata_sys::loopback::up() {
+    if spec.namespaces.network.is_own()
+        && let Err(errno) = strata_sys::loopback::up()
+    {
         channel.warn(&format!("the loopback interface stays down: {errno}"));
     }
     masks::sysctls(spec, &standing)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
+use strata_net::Sandbox;
 use strata_sys::assemble::assemble;
 use strata_sys::cgroup::{self, Cgroup};
 use strata_sys::layer_mounts::LayerMounts;
@@ -30,6 +31,8 @@ pub(super) struct Places {
 /// A process that executes its program by now.
 pub(super) struct Launched {
     pub(super) program: Program,
+    /// The first process's connections.
+    pub(super) sandbox: Option<Sandbox>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -50,6 +53,7 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     let entry = First { spec, trees, mount_point: &places.dir, network, cgroups, streams, filter };
     let start_in = cgroup.start_in();
     let inside = || inside::first(entry, theirs);
+    let mut sandbox = None;
     let done = process::clone(namespaces(&spec.namespaces), start_in.as_ref().map(AsFd::as_fd), inside)
         .map_err(Error::step("make the container's process"))
         .and_then(|child| {
@@ -60,15 +64,20 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
                     inside::mapped::furnish(spec, maps, pid, channel, &layers, &mut more)?;
                 }
                 set_oom_score(&spec.process, pid, &mut more);
-                if start_in.is_some() { Ok(()) } else { join(&cgroup, pid) }
+                if start_in.is_none() {
+                    join(&cgroup, pid)?;
+                }
+                sandbox = super::network::connect(spec, places, pid)?;
+                Ok(())
             };
             let program = follow(child, ours, prepare, Program::new_for(0, &spec.process, ends), &mut warnings);
             warnings.append(&mut more);
             program
         });
     match done {
-        Ok(program) => Ok((Launched { program, warnings }, cgroup)),
+        Ok(program) => Ok((Launched { program, sandbox, warnings }, cgroup)),
         Err(error) => {
+            super::network::release(sandbox);
             if let Err(error) = cgroup.remove() {
                 tracing::debug!(%error, "control groups of a container that did not start stay");
             }
@@ -134,7 +143,7 @@ pub(super) fn joining(
     };
     let program = follow(child, ours, prepare, Program::new_for(number, process, ends), &mut warnings)?;
     warnings.append(&mut more);
-    Ok(Launched { program, warnings })
+    Ok(Launched { program, sandbox: None, warnings })
 }
 
 /// Set from here, where `/proc` is the machine's: a container's may lead the write anywhere (CVE-2025-52881). Lowering needs
@@ -185,8 +194,8 @@ fn with_pids_of<T>(target: BorrowedFd<'_>, act: impl FnOnce() -> Result<T, Error
     done
 }
 
-/// Sees a new process through until it executes its program. `prepare` makes what it waits for, and puts it into its control
-/// groups meanwhile: in version 1 that waits for the kernel while the process mounts.
+/// Sees a new process through until it executes its program. `prepare` makes what it waits for, puts it into its control
+/// groups and connects its networks meanwhile: that waits for the kernel while the process mounts.
 fn follow(
     child: Child,
     channel: OwnedFd,
@@ -283,7 +292,7 @@ fn namespaces(own: &Namespaces) -> NamespaceSet {
         (own.ipc, NamespaceSet::IPC),
         (own.uts, NamespaceSet::UTS),
         (own.user.is_some(), NamespaceSet::USER),
-        (own.network == Network::None, NamespaceSet::NET),
+        (own.network.is_own(), NamespaceSet::NET),
     ];
     wanted.into_iter().filter(|(own, _)| *own).fold(NamespaceSet::MOUNT, |all, (_, one)| all.and(one))
 }

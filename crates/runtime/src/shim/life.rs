@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::health::Monitor;
 use super::restart::Run;
-use super::{IDLE, SLOW_LOOK, Shim, launch, record, remove_socket, running};
+use super::{IDLE, SLOW_LOOK, Shim, launch, network, record, remove_socket, running};
 use crate::events::{self, Event};
 use crate::spec::{Restart, Spec};
 use crate::{Error, Health, State, Status, Stream};
@@ -89,6 +89,10 @@ impl Shim {
         {
             tracing::debug!(%error, "processes of the container live on");
         }
+        if let Some(sandbox) = self.sandbox.take() {
+            network::release(Some(sandbox));
+            network::forget(&self.places.run_dir, &self.id);
+        }
         let groups = self.cgroup.remove();
         if let Err(error) = &groups {
             tracing::debug!(%error, "control groups stay");
@@ -125,6 +129,7 @@ impl Shim {
         self.state.health = spec.health.is_some().then(Health::starting);
         self.programs.push(launched.program);
         self.cgroup = cgroup;
+        self.sandbox = launched.sandbox;
         self.monitor = spec.health.map(Monitor::new);
         self.run_began = Instant::now();
         self.phase = Phase::Running;

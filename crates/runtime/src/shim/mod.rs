@@ -10,6 +10,7 @@ mod journal;
 mod launch;
 mod life;
 pub(crate) mod log;
+pub(crate) mod network;
 mod program;
 pub(crate) mod record;
 mod restart;
@@ -51,6 +52,7 @@ struct Shim {
     listener: OwnedFd,
     log: Option<Log>,
     cgroup: Cgroup,
+    sandbox: Option<strata_net::Sandbox>,
     programs: Vec<Program>,
     /// The number of the container's first process: in this run, or in the next one while it waits for that.
     first: u32,
@@ -161,6 +163,7 @@ impl Shim {
             listener,
             log,
             cgroup,
+            sandbox: launched.sandbox,
             programs: vec![launched.program],
             first: 0,
             next_number: 1,

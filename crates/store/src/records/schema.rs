@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use crate::Result;
 
 /// The schema this program writes. A newer one is refused, an older one migrated.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
 
 /// The size of a database page: small, because most transactions change a few short rows and the log holds whole pages.
 pub(crate) const PAGE_BYTES: u32 = 2048;
@@ -98,6 +98,17 @@ CREATE TABLE standing (
 CREATE INDEX standing_snapshot ON standing (snapshot);
 ";
 
+/// Networks came with version 3.
+const VERSION_3: &str = "
+CREATE TABLE network (
+  id TEXT NOT NULL PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  driver TEXT NOT NULL, options TEXT NOT NULL, labels TEXT NOT NULL,
+  spec TEXT NOT NULL,
+  created INTEGER NOT NULL
+);
+";
+
 /// Brings the tables from version `found` (0: none) to [`VERSION`].
 pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     if found < 1 {
@@ -105,6 +116,9 @@ pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     }
     if found < 2 {
         transaction.execute_batch(VERSION_2)?;
+    }
+    if found < 3 {
+        transaction.execute_batch(VERSION_3)?;
     }
     Ok(())
 }

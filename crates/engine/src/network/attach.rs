@@ -1,0 +1,194 @@
+//! From a container's wishes to what its shim connects.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+use strata_net::{Attachment, Mac, Plan, Protocol, Publish, Resolver};
+use strata_runtime::spec::Network;
+
+use super::definition::DEFAULT;
+use crate::container::{ContainerError, Document, HostConfig, Known};
+use crate::network::{NetworkError, NetworkKnown};
+use crate::{Engine, Result};
+
+/// What a container wishes of a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointWish {
+    /// The network, by name.
+    pub network: String,
+    /// Further names in that network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// The IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<Ipv4Addr>,
+    /// The IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Addr>,
+    /// The MAC address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+/// What `--network` can say.
+pub(crate) enum Mode<'a> {
+    None,
+    Host,
+    /// Another container's.
+    Of(&'a str),
+    Networks,
+}
+
+impl HostConfig {
+    /// Reads `network_mode`.
+    pub(crate) fn network(&self) -> Mode<'_> {
+        match self.network_mode.as_str() {
+            "none" => Mode::None,
+            "host" => Mode::Host,
+            mode => mode.strip_prefix("container:").map_or(Mode::Networks, Mode::Of),
+        }
+    }
+}
+
+impl Engine {
+    /// Checks what a new container wishes, and names the networks as they are called.
+    pub(crate) fn resolve_networks(&self, host: &mut HostConfig, wishes: &mut [EndpointWish]) -> Result<()> {
+        match host.network() {
+            Mode::Of(name) => {
+                let other = self.container(name)?;
+                host.network_mode = format!("container:{}", other.id());
+                return Ok(());
+            }
+            Mode::None | Mode::Host => return Ok(()),
+            Mode::Networks => {}
+        }
+        publishes(host, &[])?;
+        for wish in wishes.iter_mut() {
+            let known = self.network(&wish.network)?;
+            check_wish(&known, wish)?;
+            wish.network.clone_from(&known.record.name);
+        }
+        if let Some(first) = wishes.first() {
+            host.network_mode.clone_from(&first.network);
+        }
+        Ok(())
+    }
+
+    /// What the runtime is told about a container's network.
+    pub(crate) fn network_of(&self, known: &Known) -> Result<Network> {
+        let Document { host, .. } = &known.document;
+        match host.network() {
+            Mode::None => Ok(Network::None),
+            Mode::Host => Ok(Network::Host),
+            Mode::Of(name) => {
+                let other = self.container(name)?;
+                let state = self.container_state(&other)?;
+                if !state.status.is_alive() {
+                    let sentence = format!("cannot join network of a non running container: {}", other.id());
+                    return Err(ContainerError::NotRunning(sentence).into());
+                }
+                Ok(Network::Join(format!("/proc/{}/ns/net", state.pid).into()))
+            }
+            Mode::Networks => Ok(Network::Connected(Box::new(self.plan(known)?))),
+        }
+    }
+
+    fn plan(&self, known: &Known) -> Result<Plan> {
+        let Document { config, host, networks, .. } = &known.document;
+        let mut attachments = Vec::new();
+        let mut has_names = false;
+        for wish in networks {
+            let network = self.network(&wish.network)?;
+            has_names |= network.has_names();
+            attachments.push(attachment(known, &network, wish)?);
+        }
+        let exposed: Vec<&str> = config.run.exposed_ports.iter().map(String::as_str).collect();
+        let servers = host.dns.iter().filter_map(|server| server.parse().ok()).collect();
+        Ok(Plan {
+            container: known.id().to_string(),
+            name: known.record.name.clone(),
+            hostname: config.hostname.clone(),
+            attachments,
+            ports: publishes(host, if host.publish_all_ports { &exposed } else { &[] })?,
+            resolver: has_names.then_some(Resolver { servers }),
+        })
+    }
+}
+
+/// What the shim is told about one network.
+pub(super) fn attachment(known: &Known, network: &NetworkKnown, wish: &EndpointWish) -> Result<Attachment> {
+    let mut names = vec![known.record.name.clone()];
+    let hostname = &known.document.config.hostname;
+    let more = wish.aliases.iter().map(String::as_str).chain([known.id().short(), hostname.as_str()]);
+    for name in more {
+        if !name.is_empty() && !names.iter().any(|present| present == name) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(Attachment {
+        network: network.to_make()?,
+        ipv4: wish.ipv4,
+        ipv6: wish.ipv6,
+        mac: wish.mac,
+        names: if network.has_names() { names } else { Vec::new() },
+    })
+}
+
+/// Refuses what a network cannot do.
+pub(super) fn check_wish(known: &NetworkKnown, wish: &EndpointWish) -> Result<()> {
+    let invalid = |sentence: &str| Err(NetworkError::invalid(sentence));
+    if known.record.driver == "host" || known.record.driver == "null" {
+        return invalid("container cannot be disconnected from host network or connected to host network");
+    }
+    let wishes_address = wish.ipv4.is_some() || wish.ipv6.is_some();
+    if known.record.name == DEFAULT {
+        if !wish.aliases.is_empty() {
+            return invalid("network-scoped alias is supported only for containers in user defined networks");
+        }
+        if wishes_address {
+            return invalid("user specified IP address is supported on user defined networks only");
+        }
+    }
+    if wishes_address && !known.definition.chosen {
+        return invalid(
+            "user specified IP address is supported only when connecting to networks with user configured subnets",
+        );
+    }
+    Ok(())
+}
+
+/// `-p` and, for the `exposed` ports that have none, `-P`.
+pub(crate) fn publishes(host: &HostConfig, exposed: &[&str]) -> Result<Vec<Publish>> {
+    let mut all = Vec::new();
+    for (name, bindings) in &host.port_bindings {
+        let (port, protocol) = container_port(name)?;
+        for binding in bindings {
+            let address: Option<IpAddr> = match binding.host_ip.as_str() {
+                "" => None,
+                text => Some(text.parse().map_err(|_| NetworkError::invalid(format!("Invalid ip address: {text}")))?),
+            };
+            let host_port = match binding.host_port.as_str() {
+                "" | "0" => None,
+                text => Some(range(text).ok_or_else(|| NetworkError::invalid(format!("Invalid hostPort: {text}")))?),
+            };
+            all.push(Publish { address, host: host_port, port, protocol });
+        }
+    }
+    for name in exposed.iter().filter(|name| !host.port_bindings.contains_key(**name)) {
+        let (port, protocol) = container_port(name)?;
+        all.push(Publish { address: None, host: None, port, protocol });
+    }
+    Ok(all)
+}
+
+fn container_port(name: &str) -> Result<(u16, Protocol)> {
+    let bad = || NetworkError::invalid(format!("invalid port specification: {name:?}"));
+    let (number, protocol) = name.split_once('/').unwrap_or((name, "tcp"));
+    Ok((number.parse().map_err(|_| bad())?, protocol.parse().map_err(|()| bad())?))
+}
+
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some((first, last))
+}

@@ -1,0 +1,215 @@
+//! The host's packet filter as containers need it: one table for IPv4 and one for IPv6, all of it our own.
+//!
+//! ```text
+//! table ip strata-…
+//!   sets  bridges, masquerade, internal: names of interfaces      same: pairs of one and the same interface
+//!         self: pairs of one and the same address, of containers that publish ports
+//!   maps  any: protocol . port → address . port                   at: address . protocol . port → address . port
+//!   guard        prerouting, raw       nobody outside talks to 127.0.0.0/8
+//!   in, out      prerouting, output    packets for a published port get the container's address
+//!   forward      forward               what reaches a container is an answer, published, or from its own bridge
+//!   masquerade   postrouting           what leaves the host has the host's address
+//! ```
+//!
+//! The rules never change: what comes and goes are elements of sets and maps. The whole is a function of the endpoints
+//! there are, so it can be made anew at any time in one transaction.
+
+use std::io;
+use std::net::IpAddr;
+
+use rustix::io::Errno;
+
+use crate::link::octets;
+use crate::netlink::{Socket, is};
+use crate::nft::{
+    self, FORWARD, Family, Hook, OUTPUT, POSTROUTING, PREROUTING, Set, Transaction, interface, of, state, verdict,
+};
+use crate::{Endpoint, Published};
+
+/// Key and data of an element.
+type Element = (Vec<u8>, Option<Vec<u8>>);
+
+/// The part of the kernel that filters packets, and our tables in it.
+#[derive(Debug)]
+pub(crate) struct Firewall {
+    socket: Socket,
+    table: String,
+}
+
+/// What the tables are made of.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Every endpoint there is.
+    pub(crate) endpoints: &'a [Endpoint],
+    /// We made the host a router: it is to route for containers only.
+    pub(crate) only_ours: bool,
+}
+
+impl Firewall {
+    /// Opens the conversation. `table` is the name of ours.
+    pub(crate) fn open(table: String) -> io::Result<Self> {
+        Ok(Self { socket: Socket::netfilter()?, table })
+    }
+
+    /// Adds what an endpoint needs to the tables that are there. False if they are not.
+    pub(crate) fn add(&mut self, endpoint: &Endpoint) -> io::Result<bool> {
+        self.change(true, endpoint, true)
+    }
+
+    /// Removes what an endpoint needed; `last_of_bridge` with what its bridge needed. False if it was not there.
+    pub(crate) fn remove(&mut self, endpoint: &Endpoint, last_of_bridge: bool) -> io::Result<bool> {
+        self.change(false, endpoint, last_of_bridge)
+    }
+
+    fn change(&mut self, add: bool, endpoint: &Endpoint, with_bridge: bool) -> io::Result<bool> {
+        for family in families(std::slice::from_ref(endpoint)) {
+            let mut transaction = Transaction::new(family, &self.table);
+            if with_bridge {
+                put_bridge(&mut transaction, add, endpoint);
+            }
+            put_ports(&mut transaction, add, family, endpoint);
+            let Some(batch) = transaction.finish() else { continue };
+            match self.socket.send(&batch) {
+                Err(error) if is(&error, Errno::NOENT) => return Ok(false),
+                other => other?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes the tables anew, in one step each: no packet meets half of one.
+    pub(crate) fn rebuild(&mut self, wanted: &Wanted<'_>) -> io::Result<()> {
+        for family in families(wanted.endpoints) {
+            let mut transaction = Transaction::new(family, &self.table);
+            transaction.renew_table();
+            declare(&mut transaction, family);
+            put_rules(&mut transaction, family, wanted.only_ours);
+            for endpoint in wanted.endpoints {
+                put_bridge(&mut transaction, true, endpoint);
+                put_ports(&mut transaction, true, family, endpoint);
+            }
+            if let Some(batch) = transaction.finish() {
+                self.socket.send(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the tables; they may be gone.
+    pub(crate) fn remove_all(&mut self) -> io::Result<()> {
+        for family in Family::BOTH {
+            let mut transaction = Transaction::new(family, &self.table);
+            transaction.delete_table();
+            let Some(batch) = transaction.finish() else { continue };
+            match self.socket.send(&batch) {
+                Err(error) if is(&error, Errno::NOENT) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The kinds of addresses that endpoints have on bridges.
+fn families(endpoints: &[Endpoint]) -> impl Iterator<Item = Family> {
+    let has = |family| {
+        let on_bridges = endpoints.iter().filter(|endpoint| endpoint.bridge().is_some());
+        on_bridges.filter_map(|endpoint| endpoint.address(family == Family::V4)).next().is_some()
+    };
+    let found = Family::BOTH.map(|family| has(family).then_some(family));
+    found.into_iter().flatten()
+}
+
+fn put_bridge(transaction: &mut Transaction<'_>, add: bool, endpoint: &Endpoint) {
+    let Some(bridge) = endpoint.bridge() else { return };
+    let name = interface(&bridge.interface).to_vec();
+    let pair = [name.clone(), name.clone()].concat();
+    let mut put = |set: &str, key: Vec<u8>| transaction.elements(add, set, &[(key, None)]);
+    put("same", pair);
+    if endpoint.internal {
+        put("internal", name.clone());
+    } else if bridge.masquerade {
+        put("masquerade", name.clone());
+    }
+    put("bridges", name);
+}
+
+fn put_ports(transaction: &mut Transaction<'_>, add: bool, family: Family, endpoint: &Endpoint) {
+    let Some(container) = endpoint.address(family == Family::V4) else { return };
+    let ours = |port: &&Published| port.host.is_ipv4() == container.is_ipv4();
+    let of_kind = |any: bool| -> Vec<Element> {
+        let some = endpoint.ports.iter().filter(ours).filter(|port| port.host.is_unspecified() == any);
+        some.map(|port| port_element(port, container, any, add)).collect()
+    };
+    if !endpoint.ports.is_empty() {
+        let address = octets(container);
+        transaction.elements(add, "self", &[([address.clone(), address].concat(), None)]);
+    }
+    transaction.elements(add, "any", &of_kind(true));
+    transaction.elements(add, "at", &of_kind(false));
+}
+
+fn port_element(port: &Published, container: IpAddr, any: bool, add: bool) -> Element {
+    let number = |port: u16| {
+        let [high, low] = port.to_be_bytes();
+        [high, low, 0, 0]
+    };
+    let mut key = if any { Vec::new() } else { octets(port.host) };
+    key.extend([port.protocol.number(), 0, 0, 0]);
+    key.extend(number(port.host_port));
+    let data = add.then(|| [octets(container), number(port.port).to_vec()].concat());
+    (key, data)
+}
+
+fn declare(transaction: &mut Transaction<'_>, family: Family) {
+    let (address, bytes) = match family {
+        Family::V4 => (of::IPV4, 4),
+        Family::V6 => (of::IPV6, 16),
+    };
+    for name in ["bridges", "masquerade", "internal"] {
+        transaction.set(&Set { name, key: (of::INTERFACE, 16), data: None });
+    }
+    let key = (of::several(&[of::INTERFACE, of::INTERFACE]), 32);
+    transaction.set(&Set { name: "same", key, data: None });
+    transaction.set(&Set { name: "self", key: (of::several(&[address, address]), bytes * 2), data: None });
+    let data = Some((of::several(&[address, of::PORT]), bytes + 4));
+    transaction.set(&Set { name: "any", key: (of::several(&[of::PROTOCOL, of::PORT]), 8), data });
+    let key = (of::several(&[address, of::PROTOCOL, of::PORT]), bytes + 8);
+    transaction.set(&Set { name: "at", key, data });
+}
+
+fn put_rules(transaction: &mut Transaction<'_>, family: Family, only_ours: bool) {
+    let hook = |kind, number, priority| Some(Hook { kind, number, priority });
+    if family == Family::V4 {
+        // Bridges take packets for 127.0.0.0/8 so that ports published there work. Containers must not send such.
+        transaction.chain("guard", hook("filter", PREROUTING, -300));
+        transaction.rule("guard", |rule| rule.not_from_loopback().loopback_address(false).verdict(verdict::DROP, None));
+    }
+    for (name, number) in [("in", PREROUTING), ("out", OUTPUT)] {
+        transaction.chain(name, hook("nat", number, -100));
+        for (map, with_address) in [("at", true), ("any", false)] {
+            transaction.rule(name, |rule| rule.for_this_host().find_port(map, with_address).redirect());
+        }
+    }
+    transaction.chain("forward", hook("filter", FORWARD, 0));
+    let mut forward = |fill: &dyn Fn(&mut nft::Rule<'_, '_>)| transaction.rule("forward", |rule| fill(rule));
+    let answer = state::ESTABLISHED | state::RELATED;
+    forward(&|rule| rule.between("same").verdict(verdict::ACCEPT, None));
+    forward(&|rule| rule.to("bridges", true).state(answer).verdict(verdict::ACCEPT, None));
+    forward(&|rule| rule.to("internal", true).verdict(verdict::DROP, None));
+    forward(&|rule| rule.from("internal", true).verdict(verdict::DROP, None));
+    forward(&|rule| rule.to("bridges", true).redirected().verdict(verdict::ACCEPT, None));
+    forward(&|rule| rule.to("bridges", true).verdict(verdict::DROP, None));
+    if only_ours {
+        forward(&|rule| rule.from("bridges", false).verdict(verdict::DROP, None));
+    }
+    transaction.chain("masquerade", hook("nat", POSTROUTING, 100));
+    // One that reaches itself or its neighbour by a published port would be answered past us. Of packets that are bridged it
+    // is not known by which bridge they came; of those, only the ones to oneself need it.
+    transaction.rule("masquerade", |rule| rule.addresses("self").masquerade());
+    transaction.rule("masquerade", |rule| rule.between("same").redirected().masquerade());
+    transaction.rule("masquerade", |rule| rule.from("masquerade", true).to("bridges", false).masquerade());
+    if family == Family::V4 {
+        transaction.rule("masquerade", |rule| rule.loopback_address(true).to("bridges", true).masquerade());
+    }
+}

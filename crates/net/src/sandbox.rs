@@ -1,0 +1,306 @@
+//! The networks of one running container, from its start to its end: held by its shim.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use strata_sys::process::{self, NamespaceSet};
+
+use crate::error::{Error, Result};
+use crate::firewall::Firewall;
+use crate::link::{Links, Veth};
+use crate::plan::{Address, Attachment, Bridge, Connected, Driver, Endpoint, Mac, Network, Plan};
+use crate::port::{self, Kinds, Reserved};
+use crate::registry::{Changing, Claim, Registry};
+use crate::{host, sweep};
+
+/// A running container's connections. What it holds outside this process is given back by [`Sandbox::release`], or by
+/// [`crate::sweep`] if this process is killed.
+#[derive(Debug)]
+pub struct Sandbox {
+    registry: Registry,
+    plan: Plan,
+    namespace: OwnedFd,
+    held: Vec<Held>,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Held {
+    endpoint: Endpoint,
+    claim: Claim,
+    _ports: Vec<Reserved>,
+}
+
+impl Sandbox {
+    /// Connects the container whose network namespace is given. If that fails, nothing stays.
+    pub fn connect(run_dir: &Path, plan: &Plan, namespace: OwnedFd) -> Result<Self> {
+        let registry = Registry::in_run_dir(run_dir);
+        let mut sandbox = Self { registry, plan: plan.clone(), namespace, held: Vec::new() };
+        for attachment in &plan.attachments {
+            if let Err(error) = sandbox.add(attachment) {
+                sandbox.release_or_log();
+                return Err(error);
+            }
+        }
+        Ok(sandbox)
+    }
+
+    /// What it has got.
+    pub fn connected(&self) -> Connected {
+        Connected { endpoints: self.held.iter().map(|held| held.endpoint.clone()).collect() }
+    }
+
+    /// Connects it to one more network.
+    pub fn add(&mut self, attachment: &Attachment) -> Result<()> {
+        if self.held.iter().any(|held| held.endpoint.network == attachment.network.id) {
+            let (name, network) = (&self.plan.name, &attachment.network.name);
+            return Err(Error::Invalid(format!("endpoint with name {name} already exists in network {network}")));
+        }
+        let changing = self.registry.change()?;
+        self.make_room(&attachment.network, &changing)?;
+        let wished: Vec<IpAddr> =
+            attachment.ipv4.map(IpAddr::V4).into_iter().chain(attachment.ipv6.map(IpAddr::V6)).collect();
+        let (mut claim, addresses) = self.registry.claim(&attachment.network, &wished, &changing)?;
+        let made = self.make(attachment, &addresses, &mut claim, &changing);
+        let (endpoint, ports) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                // The first error is the one to tell; what stays is swept later.
+                let undone = claim.release(&changing).and_then(|()| self.tidy(&attachment.network, &changing));
+                if let Err(error) = undone {
+                    tracing::debug!(%error, "a network that could not be connected stays");
+                }
+                return Err(error);
+            }
+        };
+        drop(changing);
+        let plugged = self.plug(&endpoint);
+        self.held.push(Held { endpoint, claim, _ports: ports });
+        plugged.inspect_err(|_| self.drop_last())
+    }
+
+    /// Disconnects it from a network; false if it was not connected.
+    pub fn remove(&mut self, network: &str) -> Result<bool> {
+        let Some(at) = self.held.iter().position(|held| held.endpoint.network == network) else { return Ok(false) };
+        let held = self.held.remove(at);
+        let interface = held.endpoint.interface.clone();
+        self.inside(|links| links.remove(&interface)).map_err(Error::step("remove an interface of the container"))?;
+        self.let_go(vec![held])?;
+        self.route_out()?;
+        Ok(true)
+    }
+
+    /// Gives everything back.
+    pub fn release(mut self) -> Result<()> {
+        let held = std::mem::take(&mut self.held);
+        self.let_go(held)
+    }
+
+    fn release_or_log(self) {
+        if let Err(error) = self.release() {
+            tracing::debug!(%error, "connections of a container that did not start stay");
+        }
+    }
+
+    fn drop_last(&mut self) {
+        let held = self.held.pop().into_iter().collect();
+        if let Err(error) = self.let_go(held) {
+            tracing::debug!(%error, "a connection that could not be made stays");
+        }
+    }
+
+    fn let_go(&self, held: Vec<Held>) -> Result<()> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        let changing = self.registry.change()?;
+        let mut gone = Vec::new();
+        for Held { endpoint, claim, .. } in held {
+            claim.release(&changing)?;
+            gone.push(endpoint);
+        }
+        sweep::remove_from_kernel(&self.registry, &gone, &changing)
+    }
+
+    /// Buries the dead of a network.
+    fn make_room(&self, network: &Network, changing: &Changing) -> Result<()> {
+        let dead = self.registry.bury(&network.id, changing)?;
+        if dead.is_empty() { Ok(()) } else { sweep::remove_from_kernel(&self.registry, &dead, changing) }
+    }
+
+    /// Removes a network nobody is connected to.
+    fn tidy(&self, network: &Network, changing: &Changing) -> Result<()> {
+        if self.registry.is_used(&network.id)? {
+            return Ok(());
+        }
+        let made = self.registry.is_made(&network.id);
+        self.registry.forget(&network.id, changing)?;
+        if let (true, Driver::Bridge(bridge)) = (made, &network.driver) {
+            let removed = Links::open().and_then(|mut links| links.remove(&bridge.interface));
+            removed.map_err(Error::step(format!("remove the bridge {}", bridge.interface)))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what the host needs for a connection: the bridge, ports, rules.
+    fn make(
+        &self,
+        attachment: &Attachment,
+        addresses: &[IpAddr],
+        claim: &mut Claim,
+        _changing: &Changing,
+    ) -> Result<(Endpoint, Vec<Reserved>)> {
+        let mut endpoint = self.endpoint(attachment, addresses);
+        let mut ports = Vec::new();
+        // Ports are published by way of the first connection that leads out.
+        let is_first = self.held.iter().all(|held| held.endpoint.ports.is_empty());
+        if let Driver::Bridge(bridge) = &attachment.network.driver
+            && !self.plan.ports.is_empty()
+            && is_first
+            && !endpoint.internal
+        {
+            let kinds = Kinds { ipv4: endpoint.ipv4.is_some(), ipv6: endpoint.ipv6.is_some() };
+            ports = port::reserve(&self.plan, bridge.publish_at, kinds, &endpoint.id)?;
+            endpoint.ports = ports.iter().map(|port| port.published).collect();
+        }
+        claim.fill(&endpoint)?;
+        if let Driver::Bridge(bridge) = &attachment.network.driver {
+            self.ensure_bridge(&attachment.network, bridge)?;
+            let mut firewall =
+                Firewall::open(self.registry.table()).map_err(Error::step("speak to the packet filter (nf_tables)"))?;
+            if !firewall.add(&endpoint).map_err(Error::step("add rules to the packet filter (nf_tables)"))? {
+                sweep::rebuild(&self.registry, &mut firewall)?;
+            }
+        }
+        Ok((endpoint, ports))
+    }
+
+    fn endpoint(&self, attachment: &Attachment, addresses: &[IpAddr]) -> Endpoint {
+        let Network { id, name, driver, pools, internal } = &attachment.network;
+        let address = |ipv4: bool| {
+            let (pool, address) = pools.iter().zip(addresses).find(|(_, address)| address.is_ipv4() == ipv4)?;
+            let gateway = (!internal).then_some(pool.gateway);
+            Some(Address { address: *address, prefix: pool.subnet.prefix(), gateway })
+        };
+        let (ipv4, ipv6) = (address(true), address(false));
+        let of_address = match ipv4.map(|address| address.address) {
+            Some(IpAddr::V4(address)) => Mac::of(address),
+            _ => Mac::random(),
+        };
+        let taken = |name: &String| self.held.iter().any(|held| held.endpoint.interface == *name);
+        let free = (0..).map(|number| format!("eth{number}")).find(|name| !taken(name));
+        Endpoint {
+            id: strata_sys::random::hex::<32>(),
+            network: id.clone(),
+            network_name: name.clone(),
+            driver: driver.clone(),
+            internal: *internal,
+            container: self.plan.container.clone(),
+            container_name: self.plan.name.clone(),
+            interface: free.unwrap_or_default(),
+            ipv4,
+            ipv6,
+            mac: attachment.mac.unwrap_or(of_address),
+            names: attachment.names.clone(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// Makes a network's bridge unless it is there.
+    fn ensure_bridge(&self, network: &Network, bridge: &Bridge) -> Result<()> {
+        let name = &bridge.interface;
+        let failed = || Error::step(format!("make the bridge {name}"));
+        let mut links = Links::open().map_err(failed())?;
+        if links.find(name).map_err(failed())?.is_some() {
+            return Ok(());
+        }
+        self.registry.note_made(&network.id)?;
+        let addresses: Vec<(IpAddr, u8)> =
+            network.pools.iter().map(|pool| (pool.gateway, pool.subnet.prefix())).collect();
+        links.make_bridge(name, bridge.mtu, &addresses).map_err(failed())?;
+        if addresses.iter().any(|(address, _)| address.is_ipv4()) {
+            host::take_loopback(name)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the container's interface.
+    fn plug(&self, endpoint: &Endpoint) -> Result<()> {
+        let failed = || Error::step(format!("connect the container to network {}", endpoint.network_name));
+        let mut links = Links::open().map_err(failed())?;
+        let missing = || std::io::Error::from(rustix::io::Errno::NODEV);
+        let namespace = self.namespace.as_fd();
+        match &endpoint.driver {
+            Driver::Bridge(bridge) => {
+                let index = links.find(&bridge.interface).map_err(failed())?.ok_or_else(missing).map_err(failed())?;
+                let host = format!("veth{}", &endpoint.id[..7]);
+                let (name, mac, mtu) = (endpoint.interface.as_str(), endpoint.mac, bridge.mtu);
+                links.make_veth(&Veth { host: &host, bridge: index, name, mac, mtu, namespace }).map_err(failed())?;
+                let hairpin = !endpoint.ports.is_empty();
+                if hairpin || !bridge.between {
+                    links.set_port(&host, hairpin, !bridge.between).map_err(failed())?;
+                }
+            }
+            Driver::Macvlan { parent, mode } => {
+                let no_parent = || Error::Invalid(format!("invalid subinterface vlan name {parent}, no such device"));
+                let index = links.find(parent).map_err(failed())?.ok_or_else(no_parent)?;
+                let name = &endpoint.interface;
+                links.make_macvlan(index, *mode, name, endpoint.mac, namespace).map_err(failed())?;
+            }
+        }
+        let addresses: Vec<(IpAddr, u8)> =
+            endpoint.addresses().map(|address| (address.address, address.prefix)).collect();
+        let has_ipv6 = endpoint.ipv6.is_some();
+        self.inside(|links| links.furnish(&endpoint.interface, &addresses, has_ipv6)).map_err(failed())?;
+        let of_others: Vec<&Endpoint> = self.held.iter().map(|held| &held.endpoint).collect();
+        self.route_by(endpoint, &of_others)
+    }
+
+    /// Sets the ways out that are still missing after an interface was removed.
+    fn route_out(&self) -> Result<()> {
+        let mut before: Vec<&Endpoint> = Vec::new();
+        for held in &self.held {
+            match self.route_by(&held.endpoint, &before) {
+                // The way was there already.
+                Err(Error::Step { source, .. }) if crate::netlink::is(&source, rustix::io::Errno::EXIST) => {}
+                other => other?,
+            }
+            before.push(&held.endpoint);
+        }
+        Ok(())
+    }
+
+    /// Makes an interface the way out, of each kind for which none of the `others` is.
+    fn route_by(&self, endpoint: &Endpoint, others: &[&Endpoint]) -> Result<()> {
+        let failed = || Error::step(format!("route by way of network {}", endpoint.network_name));
+        for address in endpoint.addresses() {
+            let ipv4 = address.address.is_ipv4();
+            let leads_out = |other: &&Endpoint| {
+                other.addresses().any(|address| address.address.is_ipv4() == ipv4 && address.gateway.is_some())
+            };
+            let Some(gateway) = address.gateway else { continue };
+            if others.iter().any(leads_out) {
+                continue;
+            }
+            self.inside(|links| links.set_default_route(&endpoint.interface, Some(gateway), ipv4)).map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    /// Does something in the container's network namespace.
+    fn inside<T>(&self, act: impl FnOnce(&mut Links) -> std::io::Result<T>) -> std::io::Result<T> {
+        let mut links = within(&self.namespace, Links::open)?;
+        act(&mut links)
+    }
+}
+
+/// Opens something in another network namespace, and comes back.
+fn within<T>(namespace: &OwnedFd, open: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+    let own = rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    process::join(namespace.as_fd(), NamespaceSet::NET)?;
+    let opened = open();
+    process::join(own.as_fd(), NamespaceSet::NET)?;
+    opened
+}

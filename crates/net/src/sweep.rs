@@ -1,0 +1,77 @@
+//! Looking at all networks, and removing what killed shims left.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::firewall::{Firewall, Wanted};
+use crate::link::Links;
+use crate::registry::{Changing, Registry};
+use crate::{Endpoint, Subnet, host};
+
+/// Removes what shims that were killed left behind: addresses, rules, bridges. Costs next to nothing where no container was
+/// ever connected.
+pub fn sweep(run_dir: &Path) -> Result<()> {
+    let registry = Registry::in_run_dir(run_dir);
+    if !registry.is_there() {
+        return Ok(());
+    }
+    let changing = registry.change()?;
+    let mut dead = Vec::new();
+    for network in registry.networks()? {
+        dead.extend(registry.bury(&network, &changing)?);
+    }
+    if dead.is_empty() {
+        return Ok(());
+    }
+    remove_from_kernel(&registry, &dead, &changing)
+}
+
+/// Who is connected to a network now.
+pub fn endpoints(run_dir: &Path, network: &str) -> Result<Vec<Endpoint>> {
+    Registry::in_run_dir(run_dir).endpoints(network)
+}
+
+/// Where this host has routes to, the default routes left out.
+pub fn host_routes() -> Result<Vec<Subnet>> {
+    let routes = Links::open().and_then(|mut links| links.routes());
+    routes.map_err(Error::step("list the host's routes"))
+}
+
+/// Removes from the kernel what was there for endpoints that are in the registry no more, and what was there for the last
+/// of its kind.
+pub(crate) fn remove_from_kernel(registry: &Registry, gone: &[Endpoint], changing: &Changing) -> Result<()> {
+    let mut firewall = Firewall::open(registry.table()).map_err(Error::step("speak to the packet filter"))?;
+    let mut complete = true;
+    for endpoint in gone {
+        let is_last = !registry.is_used(&endpoint.network)?;
+        complete &= firewall.remove(endpoint, is_last).map_err(Error::step("remove rules of the packet filter"))?;
+        if is_last {
+            remove_network(registry, endpoint, changing)?;
+        }
+    }
+    if registry.networks()?.is_empty() {
+        firewall.remove_all().map_err(Error::step("remove our tables from the packet filter"))?;
+        return host::stop_routing(registry);
+    }
+    if complete {
+        return Ok(());
+    }
+    // Somebody else's hand was in our tables.
+    rebuild(registry, &mut firewall)
+}
+
+/// Makes our tables anew, for everybody who is connected.
+pub(crate) fn rebuild(registry: &Registry, firewall: &mut Firewall) -> Result<()> {
+    let endpoints = registry.all_endpoints()?;
+    host::route(registry, &endpoints)?;
+    let wanted = Wanted { endpoints: &endpoints, only_ours: !registry.router().is_empty() };
+    firewall.rebuild(&wanted).map_err(Error::step("set up the packet filter (nf_tables)"))
+}
+
+fn remove_network(registry: &Registry, last: &Endpoint, changing: &Changing) -> Result<()> {
+    let made = registry.is_made(&last.network);
+    registry.forget(&last.network, changing)?;
+    let Some(bridge) = last.bridge().filter(|_| made) else { return Ok(()) };
+    let removed = Links::open().and_then(|mut links| links.remove(&bridge.interface));
+    removed.map_err(Error::step(format!("remove the bridge {}", bridge.interface)))
+}

@@ -1,0 +1,86 @@
+//! The container's networks: connected when its first process exists, given back when that has ended.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use strata_net::{Connected, Sandbox};
+use strata_types::ContainerId;
+
+use super::launch::Places;
+use super::record;
+use crate::Error;
+use crate::spec::{Network, Spec};
+
+/// What a running container has got, beside its socket.
+const NETWORK: &str = "network.json";
+
+/// Connects the container whose first process is `pid`, if it is to be connected.
+pub(super) fn connect(spec: &Spec, places: &Places, pid: i32) -> Result<Option<Sandbox>, Error> {
+    let Network::Connected(plan) = &spec.namespaces.network else { return Ok(None) };
+    let path = format!("/proc/{pid}/ns/net");
+    let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::path("open network namespace", path))?;
+    let sandbox = Sandbox::connect(&places.run_dir, plan, namespace)?;
+    match tell(&sandbox, spec, places) {
+        Ok(()) => Ok(Some(sandbox)),
+        Err(error) => {
+            release(Some(sandbox));
+            Err(error)
+        }
+    }
+}
+
+/// Says what the container has got: to others in a file of the run directory, to itself in its `hosts`.
+fn tell(sandbox: &Sandbox, spec: &Spec, places: &Places) -> Result<(), Error> {
+    let connected = sandbox.connected();
+    record::put(&path(&places.run_dir, &spec.id), &connected)?;
+    let Network::Connected(plan) = &spec.namespaces.network else { return Ok(()) };
+    let hosts = places.dir.join("hosts");
+    let name = match &spec.domainname {
+        Some(domain) => format!("{0}.{domain} {0}", plan.hostname),
+        None => plan.hostname.clone(),
+    };
+    let addresses = connected.endpoints.iter().flat_map(strata_net::Endpoint::addresses);
+    let lines: String = addresses.map(|address| format!("{}\t{name}\n", address.address)).collect();
+    let written = std::fs::read_to_string(&hosts).and_then(|before| {
+        // What stands there from an earlier run of the container is not true any more.
+        let kept: String = before
+            .lines()
+            .filter(|line| !line.ends_with(&format!("\t{name}")))
+            .fold(String::new(), |all, line| all + line + "\n");
+        std::fs::write(&hosts, kept + &lines)
+    });
+    match written {
+        // A container of somebody else's making has no such file.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::path("write", hosts.display().to_string())(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives back what a container that has ended had. What cannot be given back now is swept by another.
+pub(super) fn release(sandbox: Option<Sandbox>) {
+    if let Some(Err(error)) = sandbox.map(Sandbox::release) {
+        tracing::debug!(%error, "networks of a container that has ended stay");
+    }
+}
+
+/// Forgets what a container had got.
+pub(crate) fn forget(run_dir: &Path, id: &ContainerId) {
+    match std::fs::remove_file(path(run_dir, id)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::debug!(%error, "what a container was connected to stays noted");
+        }
+        _ => {}
+    }
+}
+
+/// What a running container has got; nothing if it does not run or has no networks.
+pub(crate) fn connected(run_dir: &Path, id: &ContainerId) -> Result<Connected, Error> {
+    Ok(record::read(&path(run_dir, id))?.unwrap_or_default())
+}
+
+fn path(run_dir: &Path, id: &ContainerId) -> PathBuf {
+    super::socket_dir(run_dir, id).join(NETWORK)
+}
