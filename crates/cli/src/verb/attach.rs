@@ -48,6 +48,7 @@ impl Verb for Args {
         };
         front.check(session)?;
         let streams = Streams::of_process();
+        engine.record_event(strata_engine::events::of(&known, "attach"));
         let attached = engine.process(known.id()).attach(front.attach(session, &streams)?)?;
         let Some(exit) = front.stay(session, attached, &streams)? else { return Ok(Exit::SUCCESS) };
         // The client that started it may be gone.

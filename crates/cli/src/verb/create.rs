@@ -53,7 +53,9 @@ pub(super) fn make(
     }
     let pull = Pull::parse(pull)?;
     let image = image(session, engine, &image_name, pull, options.platform.as_deref(), options.quiet)?;
-    let request = request(session, options, Given { image, image_name, command, detach })?;
+    let request = request(session, options, Given { image, image_name, command, detach });
+    // Docker tells options that contradict each other from what the engine refuses.
+    let request = request.map_err(|failure| failure.exit(Exit::ENGINE))?;
     let created = engine.create_container(request)?;
     for warning in &created.warnings {
         writeln!(session.err, "WARNING: {warning}")?;

@@ -64,3 +64,113 @@ fn volumes_are_made_listed_shown_and_removed() {
     assert_eq!(lab.strata("volume rm data").fails(1), "strata: get data: no such volume\n");
     lab.is_clean();
 }
+
+#[test]
+fn what_is_copied_into_a_new_volume_keeps_owner_and_mode() {
+    need!(needs());
+    let lab = Lab::start();
+    let script =
+        "mkdir -m 750 /data /data/sub; echo a > /data/f; chmod 640 /data/f; chown -R 7:8 /data; ln -s f /data/l";
+    lab.machine.strata(["run", "--network", "none", "--name", "maker", "box", "sh", "-c", script]).ok();
+    lab.strata("commit maker made").ok();
+    let look = ["sh", "-c", "stat -c '%a %u %g %n' /data /data/sub /data/f; readlink /data/l"];
+    let expected = "750 7 8 /data\n750 7 8 /data/sub\n640 7 8 /data/f\nf\n";
+    let run = |options: &[&str], command: &[&str]| {
+        let head = ["run", "--rm", "--network", "none"];
+        lab.machine.strata([&head, options, &["made"], command].concat())
+    };
+    assert_eq!(run(&["-v", "one:/data"], &look).ok(), expected);
+    assert_eq!(run(&["-v", "/data"], &look).ok(), expected);
+    assert_eq!(run(&["--mount", "type=volume,source=two,target=/data,volume-nocopy"], &["ls", "/data"]).ok(), "");
+    assert_eq!(run(&["-v", "three:/data:nocopy"], &["ls", "/data"]).ok(), "");
+    // Only an empty volume is filled; this one has something of its own.
+    assert_eq!(run(&["-v", "two:/else"], &["touch", "/else/own"]).ok(), "");
+    assert_eq!(run(&["-v", "two:/data"], &["ls", "/data"]).ok(), "own\n");
+    assert_eq!(run(&["-v", "three:/data"], &["ls", "/data"]).ok(), "f\nl\nsub\n");
+    // A directory of a volume.
+    let part = "type=volume,source=one,target=/part,volume-subpath=sub";
+    assert_eq!(run(&["--mount", part], &["stat", "-c", "%a %u", "/part"]).ok(), "750 7\n");
+    let outside = run(&["--mount", "type=volume,source=one,target=/part,volume-subpath=../.."], &["true"]);
+    assert_ne!(outside.code, 0);
+    lab.strata("rm maker").ok();
+    lab.strata("volume rm one two three").ok();
+    lab.is_clean();
+}
+
+#[test]
+fn volumes_are_taken_over_filtered_counted_and_pruned() {
+    need!(needs());
+    let lab = Lab::start();
+    lab.strata("volume create --label keep=yes named").ok();
+    lab.strata("create --network none --name first -v named:/named -v /anonymous box").ok();
+    let list = |line: &str| lab.strata(line).ok();
+    assert_eq!(list("volume ls -q --filter dangling=true"), "");
+    assert_eq!(list("volume ls -q --filter label=keep=yes"), "named\n");
+    assert_eq!(
+        list("volume ls --filter name=nam --format {{.Driver}}/{{.Name}}/{{.Labels}}"),
+        "local/named/keep=yes\n"
+    );
+    assert_eq!(
+        list("system df --format {{.Type}}={{.TotalCount}}/{{.Active}}").lines().nth(2),
+        Some("Local Volumes=2/2")
+    );
+    let read_only = lab.script("--volumes-from first:ro", "touch /named/x 2>/dev/null || echo refused");
+    assert_eq!(read_only.ok(), "refused\n");
+    lab.script("--volumes-from first", "echo kept > /named/x; echo kept > /anonymous/x").ok();
+    // Without -v the anonymous one stays, until it is pruned; those with names only if one says so.
+    lab.strata("rm first").ok();
+    assert_eq!(list("volume ls -q").lines().count(), 2);
+    let pruned = list("volume prune -f");
+    assert!(pruned.starts_with("Deleted Volumes:\n") && pruned.contains("\nTotal reclaimed space: "), "{pruned}");
+    assert_eq!(list("volume ls -q"), "named\n");
+    assert_eq!(list("volume prune -af --filter label!=keep"), "Total reclaimed space: 0B\n");
+    assert!(list("volume prune -f --filter all=1").starts_with("Deleted Volumes:\nnamed\n"));
+    let acts = list("events --since 1h --until 0s --filter volume=named --format {{.Action}}");
+    assert_eq!(acts, "create\ndestroy\n");
+    lab.is_clean();
+}
+
+#[test]
+fn a_volume_can_be_a_directory_of_the_host_or_memory() {
+    need!(needs());
+    let lab = Lab::start();
+    let dir = lab.machine.dir().join("host");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("there"), "").unwrap();
+    lab.strata(&format!("volume create -o type=none -o device={} -o o=bind bound", dir.display())).ok();
+    assert_eq!(lab.script("-v bound:/bound", "ls /bound; touch /bound/new").ok(), "there\n");
+    assert!(dir.join("new").exists());
+    lab.strata("volume create -o type=tmpfs -o device=tmpfs -o o=size=64k memory").ok();
+    let size = lab.script("-v memory:/memory", "df -k /memory | tail -1 | awk '{print $2}'");
+    assert_eq!(size.ok(), "64\n");
+    let shown = lab.machine.strata(["volume", "inspect", "-f", "{{json .Options}}", "memory"]).ok();
+    assert_eq!(shown, "{\"device\":\"tmpfs\",\"o\":\"size=64k\",\"type\":\"tmpfs\"}\n");
+    let refused = lab.strata("volume create -o nope=1 bad").fails(1);
+    assert_eq!(refused, "strata: create bad: invalid option: \"nope\"\n");
+    lab.strata("volume rm bound memory").ok();
+    assert!(dir.join("there").exists(), "what the host has stays");
+    lab.is_clean();
+}
+
+#[test]
+fn read_only_goes_deep_and_mounts_propagate_as_asked() {
+    need!(needs());
+    let lab = Lab::start();
+    let dir = lab.machine.dir().join("tree");
+    let shown = dir.display();
+    lab.machine.sh(&format!("mkdir -p {shown}/sub && mount -t tmpfs tmpfs {shown}/sub && mkdir {shown}/later")).ok();
+    let touch = "for f in /x/a /x/sub/a; do touch $f 2>/dev/null && echo wrote || echo refused; done";
+    assert_eq!(lab.script(&format!("-v {shown}:/x:ro"), touch).ok(), "refused\nrefused\n");
+    // A later mount of the host arrives in a container that asked for it.
+    lab.machine.sh(&format!("mount --bind {shown} {shown} && mount --make-shared {shown}")).ok();
+    for (propagation, expected) in [("rslave", "mark\n"), ("rprivate", "")] {
+        let mount = format!("type=bind,source={shown},target=/x,bind-propagation={propagation}");
+        let words = ["run", "-d", "--network", "none", "--name", "prop", "--mount", &mount, "box", "sleep", "1000"];
+        lab.machine.strata(words).ok();
+        lab.machine.sh(&format!("mount -t tmpfs tmpfs {shown}/later && touch {shown}/later/mark")).ok();
+        assert_eq!(lab.strata("exec prop ls /x/later").ok(), expected, "{propagation}");
+        lab.machine.sh(&format!("umount {shown}/later")).ok();
+        lab.strata("rm -f prop").ok();
+    }
+    lab.is_clean();
+}

@@ -6,7 +6,7 @@ use strata_testkit::{Machine, need};
 use super::{Pair, needs};
 
 /// Both engines with one image, `box`.
-fn pair(machine: &Machine) -> Pair<'_> {
+pub(super) fn pair(machine: &Machine) -> Pair<'_> {
     let pair = Pair::start(machine);
     std::fs::write(machine.dir().join("box.tar"), Image::busybox().docker_archive("box:latest")).unwrap();
     pair.prepare(&["load", "-i", "box.tar"]);
@@ -14,7 +14,7 @@ fn pair(machine: &Machine) -> Pair<'_> {
 }
 
 /// `run` with no network, which is all that a machine has.
-fn run<'a>(words: &[&'a str]) -> Vec<&'a str> {
+pub(super) fn run<'a>(words: &[&'a str]) -> Vec<&'a str> {
     [&["run", "--network", "none"], words].concat()
 }
 

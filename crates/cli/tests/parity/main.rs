@@ -3,6 +3,7 @@
 
 mod containers;
 mod images;
+mod life;
 mod system;
 
 use strata_testkit::machine::Ran;

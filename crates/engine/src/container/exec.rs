@@ -5,7 +5,7 @@ use strata_runtime::{Attach, ExecSpec, Started, Status};
 use strata_sys::caps::CapSet;
 
 use crate::container::{ContainerError, Known, merge};
-use crate::{Engine, Result};
+use crate::{Engine, Result, events};
 
 /// What to run in a container.
 #[derive(Clone, Debug)]
@@ -67,6 +67,9 @@ impl Engine {
             process.capabilities = Capabilities::docker(CapSet::ALL);
             process.seccomp = strata_runtime::spec::Seccomp::Unconfined;
         }
+        let words = process.args.join(" ");
+        self.record_event(events::of(known, &format!("exec_create: {words}")));
+        self.record_event(events::of(known, &format!("exec_start: {words}")));
         Ok(running.exec(&ExecSpec { process }, attach)?)
     }
 }

@@ -81,7 +81,7 @@ impl Engine {
                 "Propagation": propagation,
             }),
             MountFrom::Volume { name, .. } => json!({
-                "Type": "volume", "Name": name, "Source": self.volume_dir(name, None).ok(),
+                "Type": "volume", "Name": name, "Source": self.settings().root.join("volumes").join(name).join("_data"),
                 "Destination": point.target, "Driver": "local", "Mode": point.mode, "RW": writable, "Propagation": "",
             }),
             // Those of `--tmpfs` are in HostConfig only.

@@ -8,6 +8,7 @@
 //! start.rs stop.rs remove.rs exec.rs list.rs inspect.rs top.rs …          one operation each
 //! ```
 
+mod backing;
 mod boot;
 pub(crate) mod check;
 mod config;

@@ -43,6 +43,7 @@ impl Engine {
                 return refuse("container is restarting: stop the container before removing or force remove");
             }
             Status::Running | Status::Paused | Status::Restarting => {
+                self.record_event(events::of(known, "kill").with("signal", "9"));
                 process.stop(Signal::KILL, Some(std::time::Duration::ZERO))?;
             }
             Status::Created | Status::Exited | Status::Dead => {}

@@ -71,6 +71,7 @@ impl Engine {
     }
 
     fn mount(&self, point: &MountPoint) -> Result<Mount> {
+        let mut read_only = point.read_only;
         let source = match &point.source {
             MountFrom::Bind { path, propagation, recursive } => {
                 if !path.exists() {
@@ -79,8 +80,9 @@ impl Engine {
                 MountSource::Bind { path: path.clone(), recursive: *recursive, propagation: word(propagation) }
             }
             MountFrom::Volume { name, subpath, .. } => {
-                let path = self.volume_dir(name, subpath.as_deref())?;
-                MountSource::Bind { path, recursive: true, propagation: Propagation::Private }
+                let (source, never_written) = self.volume_source(name, subpath.as_deref())?;
+                read_only |= never_written;
+                source
             }
             MountFrom::Tmpfs { size_bytes, mode, options } => {
                 MountSource::Tmpfs { size_bytes: *size_bytes, mode: *mode, options: options.clone() }
@@ -93,7 +95,7 @@ impl Engine {
             MountFrom::Tmpfs { options, .. } => options.iter().any(|option| option == "exec"),
             _ => true,
         };
-        Ok(Mount { target: point.target.clone(), source, read_only: point.read_only, exec })
+        Ok(Mount { target: point.target.clone(), source, read_only, exec })
     }
 }
 

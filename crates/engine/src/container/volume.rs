@@ -7,7 +7,9 @@ use strata_store::records::{CreatedVolume, VolumeRecord};
 use strata_sys::durable;
 use strata_types::DiffId;
 
+use crate::container::backing::Backing;
 use crate::container::{ContainerError, Known, MountFrom};
+use crate::events::{Happening, Kind};
 use crate::{Engine, Result};
 
 /// The only driver there is.
@@ -79,6 +81,7 @@ impl Engine {
         }
         durable::remove(&self.volume_root(name))?;
         self.store().volumes().remove(name)?;
+        self.record_event(Happening::new(Kind::Volume, "destroy", name).with("driver", DRIVER));
         Ok(())
     }
 
@@ -93,18 +96,22 @@ impl Engine {
                 "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
             )));
         }
-        if let Some(option) = options.keys().next() {
-            return Err(ContainerError::invalid(format!("create {name}: invalid option: {option:?}")));
-        }
+        Backing::of(&options).map_err(|error| ContainerError::invalid(format!("create {name}: {error}")))?;
         durable::create_dirs(&self.volume_root(&name), 0o701)?;
         durable::create_dirs(&self.volume_root(&name).join("_data"), 0o755)?;
         let record = VolumeRecord { name: name.clone(), driver, options, labels, anonymous, created: self.now() };
         let new = self.store().volumes().create(&record)? == CreatedVolume::New;
+        if new {
+            self.record_event(Happening::new(Kind::Volume, "create", &name).with("driver", DRIVER));
+        }
         Ok((name, new))
     }
 
     /// Copies what the image has at `target` into an empty volume.
     pub(crate) fn fill_volume(&self, name: &str, layers: &[DiffId], target: &Path) -> Result<()> {
+        if matches!(self.volume_backing(name)?, Backing::Memory { .. }) {
+            return Ok(());
+        }
         let data = self.volume_dir(name, None)?;
         let mut list = std::fs::read_dir(&data).map_err(ContainerError::step(format!("cannot list volume {name}")))?;
         if list.next().is_none() && !layers.is_empty() {
@@ -115,7 +122,10 @@ impl Engine {
 
     /// Where a volume's files are, or those of a directory in it.
     pub(super) fn volume_dir(&self, name: &str, subpath: Option<&str>) -> Result<PathBuf> {
-        let data = self.volume_root(name).join("_data");
+        let data = match self.volume_backing(name)? {
+            Backing::Bind { path, .. } => path,
+            _ => self.volume_root(name).join("_data"),
+        };
         let Some(subpath) = subpath else { return Ok(data) };
         let inside =
             Path::new(subpath).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));

@@ -12,6 +12,7 @@ use strata_types::{Digest, ErrorClass, ImageId, Platform, Watch};
 use super::fetch::Job;
 use super::find::as_recorded;
 use super::manifest::Chosen;
+use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Error, Result, parallel};
 
@@ -75,6 +76,8 @@ impl Engine {
             self.free_what_nobody_needs(watch);
         }
         let (image, is_newer) = outcome?;
+        let name = reference.familiar();
+        self.record_event(Happening::new(Kind::Image, "pull", &name).with("name", reference.path()));
         watch.say(&format!("Digest: {}", chosen.top));
         Ok(Pulled { reference: reference.clone(), digest: chosen.top, image, is_newer })
     }

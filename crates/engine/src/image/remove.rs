@@ -9,6 +9,7 @@ use strata_types::{ChainId, ImageId, Watch};
 
 use super::find::{as_recorded, is_id_of};
 use super::list::References;
+use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Result};
 
@@ -45,6 +46,13 @@ impl Engine {
         for _ in 0..PLANS_MAX {
             let plan = self.plan_removal(name, wish)?;
             if let Some(mut done) = self.carry_out(plan)? {
+                for removal in &done {
+                    match removal {
+                        Removal::Untagged(name) => self.record_event(Happening::new(Kind::Image, "untag", name)),
+                        Removal::Image(id) => self.record_event(Happening::new(Kind::Image, "delete", id)),
+                        Removal::Layer(_) => {}
+                    }
+                }
                 self.collect_removed(&mut done, watch)?;
                 return Ok(done);
             }

@@ -3,6 +3,7 @@
 use strata_store::records::TagRecord;
 use strata_types::reference::Reference;
 
+use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Result};
 
@@ -23,6 +24,9 @@ impl Engine {
             index: None,
             updated: self.now(),
         };
-        Ok(self.store().tags().set(&[tag])?)
+        let event = Happening::new(Kind::Image, "tag", &tag.image).with("name", &tag.name.familiar());
+        self.store().tags().set(&[tag])?;
+        self.record_event(event);
+        Ok(())
     }
 }

@@ -60,6 +60,11 @@ impl Monitor {
         }
     }
 
+    /// Whether a program is the check.
+    pub(super) fn is_check(&self, number: u32) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.number == number)
+    }
+
     /// Takes what a program printed, if it is the check.
     pub(super) fn hear(&mut self, number: u32, bytes: &[u8]) {
         if let Some(probe) = self.probe.as_mut().filter(|probe| probe.number == number) {

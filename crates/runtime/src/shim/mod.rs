@@ -288,6 +288,11 @@ impl Shim {
             if self.programs[index].exit_code.is_some() && !self.programs[index].drained {
                 let all = self.pump(index, Stream::Stdout) & self.pump(index, Stream::Stderr);
                 self.programs[index].drained = all;
+                let Program { number, exit_code: Some(code), .. } = self.programs[index] else { continue };
+                let is_check = self.monitor.as_ref().is_some_and(|monitor| monitor.is_check(number));
+                if all && number != self.first && !is_check {
+                    self.tell("exec_die", &[("exitCode", &code.to_string())]);
+                }
             }
         }
     }
