@@ -147,7 +147,7 @@ fn corpus(scratch: &Path) -> Vec<Vec<PathBuf>> {
 
 fn unzipped(blob: &Path, scratch: &Path) -> PathBuf {
     let tar = scratch.join(blob.file_name().unwrap());
-    let status = Command::new("gzip").arg("-dc").arg(blob).stdout(File::create(&tar).unwrap()).status().unwrap();
+    let status = Command::new("gzip").arg("-dcf").arg(blob).stdout(File::create(&tar).unwrap()).status().unwrap();
     assert!(status.success());
     tar
 }
@@ -219,12 +219,13 @@ fn facts(root: &Path, is_exact: &dyn Fn(&Path) -> bool) -> BTreeMap<PathBuf, Fac
         }
     }
     names.sort();
-    let mut inodes: HashMap<u64, PathBuf> = HashMap::new();
+    let mut inodes: HashMap<(u64, u64), PathBuf> = HashMap::new();
     for name in names {
         let path = root.join(&name);
         let metadata = path.symlink_metadata().unwrap();
         let is_dir = metadata.is_dir();
-        let first = (!is_dir).then(|| inodes.entry(metadata.ino()).or_insert_with(|| name.clone()).clone());
+        let first =
+            (!is_dir).then(|| inodes.entry((metadata.dev(), metadata.ino())).or_insert_with(|| name.clone()).clone());
         let facts = Facts {
             mode: metadata.mode(),
             owner: (metadata.uid(), metadata.gid()),

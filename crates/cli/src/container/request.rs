@@ -12,7 +12,7 @@ use strata_engine::network::EndpointWish;
 use strata_types::config::{Healthcheck, RunConfig};
 
 use crate::container::foreground::size;
-use crate::exit::{Failure, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::opts::block_device::PerDevice;
 use crate::opts::environment::{self, Variable};
 use crate::opts::mount::{Mount, Propagation, Recursive, Source};
@@ -49,7 +49,7 @@ pub struct Streams {
 pub fn streams(options: &ContainerOptions, detach: bool) -> Result<Streams> {
     if detach {
         if !options.attach.is_empty() {
-            return Err(Failure::new("Conflicting options: -a and -d"));
+            return Err(Failure::new("Conflicting options: -a and -d").exit(Exit::FAILURE));
         }
         return Ok(Streams::default());
     }

@@ -1,6 +1,7 @@
 //! `strata exec`: execute a command in a running container.
 
 use strata_engine::container::ExecRequest;
+use strata_types::ErrorClass;
 
 use crate::container::foreground::{Front, Streams, size, start_failure};
 use crate::container::request;
@@ -74,9 +75,16 @@ impl Verb for Args {
         let streams = Streams::of_process();
         let attach = if self.detach { None } else { Some(front.attach(session, &streams)?) };
         let started = engine.exec(&known, request, attach).map_err(|error| {
+            // Docker says 126 of everything that keeps a program from running in a container that runs; who does not wait
+            // for the program does not hear of it.
+            let is_of_the_program = error.class() != ErrorClass::Conflict;
             let failure = start_failure(error);
-            // Only 126 and 127 say something about the program.
-            if failure.exit == Some(Exit::ENGINE) { failure.exit(Exit::FAILURE) } else { failure }
+            match failure.exit {
+                _ if self.detach => failure.exit(Exit::FAILURE),
+                Some(Exit::ENGINE) if is_of_the_program => failure.exit(Exit::NOT_EXECUTABLE),
+                Some(Exit::ENGINE) => failure.exit(Exit::FAILURE),
+                _ => failure,
+            }
         })?;
         let Some(attached) = started.session else { return Ok(Exit::SUCCESS) };
         Ok(front.stay(session, attached, &streams)?.unwrap_or(Exit::SUCCESS))

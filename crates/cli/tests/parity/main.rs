@@ -4,6 +4,7 @@
 mod containers;
 mod images;
 mod life;
+mod nonsense;
 mod system;
 
 use strata_testkit::machine::Ran;
