@@ -109,8 +109,8 @@ pub(crate) fn page(tables: &[Table], bench: &Bench) -> String {
         "# Benchmarks\n\n\
          Written by one call of `cargo xtask bench`; do not edit. Commands take turns, CPU is that of a control group with the \
          command, its daemons and its containers (the registry is outside), stores lie on a fresh loop-mounted ext4. Ratios \
-         are the median of those of each round: below 1 means that strata needs less. On a busy machine times grow and \
-         ratios stay.\n\n\
+         are the median of those of each round: below 1 means that strata needs less. Each table says how much other work \
+         the machine had: wall times of a few milliseconds mean little on a busy one, processor time does.\n\n\
          - Machine: Linux {}, {} processors\n- Engines: {}\n\n## Targets\n\n{}\n{}\n",
         kernel.trim(),
         processors(),

@@ -39,7 +39,6 @@ fn commit(bench: &Bench, rounds: Rounds, change: &str) -> Done<Timings> {
         let commit = format!("{command} commit bench bench-image");
         entries.push(Entry::new(engine.name, commit).after(format!("{command} rmi -f bench-image")));
     }
-    arena.setup(&format!("sync -f {}", arena.store("").display()))?;
     let timings = interleaved(arena, rounds, &entries);
     for engine in bench.docker_like() {
         arena.setup(&format!("{} rm -f bench", engine.command))?;
