@@ -6,6 +6,7 @@ mod memory;
 mod pull;
 mod run;
 mod size;
+mod users;
 
 use crate::bench::Bench;
 use crate::bench::report::Table;
@@ -24,6 +25,7 @@ pub(crate) struct Row {
 pub(crate) const ALL: &[Row] = &[
     Row { name: "pull", about: "a large image from a registry on loopback", measure: pull::measure },
     Row { name: "run", about: "`run --rm --network none debian true`", measure: run::measure },
+    Row { name: "users", about: "`run --userns auto`, beside a run without", measure: users::measure },
     Row { name: "commit-small", about: "a container with one changed file", measure: commit::small },
     Row { name: "commit-big", about: "a container with 20,000 new files", measure: commit::big },
     Row { name: "save", about: "an image into an archive", measure: archive::save },
