@@ -1,10 +1,11 @@
 //! The engine: one root directory and what works on it.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use strata_registry::{Client, Proxies};
+use strata_runtime::Ahead;
 use strata_snapshot::Snapshots;
 use strata_store::Store;
 use strata_types::config::{CONFIG_BYTES_MAX, ImageConfig};
@@ -39,6 +40,7 @@ pub struct Engine {
     store: Store,
     client: OnceLock<Client>,
     snapshots: OnceLock<Snapshots>,
+    ahead: Mutex<Option<Ahead>>,
 }
 
 impl Engine {
@@ -48,7 +50,22 @@ impl Engine {
     /// When the store cannot be opened.
     pub fn open(settings: Settings) -> Result<Self> {
         let store = Store::open(&settings.root)?;
-        Ok(Self { settings, store, client: OnceLock::new(), snapshots: OnceLock::new() })
+        let (client, snapshots) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { settings, store, client, snapshots, ahead: Mutex::default() })
+    }
+
+    /// A container is going to be started: what its shim needs to begin happens beside what comes before. That it cannot be
+    /// started is told by the start.
+    pub fn expect_start(&self) {
+        match Ahead::spawn() {
+            Ok(ahead) => *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead),
+            Err(error) => tracing::debug!(%error, "no shim ahead of its container"),
+        }
+    }
+
+    /// The shim that was started ahead, if it is still there.
+    pub(crate) fn take_ahead(&self) -> Option<Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What it was opened with.

@@ -16,7 +16,7 @@ use crate::logs::Logs;
 use crate::shim::{network, record, remove_socket, socket_dir};
 use crate::spec::{Restart, TerminalSize};
 use crate::wire::{self, Answer, Request, SOCKET, Wish};
-use crate::{Attach, Error, ExecSpec, Outcome, Session, Spec, State, Status, reexec};
+use crate::{Ahead, Attach, Error, ExecSpec, Outcome, Session, Spec, State, Status, reexec};
 
 /// A container's place on disk and, while it runs, its shim.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl Container {
     /// Names the container `id` whose files are in `dir` (`<root>/containers/<id>`); `run_dir` is the engine's. Touches
     /// nothing.
     pub fn at(id: ContainerId, dir: &Path, run_dir: &Path) -> Self {
-        Self { id, dir: dir.to_owned(), run_dir: run_dir.to_owned(), program: PathBuf::from("/proc/self/exe") }
+        Self { id, dir: dir.to_owned(), run_dir: run_dir.to_owned(), program: PathBuf::from(reexec::OWN_PROGRAM) }
     }
 
     /// Uses another program than this one as shim; it must call [`reexec::main`]. For tests, whose own program does not.
@@ -65,11 +65,16 @@ impl Container {
     /// Starts it: a shim is left behind that outlives the caller. With `attach` the caller is connected before the first
     /// byte of output. Returns when the program is being executed, or why it cannot be.
     pub fn start(&self, spec: &Spec, attach: Option<Attach<'_>>) -> Result<Started, Error> {
+        self.start_by(None, spec, attach)
+    }
+
+    /// [`Container::start`] by a shim that runs already, if there is one.
+    pub fn start_by(&self, ahead: Option<Ahead>, spec: &Spec, attach: Option<Attach<'_>>) -> Result<Started, Error> {
         if self.state()?.status.is_up() {
             return Err(Error::AlreadyRunning(self.id.to_string()));
         }
         record::put(&self.dir.join(record::SPEC), spec)?;
-        let reexec::Spawned { socket, program } = reexec::spawn(&self.program)?;
+        let Ahead { socket, program } = ahead.map_or_else(|| reexec::spawn(&self.program), Ok)?;
         let (wish, streams) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
         let fds: Vec<_> = std::iter::once(program.as_fd()).chain(streams).collect();
         let request =

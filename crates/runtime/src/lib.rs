@@ -32,6 +32,7 @@ mod wire;
 
 pub use container::{Container, Held, Started};
 pub use error::Error;
+pub use reexec::Ahead;
 pub use session::{Attach, Foreground, Outcome, Session, Stream};
 pub use shim::started_ticks;
 pub use spec::{ExecSpec, Spec};

@@ -45,8 +45,9 @@ fn serve() -> Result<(), Error> {
     shim::run(socket)
 }
 
-/// A shim that was started.
-pub(crate) struct Spawned {
+/// A shim that runs and waits to be told which container is its own; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Ahead {
     /// The conversation with it.
     pub(crate) socket: OwnedFd,
     /// The mount that its program is on. Closing the last descriptor of a mount waits for the kernel: it is handed to the
@@ -54,10 +55,23 @@ pub(crate) struct Spawned {
     pub(crate) program: OwnedFd,
 }
 
+impl Ahead {
+    /// Starts one, for who is going to start a container with [`crate::Container::start`] and has something to do before.
+    ///
+    /// # Errors
+    /// When this program cannot be executed.
+    pub fn spawn() -> Result<Self, Error> {
+        spawn(Path::new(OWN_PROGRAM))
+    }
+}
+
+/// This program, whatever its file is called by now.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Starts a shim, as a child that outlives this process.
 ///
 /// It executes `program` by way of a mount on which nobody can write it.
-pub(crate) fn spawn(program: &Path) -> Result<Spawned, Error> {
+pub(crate) fn spawn(program: &Path) -> Result<Ahead, Error> {
     let failed = || Error::path("execute", program.display().to_string());
     let sealed = process::own_program(program).map_err(|errno| failed()(std::io::Error::from(errno)))?;
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
@@ -66,5 +80,5 @@ pub(crate) fn spawn(program: &Path) -> Result<Spawned, Error> {
     command.arg0(NAME).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().map_err(|error| failed()(error))?;
     drop(child);
-    Ok(Spawned { socket: ours, program: sealed })
+    Ok(Ahead { socket: ours, program: sealed })
 }

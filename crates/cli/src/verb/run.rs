@@ -52,6 +52,7 @@ impl Verb for Args {
         front.check(session)?;
         let what = (self.image, self.command);
         let engine = session.engine()?;
+        engine.expect_start();
         let created = make(session, &engine, &self.options, &self.pull, what, self.detach)?;
         if self.options.kernel_memory.is_some() {
             writeln!(session.err, "WARNING: Kernel memory limits are deprecated and ignored")?;

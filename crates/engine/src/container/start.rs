@@ -35,7 +35,7 @@ impl Engine {
             }
             spec => spec?,
         };
-        match process.start(&spec, attach) {
+        match process.start_by(self.take_ahead(), &spec, attach) {
             Ok(started) => {
                 self.record_event(events::of(known, "start"));
                 Ok(Some(started))
