@@ -266,6 +266,9 @@ pub enum MountSource {
         recursive: bool,
         /// Whether later mounts pass between the host and the container.
         propagation: Propagation,
+        /// Read-only means this mount only, not those below it.
+        #[serde(default)]
+        writable_below: bool,
     },
     /// A filesystem in memory.
     Tmpfs {

@@ -101,7 +101,12 @@ fn a_link_in_the_image_does_not_lead_a_mask_or_mount_outside() {
 }
 
 fn bind(path: &std::path::Path, target: &str, read_only: bool) -> Mount {
-    let source = MountSource::Bind { path: path.to_owned(), recursive: true, propagation: Propagation::Private };
+    let source = MountSource::Bind {
+        path: path.to_owned(),
+        recursive: true,
+        propagation: Propagation::Private,
+        writable_below: false,
+    };
     Mount { target: target.to_owned(), source, read_only, exec: true }
 }
 

@@ -457,6 +457,7 @@ fn wanted(mount: Mount, mode: &str) -> MountRequest {
             path: bind.path,
             propagation: bind.propagation.unwrap_or(Propagation::RecursivePrivate).name().to_owned(),
             recursive: bind.recursive != Recursive::Disabled,
+            writable_below: bind.recursive == Recursive::Writable,
             create: bind.create,
         },
         Source::Volume(volume) => MountWish::Volume {

@@ -161,6 +161,10 @@ fn read_only_goes_deep_and_mounts_propagate_as_asked() {
     lab.machine.sh(&format!("mkdir -p {shown}/sub && mount -t tmpfs tmpfs {shown}/sub && mkdir {shown}/later")).ok();
     let touch = "for f in /x/a /x/sub/a; do touch $f 2>/dev/null && echo wrote || echo refused; done";
     assert_eq!(lab.script(&format!("-v {shown}:/x:ro"), touch).ok(), "refused\nrefused\n");
+    let mount = format!("--mount type=bind,source={shown},target=/x,readonly,bind-recursive=writable");
+    assert_eq!(lab.script(&mount, touch).ok(), "refused\nwrote\n");
+    let mount = format!("--mount type=bind,source={shown},target=/x,bind-recursive=disabled");
+    assert_eq!(lab.script(&mount, "touch /x/sub/mine && ls /x/sub").ok(), "mine\n");
     // A later mount of the host arrives in a container that asked for it.
     lab.machine.sh(&format!("mount --bind {shown} {shown} && mount --make-shared {shown}")).ok();
     for (propagation, expected) in [("rslave", "mark\n"), ("rprivate", "")] {

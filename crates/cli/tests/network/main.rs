@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod bridge;
+mod restarted;
 
 use std::time::{Duration, Instant};
 

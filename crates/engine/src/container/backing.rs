@@ -59,7 +59,12 @@ impl Backing {
 impl Engine {
     /// How a volume is mounted, and whether it may not be written.
     pub(super) fn volume_source(&self, name: &str, subpath: Option<&str>) -> Result<(MountSource, bool)> {
-        let bind = |path, recursive| MountSource::Bind { path, recursive, propagation: Propagation::Private };
+        let bind = |path, recursive| MountSource::Bind {
+            path,
+            recursive,
+            propagation: Propagation::Private,
+            writable_below: false,
+        };
         Ok(match self.volume_backing(name)? {
             Backing::Own => (bind(self.volume_dir(name, subpath)?, true), false),
             Backing::Bind { recursive, read_only, .. } => (bind(self.volume_dir(name, subpath)?, recursive), read_only),

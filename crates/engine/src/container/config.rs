@@ -301,6 +301,9 @@ pub enum MountFrom {
         propagation: String,
         /// With the mounts below it.
         recursive: bool,
+        /// Read-only means this mount only, not those below it.
+        #[serde(default)]
+        writable_below: bool,
     },
     /// A volume.
     Volume {

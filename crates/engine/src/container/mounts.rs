@@ -34,6 +34,8 @@ pub enum MountWish {
         propagation: String,
         /// With the mounts below it.
         recursive: bool,
+        /// Read-only means this mount only, not those below it.
+        writable_below: bool,
         /// A directory is made where nothing is.
         create: bool,
     },
@@ -138,9 +140,9 @@ impl Engine {
     ) -> Result<MountPoint> {
         let MountRequest { target, mut read_only, mode, wish } = request;
         let source = match wish {
-            MountWish::Bind { path, propagation, recursive, create } => {
+            MountWish::Bind { path, propagation, recursive, writable_below, create } => {
                 bind_source(&path, create)?;
-                MountFrom::Bind { path, propagation, recursive }
+                MountFrom::Bind { path, propagation, recursive, writable_below }
             }
             MountWish::Volume { name, empty, labels, driver, options, subpath } => {
                 let anonymous = name.is_none();

@@ -73,11 +73,12 @@ impl Engine {
     fn mount(&self, point: &MountPoint) -> Result<Mount> {
         let mut read_only = point.read_only;
         let source = match &point.source {
-            MountFrom::Bind { path, propagation, recursive } => {
+            MountFrom::Bind { path, propagation, recursive, writable_below } => {
                 if !path.exists() {
                     return Err(ContainerError::BindSource(path.clone()).into());
                 }
-                MountSource::Bind { path: path.clone(), recursive: *recursive, propagation: word(propagation) }
+                let (recursive, writable_below) = (*recursive, *writable_below);
+                MountSource::Bind { path: path.clone(), recursive, propagation: word(propagation), writable_below }
             }
             MountFrom::Volume { name, subpath, .. } => {
                 let (source, never_written) = self.volume_source(name, subpath.as_deref())?;

@@ -95,7 +95,7 @@ fn source(
 ) -> Result<Option<OwnedFd>, Error> {
     Ok(Some(match &mount.source {
         MountSource::Tmpfs { .. } => return Ok(None),
-        MountSource::Bind { path, recursive, propagation } => {
+        MountSource::Bind { path, recursive, propagation, .. } => {
             let tree = mounts::bind(path, *recursive, *propagation)?;
             match detached::map_ids(tree.as_fd(), users.namespace, *recursive) {
                 Ok(()) => {}

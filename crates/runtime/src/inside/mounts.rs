@@ -17,7 +17,7 @@ pub(super) fn open_sources(spec: &Spec, plans: Vec<OwnedFd>) -> Result<Vec<Owned
     spec.mounts
         .iter()
         .map(|mount| match &mount.source {
-            MountSource::Bind { path, recursive, propagation } => bind(path, *recursive, *propagation),
+            MountSource::Bind { path, recursive, propagation, .. } => bind(path, *recursive, *propagation),
             MountSource::Tmpfs { size_bytes, mode, options } => tmpfs(mount, *size_bytes, *mode, options),
             MountSource::Secrets(files) => secrets::directory(files, &mount.target),
             MountSource::Secret(file) => secrets::file(file, &mount.target),
@@ -81,7 +81,8 @@ pub(super) fn attach(spec: &Spec, root: BorrowedFd<'_>, sources: Vec<OwnedFd>) -
     pairs.sort_by_key(|(mount, _)| mount.target.split('/').filter(|part| !part.is_empty()).count());
     for (mount, source) in pairs {
         if mount.read_only {
-            detached::set_read_only(source.as_fd(), true).map_err(Error::path("make read-only", &mount.target))?;
+            detached::set_read_only(source.as_fd(), !is_writable_below(&mount.source))
+                .map_err(Error::path("make read-only", &mount.target))?;
         }
         let place = place::make(root, &mount.target, place::kind(source.as_fd())?)?;
         detached::attach(source.as_fd(), place.as_fd()).map_err(Error::path("mount on", &mount.target))?;
@@ -92,4 +93,8 @@ pub(super) fn attach(spec: &Spec, root: BorrowedFd<'_>, sources: Vec<OwnedFd>) -
 /// Whether the person mounts something at `target`, so that the standing mount there is left out.
 pub(super) fn replaces(spec: &Spec, target: &str) -> bool {
     spec.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == target)
+}
+
+fn is_writable_below(source: &MountSource) -> bool {
+    matches!(source, MountSource::Bind { writable_below: true, .. })
 }
