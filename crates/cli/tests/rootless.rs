@@ -209,6 +209,12 @@ fn images_go_to_a_registry_and_come_back() {
 fn what_only_root_may_is_refused_in_words() {
     need!(needs());
     let me = Person::with(MANY);
+    let plain = me.strata("run --rm box ls /sys/class/net");
+    assert_eq!((plain.code, plain.out.as_str()), (0, "lo\n"), "{}", plain.err);
+    assert!(plain.err.contains("only root makes networks"), "{}", plain.err);
+    for line in ["run --rm -p 80:80 box true", "run --rm --network blue box true"] {
+        assert!(me.strata(line).fails(125).contains("only root makes networks and publishes ports"));
+    }
     for (options, why) in [
         ("--userns auto", "needs root on the machine"),
         ("--device /dev/fuse:/dev/other", "cannot make device `/dev/other`"),

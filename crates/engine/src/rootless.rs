@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use strata_runtime::{Container, started_ticks};
 use strata_sys::durable::{self, Durability, FileError};
@@ -94,9 +95,17 @@ pub fn enter(settings: &Settings) -> Result<Entered> {
     let ticks = started_ticks(own).unwrap_or(0).to_string();
     durable::write_file(&dir.join(own.to_string()), ticks.as_bytes(), 0o600, Durability::Ephemeral)?;
     drop(lock);
+    ENTERED.store(true, Ordering::Relaxed);
     let only_self = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.starts_with("deny"));
     Ok(if only_self { Entered::One } else { Entered::Many })
 }
+
+/// Whether [`enter`] took this process into a person's namespace.
+pub(crate) fn entered() -> bool {
+    ENTERED.load(Ordering::Relaxed)
+}
+
+static ENTERED: AtomicBool = AtomicBool::new(false);
 
 /// A process in the namespaces: a command, or a shim. Records of commands that have ended are removed.
 fn somebody(dir: &Path, settings: &Settings) -> Result<Option<i32>> {

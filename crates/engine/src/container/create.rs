@@ -61,7 +61,8 @@ impl Engine {
             check::name(name)?;
         }
         check::host(&mut host)?;
-        self.resolve_networks(&mut host, &mut networks)?;
+        let mut warnings = Vec::new();
+        self.resolve_networks(&mut host, &mut networks, &mut warnings)?;
         let image_config = self.config(&image.id)?;
         merge::merge(&mut config.run, &image_config.fields.config)?;
         config.image.clone_from(&image_name);
@@ -76,7 +77,6 @@ impl Engine {
         let taken = self.take_ids(user_namespace::wish(&host)?)?;
         let mut document =
             Document { config, host, mounts: Vec::new(), secrets, networks, user_namespace: taken.maps.clone() };
-        let mut warnings = Vec::new();
         let resolved = self.resolve_mounts(&document, mounts, &image.layers, &mut warnings)?;
         document.mounts = resolved.mounts;
         let mut record = ContainerRecord {

@@ -56,6 +56,10 @@ pub(crate) fn wish(host: &HostConfig) -> Result<Wish> {
             "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode",
         ));
     }
+    if host.network_mode.starts_with("container:") {
+        let sentence = "cannot join another container's network when user namespaces are enabled";
+        return Err(ContainerError::invalid(sentence));
+    }
     for (mode, what) in [
         (&host.network_mode, "host's network namespace"),
         (&host.pid_mode, "host PID namespace"),

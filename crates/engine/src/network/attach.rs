@@ -9,7 +9,7 @@ use strata_runtime::spec::Network;
 use super::definition::DEFAULT;
 use crate::container::{ContainerError, Document, HostConfig, Known};
 use crate::network::{NetworkError, NetworkKnown};
-use crate::{Engine, Result};
+use crate::{Engine, Result, rootless};
 
 /// What a container wishes of a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub struct EndpointWish {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
 }
+
+/// Said to those who are not root and did not choose.
+const LOOPBACK_ONLY: &str =
+    "only root makes networks: the container has a loopback interface; --network host gives it the host's network";
 
 /// What `--network` can say.
 pub(crate) enum Mode<'a> {
@@ -52,7 +56,25 @@ impl HostConfig {
 
 impl Engine {
     /// Checks what a new container wishes, and names the networks as they are called.
-    pub(crate) fn resolve_networks(&self, host: &mut HostConfig, wishes: &mut [EndpointWish]) -> Result<()> {
+    ///
+    /// Who is not root on the machine has no networks: unless one is named, there is none, and a warning says so.
+    pub(crate) fn resolve_networks(
+        &self,
+        host: &mut HostConfig,
+        wishes: &mut Vec<EndpointWish>,
+        warnings: &mut Vec<String>,
+    ) -> Result<()> {
+        let publishing = !host.port_bindings.is_empty() || host.publish_all_ports;
+        if rootless::entered() && matches!(host.network(), Mode::Networks) {
+            if publishing || wishes.iter().any(|wish| wish.network != "bridge") {
+                let why = "only root makes networks and publishes ports: use `--network host` or `--network none`";
+                return Err(ContainerError::invalid(why));
+            }
+            wishes.clear();
+            host.network_mode = String::from("none");
+            warnings.push(String::from(LOOPBACK_ONLY));
+            return Ok(());
+        }
         match host.network() {
             Mode::Of(name) => {
                 let other = self.container(name)?;
