@@ -50,6 +50,31 @@ fn a_file_an_image_and_memory_can_be_mounted() {
 }
 
 #[test]
+fn files_are_copied_through_the_volumes_of_a_stopped_container() {
+    need!(needs());
+    let lab = Lab::start();
+    let bind = lab.machine.dir().join("bound");
+    std::fs::create_dir(&bind).unwrap();
+    std::fs::write(bind.join("old"), "old\n").unwrap();
+    let options =
+        format!("create --network none --name made -v data:/deep/data -v {}:/deep/bound:ro box true", bind.display());
+    lab.strata(&options).ok();
+    std::fs::write(lab.machine.dir().join("new"), "new\n").unwrap();
+    lab.strata("cp new made:/deep/data/").ok();
+    assert_eq!(lab.script("-v data:/x", "cat /x/new").ok(), "new\n");
+    assert!(lab.strata("cp new made:/deep/bound/").fails(1).contains("Read-only file system"));
+    lab.strata("cp made:/deep got").ok();
+    let read = |name: &str| std::fs::read_to_string(lab.machine.dir().join("got").join(name)).unwrap();
+    assert_eq!((read("data/new"), read("bound/old")), ("new\n".to_owned(), "old\n".to_owned()));
+    // It is as it was but for the places, and nothing stays mounted.
+    let changes = lab.strata("diff made").ok();
+    assert!(!changes.contains("new"), "{changes}");
+    assert_eq!(lab.machine.sh("grep -c layers/empty /proc/self/mountinfo").out, "0\n");
+    lab.strata("rm -v made").ok();
+    assert!(bind.join("old").exists());
+}
+
+#[test]
 fn volumes_are_made_listed_shown_and_removed() {
     need!(needs());
     let lab = Lab::start();

@@ -2,6 +2,7 @@
 
 mod ids;
 mod place;
+mod volumes;
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -20,7 +21,7 @@ use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
 
 use super::export::TarSink;
-use crate::container::ContainerError;
+use crate::container::{ContainerError, Known};
 use crate::{Engine, Error, Result};
 
 pub(super) use place::{Place, contents_only, resolve_last};
@@ -53,7 +54,7 @@ impl Engine {
     /// # Errors
     /// When there is nothing at the source, or it does not fit at the destination.
     pub fn copy_from(&self, name: &str, from: &Path, to: &Path, wish: CopyWish, watch: &dyn Watch) -> Result<u64> {
-        let container = self.container(name)?.record;
+        let container = self.container(name)?;
         let source = Source::open(self.tree_of(&container, from)?, from, wish, &shown_in(name))?;
         let host = host_root()?;
         let place = Place::find(&host, to, &source.shape())?;
@@ -66,14 +67,14 @@ impl Engine {
     /// # Errors
     /// When there is nothing at the source, or it does not fit at the destination.
     pub fn copy_to(&self, name: &str, from: &Path, to: &Path, wish: CopyWish, watch: &dyn Watch) -> Result<u64> {
-        let container = self.container(name)?.record;
+        let container = self.container(name)?;
         let source = Source::open(host_root()?, from, wish, &|path: &Path| {
             ContainerError::NoSource(path.display().to_string())
         })?;
         let root = self.writable_tree_of(&container)?;
         let place = Place::find(&root, &absolute(to), &source.shape())?;
-        let maps = self.ids_of_running(&container)?;
-        let owner = match (if wish.archive { self.owner_in(&container, &root)? } else { Owner::Same }, &maps) {
+        let maps = self.ids_of_running(&container.record)?;
+        let owner = match (if wish.archive { self.owner_in(&container.record, &root)? } else { Owner::Same }, &maps) {
             (Owner::Is(uid, gid), Some(maps)) => {
                 let (uid, gid) = ids::outside(maps, (uid, gid));
                 Owner::Is(uid, gid)
@@ -97,12 +98,12 @@ impl Engine {
         wish: CopyWish,
         watch: &dyn Watch,
     ) -> Result<()> {
-        let container = self.container(name)?.record;
+        let container = self.container(name)?;
         let source = Source::open(self.tree_of(&container, from)?, from, wish, &shown_in(name))?;
         let top = if contents_only(from) { LayerPath::root() } else { source.own_name()? };
         let mut sink = TarSink(target);
         let mut packer = Packer::new(&mut sink);
-        let maps = self.ids_of_running(&container)?;
+        let maps = self.ids_of_running(&container.record)?;
         source.pack(&mut packer, &top, maps.as_ref().map_or(Owner::Same, Owner::Inside), watch)?;
         packer.finish()?;
         Ok(())
@@ -113,14 +114,14 @@ impl Engine {
     /// # Errors
     /// When the path is no directory, or the tar has something that is not allowed.
     pub fn copy_in(&self, name: &str, to: &Path, tar: &mut dyn Read, watch: &dyn Watch) -> Result<()> {
-        let container = self.container(name)?.record;
+        let container = self.container(name)?;
         let root = self.writable_tree_of(&container)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let dir = root.open(&absolute(to), flags).map_err(|error| match error.kind() {
             io::ErrorKind::NotADirectory => ContainerError::NotADirectory(format!("{name}:{}", to.display())),
             _ => ContainerError::NoFile { path: to.to_owned(), container: name.to_owned() },
         })?;
-        let maps = self.ids_of_running(&container)?;
+        let maps = self.ids_of_running(&container.record)?;
         let _as_root = ids::as_root_of(maps.as_ref())?;
         let mut applier = Applier::new(dir, options())?;
         match &maps {
@@ -133,25 +134,31 @@ impl Engine {
         Ok(applier.finish()?)
     }
 
-    /// A container's files for reading: with what is mounted in it while it runs.
-    fn tree_of(&self, container: &ContainerRecord, path: &Path) -> Result<RootDir> {
+    /// A container's files for reading, with what is mounted in it.
+    fn tree_of(&self, known: &Known, path: &Path) -> Result<RootDir> {
+        let container = &known.record;
         let state = self.process(&container.id).state()?;
         let is_root = path.components().all(|part| !matches!(part, std::path::Component::Normal(_)));
         // The whole tree is taken without /proc and its like.
         if state.status.is_alive() && !is_root {
             return running_root(state.pid);
         }
+        if !state.status.is_alive() && !known.document.mounts.is_empty() {
+            // Something has to be there to be mounted on.
+            return self.writable_tree_of(known);
+        }
         let snapshots = self.snapshots()?;
         Ok(snapshots.open_root(&snapshots.plan(&container.id, Access::ReadOnly)?)?)
     }
 
-    fn writable_tree_of(&self, container: &ContainerRecord) -> Result<RootDir> {
+    fn writable_tree_of(&self, known: &Known) -> Result<RootDir> {
+        let container = &known.record;
         let state = self.process(&container.id).state()?;
         if state.status.is_alive() {
             return running_root(state.pid);
         }
         let snapshots = self.snapshots()?;
-        Ok(snapshots.open_root(&snapshots.plan(&container.id, Access::ReadWrite)?)?)
+        self.with_volumes(known, snapshots.open_root(&snapshots.plan(&container.id, Access::ReadWrite)?)?)
     }
 
     /// The user a container runs as, by its own `/etc/passwd`.
