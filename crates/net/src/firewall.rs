@@ -8,11 +8,14 @@
 //!   guard        prerouting, raw       nobody outside talks to 127.0.0.0/8
 //!   in, out      prerouting, output    packets for a published port get the container's address
 //!   forward      forward               what reaches a container is an answer, published, or from its own bridge
+//!   gate…        prerouting, dstnat-10 copies of the host's own input chains, for packets to published ports
 //!   masquerade   postrouting           what leaves the host has the host's address
 //! ```
 //!
 //! The rules never change: what comes and goes are elements of sets and maps. The whole is a function of the endpoints
-//! there are, so it can be made anew at any time in one transaction.
+//! there are and of the host's input chains, so it can be made anew at any time in one transaction.
+
+mod mirror;
 
 use std::io;
 use std::net::IpAddr;
@@ -25,6 +28,7 @@ use crate::nft::{
     self, FORWARD, Family, Hook, OUTPUT, POSTROUTING, PREROUTING, Set, Transaction, interface, of, state, verdict,
 };
 use crate::{Endpoint, Published};
+pub(crate) use mirror::HostInput;
 
 /// Key and data of an element.
 type Element = (Vec<u8>, Option<Vec<u8>>);
@@ -77,13 +81,42 @@ impl Firewall {
         Ok(true)
     }
 
-    /// Makes the tables anew, in one step each: no packet meets half of one.
-    pub(crate) fn rebuild(&mut self, wanted: &Wanted<'_>) -> io::Result<()> {
+    /// Whether all tables are there that these endpoints need.
+    pub(crate) fn is_there(&mut self, endpoints: &[Endpoint]) -> io::Result<bool> {
+        for family in families(endpoints) {
+            let table = self.table.clone();
+            let found = self.socket.get(nft::full(nft::kind::GET_TABLE), |message| {
+                message.raw(&nft::header(family.number(), 0));
+                message.text(1, &table);
+            })?;
+            if found.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The host's own input chains.
+    pub(crate) fn host_input(&mut self) -> io::Result<HostInput> {
+        HostInput::read(&mut self.socket)
+    }
+
+    /// Makes the tables anew, in one step each: no packet meets half of one. Where the kernel does not take copies of the
+    /// host's input chains, published ports are closed to the world outside: better closed than open against its will.
+    pub(crate) fn rebuild(&mut self, wanted: &Wanted<'_>, host: &HostInput) -> io::Result<()> {
+        let copied = self.try_rebuild(wanted, &|transaction, family| host.put(transaction, family));
+        let Err(error) = copied else { return Ok(()) };
+        tracing::debug!(%error, "the host's input chains cannot be copied");
+        self.try_rebuild(wanted, &|transaction, _| host.put_closed(transaction))
+    }
+
+    fn try_rebuild(&mut self, wanted: &Wanted<'_>, put_host: &dyn Fn(&mut Transaction<'_>, Family)) -> io::Result<()> {
         for family in families(wanted.endpoints) {
             let mut transaction = Transaction::new(family, &self.table);
             transaction.renew_table();
             declare(&mut transaction, family);
             put_rules(&mut transaction, family, wanted.only_ours);
+            put_host(&mut transaction, family);
             for endpoint in wanted.endpoints {
                 put_bridge(&mut transaction, true, endpoint);
                 put_ports(&mut transaction, true, family, endpoint);

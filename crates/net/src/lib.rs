@@ -5,7 +5,8 @@
 //! sandbox.rs    connects a running container, and lets go of it again
 //! registry.rs   who is connected now: files under the run directory
 //! subnet.rs     addresses and which may be given away             port.rs   ports of the host, reserved
-//! firewall.rs   our tables in nf_tables                            host.rs   settings of the host
+//! firewall.rs   our tables in nf_tables, and copies of the host's   host.rs   settings of the host
+//! dns/          the names that containers ask for
 //! link.rs nft.rs netlink.rs                                        what is said to the kernel, and how
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! its part when the container starts and ends, under one lock, and what a killed one left behind is removed by whoever
 //! comes next ([`sweep`]).
 
+mod dns;
 mod error;
 mod firewall;
 mod host;

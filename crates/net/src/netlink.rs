@@ -3,10 +3,12 @@
 //! The kernel handles a request while it is being sent: all its acknowledgements wait when `send` returns.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
+use strata_sys::socket_filter::{self, Instruction};
+
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
 /// The message must be answered.
@@ -31,6 +33,28 @@ const TYPE: u16 = 0x3fff;
 const ERROR: u16 = 2;
 /// The kernel answers: end of a list.
 const DONE: u16 = 3;
+
+/// Drops changes of elements in tables whose name begins as ours do, and the number of the ruleset's state. The table's name
+/// is the first attribute.
+const NOT_OUR_ELEMENTS: [Instruction; 9] = [
+    step(LOAD_BYTE, 0, 0, if cfg!(target_endian = "little") { 4 } else { 5 }),
+    step(EQUAL, 6, 0, 15),
+    step(EQUAL, 1, 0, 12),
+    step(EQUAL, 0, 3, 14),
+    step(LOAD_WORD, 0, 0, 24),
+    step(EQUAL, 0, 1, u32::from_be_bytes(*b"stra")),
+    step(RETURN, 0, 0, 0),
+    step(RETURN, 0, 0, u32::MAX),
+    step(RETURN, 0, 0, 0),
+];
+const LOAD_WORD: u16 = 0x20;
+const LOAD_BYTE: u16 = 0x30;
+const EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+const fn step(code: u16, if_true: u8, if_false: u8, operand: u32) -> Instruction {
+    Instruction { code, if_true, if_false, operand }
+}
 
 /// A message's header.
 const HEADER_BYTES: usize = 16;
@@ -72,7 +96,12 @@ impl Batch {
 /// Where a message's content is put.
 pub(crate) struct Attributes<'a>(&'a mut Vec<u8>);
 
-impl Attributes<'_> {
+impl<'a> Attributes<'a> {
+    /// Puts attributes behind what is in `bytes`.
+    pub(crate) fn into(bytes: &'a mut Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     /// Bytes as they are, filled up to four.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
@@ -133,7 +162,6 @@ pub(crate) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
 }
 
 /// An attribute's text, up to its NUL.
-#[cfg(test)]
 pub(crate) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
@@ -142,6 +170,11 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 /// A number in the machine's order.
 pub(crate) fn number(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.first_chunk()?))
+}
+
+/// A number in the network's order.
+pub(crate) fn big(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.first_chunk()?))
 }
 
 /// One answer of the kernel.
@@ -171,6 +204,28 @@ impl Socket {
         match sockopt::set_socket_send_buffer_size_force(&socket.fd, SEND_BYTES) {
             Ok(()) | Err(Errno::PERM) => Ok(socket),
             Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Hears of changes of what filters packets, but not of elements that come and go in tables of ours.
+    pub(crate) fn netfilter_changes() -> io::Result<Self> {
+        const RULES: u32 = 1 << 6;
+        let socket = Self::open(Some(netlink::NETFILTER), RULES)?;
+        socket_filter::attach(socket.fd.as_fd(), &NOT_OUR_ELEMENTS)?;
+        Ok(socket)
+    }
+
+    /// Whether anything was heard since the last time; what it was is not kept.
+    pub(crate) fn has_heard(&mut self) -> bool {
+        let mut heard = false;
+        loop {
+            match self.answer(RecvFlags::DONTWAIT) {
+                Ok(Some(_)) => heard = true,
+                Ok(None) => return heard,
+                // Too much happened at once: so something did.
+                Err(error) if is(&error, Errno::NOBUFS) => heard = true,
+                Err(_) => return heard,
+            }
         }
     }
 
@@ -245,6 +300,12 @@ impl Socket {
             Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

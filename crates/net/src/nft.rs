@@ -11,11 +11,16 @@ const BATCH_END: u16 = 17;
 /// Kinds of messages.
 pub(crate) mod kind {
     pub(crate) const NEW_TABLE: u16 = 0;
+    pub(crate) const GET_TABLE: u16 = 1;
     pub(crate) const DELETE_TABLE: u16 = 2;
     pub(crate) const NEW_CHAIN: u16 = 3;
+    pub(crate) const GET_CHAIN: u16 = 4;
     pub(crate) const NEW_RULE: u16 = 6;
+    pub(crate) const GET_RULE: u16 = 7;
     pub(crate) const NEW_SET: u16 = 9;
+    pub(crate) const GET_SET: u16 = 10;
     pub(crate) const NEW_ELEMENTS: u16 = 12;
+    pub(crate) const GET_ELEMENTS: u16 = 13;
     pub(crate) const DELETE_ELEMENTS: u16 = 14;
 }
 
@@ -102,6 +107,7 @@ pub(crate) struct Hook {
 }
 
 pub(crate) const PREROUTING: u32 = 0;
+pub(crate) const INPUT: u32 = 1;
 pub(crate) const FORWARD: u32 = 2;
 pub(crate) const OUTPUT: u32 = 3;
 pub(crate) const POSTROUTING: u32 = 4;
@@ -110,6 +116,7 @@ pub(crate) const POSTROUTING: u32 = 4;
 pub(crate) mod verdict {
     pub(crate) const DROP: i32 = 0;
     pub(crate) const ACCEPT: i32 = 1;
+    pub(crate) const GOTO: i32 = -4;
 }
 
 /// `struct nfgenmsg`.
@@ -135,6 +142,11 @@ impl<'a> Transaction<'a> {
         self.batch.acknowledge();
         self.batch.message(BATCH_END, 0, |message| message.raw(&header(0, 10)));
         (!self.is_empty).then_some(self.batch)
+    }
+
+    /// The table's name.
+    pub(crate) const fn table(&self) -> &str {
+        self.table
     }
 
     /// Adds a message; `fill` puts what is behind the family.
@@ -369,6 +381,17 @@ impl Rule<'_, '_> {
         });
         self.and(&bits.to_ne_bytes());
         self.compare(false, &[0; 4]);
+        self
+    }
+
+    /// Fits packets from the side that began the connection.
+    pub(crate) fn original_direction(&mut self) -> &mut Self {
+        const DIRECTION: u32 = 1;
+        self.expression("ct", |data| {
+            data.big(1, FIRST);
+            data.big(2, DIRECTION);
+        });
+        self.compare(true, &[0]);
         self
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <run dir>/net/lock               whoever changes anything here, or in the kernel, holds it
+//! <run dir>/net/firewall           which state of the host's input chains our tables hold copies of
 //! <run dir>/net/router             what was switched on to make the host a router: `ipv4`, `ipv6`
 //! <run dir>/net/<network id>/
 //!   next                           the number of the address that was given away last
@@ -177,6 +178,20 @@ impl Registry {
     /// Whether a network's bridge is ours.
     pub(crate) fn is_made(&self, network: &str) -> bool {
         self.dir.join(network).join("made").exists()
+    }
+
+    /// The stamp of the host's input chains that our tables hold copies of.
+    pub(crate) fn stamp(&self) -> String {
+        std::fs::read_to_string(self.dir.join("firewall")).unwrap_or_default()
+    }
+
+    /// Notes [`Registry::stamp`]; nothing removes the note.
+    pub(crate) fn note_stamp(&self, stamp: Option<&str>) -> Result<()> {
+        let path = self.dir.join("firewall");
+        match stamp {
+            None => remove_file(&path),
+            Some(stamp) => std::fs::write(path, stamp).map_err(Error::step("note the state of the packet filter")),
+        }
     }
 
     /// What was switched on to make the host a router.

@@ -1,15 +1,19 @@
 //! The networks of one running container, from its start to its end: held by its shim.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Instant;
 
+use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use strata_sys::process::{self, NamespaceSet};
 
+use crate::dns::{Names, Server};
 use crate::error::{Error, Result};
 use crate::firewall::Firewall;
 use crate::link::{Links, Veth};
+use crate::netlink::Socket;
 use crate::plan::{Address, Attachment, Bridge, Connected, Driver, Endpoint, Mac, Network, Plan};
 use crate::port::{self, Kinds, Reserved};
 use crate::registry::{Changing, Claim, Registry};
@@ -23,6 +27,8 @@ pub struct Sandbox {
     plan: Plan,
     namespace: OwnedFd,
     held: Vec<Held>,
+    names: Option<Server>,
+    changes: Option<Socket>,
 }
 
 /// One connection.
@@ -37,14 +43,56 @@ impl Sandbox {
     /// Connects the container whose network namespace is given. If that fails, nothing stays.
     pub fn connect(run_dir: &Path, plan: &Plan, namespace: OwnedFd) -> Result<Self> {
         let registry = Registry::in_run_dir(run_dir);
-        let mut sandbox = Self { registry, plan: plan.clone(), namespace, held: Vec::new() };
-        for attachment in &plan.attachments {
-            if let Err(error) = sandbox.add(attachment) {
+        let mut sandbox =
+            Self { registry, plan: plan.clone(), namespace, held: Vec::new(), names: None, changes: None };
+        match sandbox.connect_all() {
+            Ok(()) => Ok(sandbox),
+            Err(error) => {
                 sandbox.release_or_log();
-                return Err(error);
+                Err(error)
             }
         }
-        Ok(sandbox)
+    }
+
+    fn connect_all(&mut self) -> Result<()> {
+        // Before the first rule is there: nothing that happens to it may be missed.
+        if self.plan.attachments.iter().any(|attachment| matches!(attachment.network.driver, Driver::Bridge(_))) {
+            let changes = Socket::netfilter_changes();
+            self.changes = Some(changes.map_err(Error::step("watch the packet filter (nf_tables)"))?);
+        }
+        for attachment in &self.plan.attachments.clone() {
+            self.add(attachment)?;
+        }
+        if let Some(resolver) = &self.plan.resolver {
+            let listening = within(&self.namespace, || Server::listen(&resolver.servers));
+            self.names = Some(listening.map_err(Error::step("listen for questions at 127.0.0.11"))?);
+        }
+        Ok(())
+    }
+
+    /// What its shim waits for on its behalf.
+    pub fn sources(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
+        let mut sources = self.names.as_ref().map_or_else(Vec::new, Server::sources);
+        sources.extend(self.changes.as_ref().map(|changes| (changes.as_fd(), PollFlags::IN)));
+        sources
+    }
+
+    /// When to call [`Sandbox::turn`] even if nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.names.as_ref().and_then(Server::deadline)
+    }
+
+    /// Does what can be done now: answers questions, mends our tables. Never blocks for long.
+    pub fn turn(&mut self) {
+        if let Some(names) = &mut self.names {
+            let networks: Vec<&str> = self.held.iter().map(|held| held.endpoint.network.as_str()).collect();
+            names.turn(&Names { registry: &self.registry, networks: &networks });
+        }
+        if self.changes.as_mut().is_some_and(Socket::has_heard)
+            && let Err(error) = sweep::mend(&self.registry)
+        {
+            tracing::debug!(%error, "our tables may be missing");
+        }
     }
 
     /// What it has got.

@@ -51,6 +51,7 @@ pub(crate) fn remove_from_kernel(registry: &Registry, gone: &[Endpoint], changin
     }
     if registry.networks()?.is_empty() {
         firewall.remove_all().map_err(Error::step("remove our tables from the packet filter"))?;
+        registry.note_stamp(None)?;
         return host::stop_routing(registry);
     }
     if complete {
@@ -65,7 +66,23 @@ pub(crate) fn rebuild(registry: &Registry, firewall: &mut Firewall) -> Result<()
     let endpoints = registry.all_endpoints()?;
     host::route(registry, &endpoints)?;
     let wanted = Wanted { endpoints: &endpoints, only_ours: !registry.router().is_empty() };
-    firewall.rebuild(&wanted).map_err(Error::step("set up the packet filter (nf_tables)"))
+    let failed = || Error::step("set up the packet filter (nf_tables)");
+    let host = firewall.host_input().map_err(failed())?;
+    firewall.rebuild(&wanted, &host).map_err(failed())?;
+    registry.note_stamp(Some(&host.stamp()))
+}
+
+/// Makes our tables anew if somebody removed them, or changed the host's own input chains.
+pub(crate) fn mend(registry: &Registry) -> Result<()> {
+    let _changing = registry.change()?;
+    let failed = || Error::step("look at the packet filter (nf_tables)");
+    let mut firewall = Firewall::open(registry.table()).map_err(failed())?;
+    let endpoints = registry.all_endpoints()?;
+    let is_there = firewall.is_there(&endpoints).map_err(failed())?;
+    if is_there && firewall.host_input().map_err(failed())?.stamp() == registry.stamp() {
+        return Ok(());
+    }
+    rebuild(registry, &mut firewall)
 }
 
 fn remove_network(registry: &Registry, last: &Endpoint, changing: &Changing) -> Result<()> {

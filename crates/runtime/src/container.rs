@@ -172,6 +172,27 @@ impl Container {
         wire::send(socket.as_fd(), &Request::Resize(size), &[], true).map_err(Error::step("speak to the shim"))
     }
 
+    /// Connects it to one more network.
+    pub fn connect_network(&self, attachment: &strata_net::Attachment) -> Result<(), Error> {
+        self.ask(&Request::Connect(Box::new(attachment.clone())))
+    }
+
+    /// Disconnects it from the network with this id.
+    pub fn disconnect_network(&self, network: &str) -> Result<(), Error> {
+        self.ask(&Request::Disconnect(network.to_owned()))
+    }
+
+    /// Asks the shim for something that it says when it is done.
+    fn ask(&self, request: &Request) -> Result<(), Error> {
+        let socket = self.connect()?;
+        wire::send(socket.as_fd(), request, &[], true).map_err(Error::step("speak to the shim"))?;
+        match wire::receive(&socket)? {
+            Some((Answer::Done, _)) => Ok(()),
+            Some((Answer::Failed { kind, text }, _)) => Err(kind.error(text)),
+            _ => Err(Error::ShimGone),
+        }
+    }
+
     fn connect(&self) -> Result<OwnedFd, Error> {
         let not_running = || Error::NotRunning(self.id.to_string());
         let dir = match process::open_dir(&socket_dir(&self.run_dir, &self.id)) {

@@ -30,6 +30,10 @@ pub(crate) enum Request {
     Resize(TerminalSize),
     /// Send a signal.
     Signal(Signal),
+    /// Connect the container to one more network.
+    Connect(Box<strata_net::Attachment>),
+    /// Disconnect it from the network with this id.
+    Disconnect(String),
     /// A person is about to end it: remember that, and with `cancel` do not start it again.
     Stopping { cancel: bool },
     /// Start it again by this policy from now on.
@@ -52,6 +56,8 @@ pub(crate) struct Wish {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Answer {
+    /// It is done.
+    Done,
     /// The program is being executed.
     Started { pid: i32, warnings: Vec<String> },
     /// It could not be.

@@ -14,6 +14,7 @@ pub mod process;
 pub mod pty;
 pub mod seccomp;
 pub mod signal;
+pub mod socket_filter;
 pub mod user_namespace;
 
 pub mod assemble;

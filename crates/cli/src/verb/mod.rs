@@ -38,7 +38,15 @@ pub mod login;
 pub mod logout;
 pub mod logs;
 pub mod man;
+pub mod network_connect;
+pub mod network_create;
+pub mod network_disconnect;
+pub mod network_inspect;
+pub mod network_ls;
+pub mod network_prune;
+pub mod network_rm;
 pub mod pause;
+pub mod port;
 pub mod prelude;
 pub mod ps;
 pub mod pull;
@@ -160,6 +168,7 @@ pub fn find_in(management: &str, name: &str) -> Option<&'static Entry> {
 pub const MANAGEMENT: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("network", "Manage networks"),
     ("secret", "Manage secrets"),
     ("snapshot", "Snapshot a container's files, and manage snapshots"),
     ("system", "Manage strata"),
@@ -199,6 +208,7 @@ pub static ENTRIES: &[Entry] = &[
     entry::<load::Args>("load", Group::Other, Some(("image", &["load"]))),
     entry::<logs::Args>("logs", Group::Other, Some(("container", &["logs"]))),
     entry::<pause::Args>("pause", Group::Other, Some(("container", &["pause"]))),
+    entry::<port::Args>("port", Group::Other, Some(("container", &["port"]))),
     entry::<rename::Args>("rename", Group::Other, Some(("container", &["rename"]))),
     entry::<restart::Args>("restart", Group::Other, Some(("container", &["restart"]))),
     entry::<rm::Args>("rm", Group::Other, Some(("container", &["rm", "remove"]))),
@@ -231,6 +241,13 @@ pub static ENTRIES: &[Entry] = &[
     entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
     entry::<boot_unit::Args>("system boot-unit", Group::Unlisted, Some(("system", &["boot-unit"]))),
     entry::<complete::Args>("__complete", Group::Unlisted, None),
+    entry::<network_connect::Args>("network connect", Group::Unlisted, Some(("network", &["connect"]))),
+    entry::<network_create::Args>("network create", Group::Unlisted, Some(("network", &["create"]))),
+    entry::<network_disconnect::Args>("network disconnect", Group::Unlisted, Some(("network", &["disconnect"]))),
+    entry::<network_inspect::Args>("network inspect", Group::Unlisted, Some(("network", &["inspect"]))),
+    entry::<network_ls::Args>("network ls", Group::Unlisted, Some(("network", &["ls", "list"]))),
+    entry::<network_prune::Args>("network prune", Group::Unlisted, Some(("network", &["prune"]))),
+    entry::<network_rm::Args>("network rm", Group::Unlisted, Some(("network", &["rm", "remove"]))),
     entry::<man::Args>("man", Group::Unlisted, None),
     entry::<volume_create::Args>("volume create", Group::Unlisted, Some(("volume", &["create"]))),
     entry::<volume_inspect::Args>("volume inspect", Group::Unlisted, Some(("volume", &["inspect"]))),

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod bridge;
+mod firewall;
+mod named;
 mod restarted;
 
 use std::time::{Duration, Instant};

@@ -83,11 +83,41 @@ ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 ";
 
+/// Where containers ask for names.
+const OURS: &str = "127.0.0.11";
+
+/// Whether a container asks us for names: in networks where containers have some, and where the host's resolvers are all on
+/// its loopback, which a container of its own network cannot reach.
+pub(crate) fn asks_us(document: &Document) -> bool {
+    let in_named = document.networks.iter().any(|wish| wish.network != "bridge");
+    in_named
+        || (!document.networks.is_empty()
+            && document.host.dns.is_empty()
+            && only_loopback(&host_file("/etc/resolv.conf")))
+}
+
+fn only_loopback(text: &str) -> bool {
+    let is_server = |line: &&str| line.split_whitespace().next() == Some("nameserver");
+    text.lines().any(|line| is_server(&line)) && !without_loopback(text).lines().any(|line| is_server(&line))
+}
+
 fn resolv_conf(document: &Document) -> String {
-    let host = &document.host;
     let theirs = host_file("/etc/resolv.conf");
+    let text = resolv_conf_of(document, &theirs);
+    if !asks_us(document) {
+        return text;
+    }
+    // Names of containers have no dots: they are asked for as they are.
+    let is_other = |line: &&str| line.split_whitespace().next() != Some("nameserver");
+    let rest: String = text.lines().filter(is_other).map(|line| format!("{line}\n")).collect();
+    let options = if rest.lines().any(|line| line.starts_with("options")) { "" } else { "options ndots:0\n" };
+    format!("nameserver {OURS}\n{rest}{options}")
+}
+
+fn resolv_conf_of(document: &Document, theirs: &str) -> String {
+    let host = &document.host;
     if host.dns.is_empty() && host.dns_search.is_empty() && host.dns_options.is_empty() {
-        return if host.network_mode == "host" { theirs } else { without_loopback(&theirs) };
+        return if host.network_mode == "host" { theirs.to_owned() } else { without_loopback(theirs) };
     }
     let mut text = String::new();
     let word = |line: &str, name: &str| line.split_whitespace().next() == Some(name);

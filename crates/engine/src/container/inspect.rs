@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use strata_net::Connected;
 use strata_runtime::{Health, HealthResult, State, Status};
 use strata_types::ids::{IdMaps, IdRange};
 
@@ -63,7 +64,9 @@ impl Engine {
         if !document.secrets.is_empty() {
             more.insert("Secrets".into(), json!(document.secrets));
         }
-        more.insert("NetworkSettings".into(), network(&document.host.network_mode));
+        let connected =
+            if state.status.is_alive() { self.process(&record.id).connected()? } else { Connected::default() };
+        more.insert("NetworkSettings".into(), self.network_settings(known, &connected));
         Ok(value)
     }
 
@@ -217,22 +220,6 @@ fn config(config: &ContainerConfig) -> Value {
         put("Shell", json!(run.shell));
     }
     Value::Object(map)
-}
-
-/// Docker's `NetworkSettings` for containers that have no addresses of their own.
-fn network(mode: &str) -> Value {
-    let endpoint = json!({
-        "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "", "NetworkID": "", "EndpointID": "",
-        "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0, "DriverOpts": null, "DNSNames": null,
-    });
-    json!({
-        "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "HairpinMode": false,
-        "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "SecondaryIPAddresses": null,
-        "SecondaryIPv6Addresses": null, "EndpointID": "", "Gateway": "", "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0, "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "MacAddress": "",
-        "Networks": { mode: endpoint },
-    })
 }
 
 #[cfg(test)]

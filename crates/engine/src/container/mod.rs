@@ -17,7 +17,7 @@ mod debris;
 mod devices;
 mod diff;
 mod error;
-mod etc_files;
+pub(crate) mod etc_files;
 mod exec;
 mod export;
 mod find;

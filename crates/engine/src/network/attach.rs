@@ -7,7 +7,7 @@ use strata_net::{Attachment, Mac, Plan, Protocol, Publish, Resolver};
 use strata_runtime::spec::Network;
 
 use super::definition::DEFAULT;
-use crate::container::{ContainerError, Document, HostConfig, Known};
+use crate::container::{ContainerError, Document, HostConfig, Known, etc_files};
 use crate::network::{NetworkError, NetworkKnown};
 use crate::{Engine, Result, rootless};
 
@@ -118,10 +118,8 @@ impl Engine {
     fn plan(&self, known: &Known) -> Result<Plan> {
         let Document { config, host, networks, .. } = &known.document;
         let mut attachments = Vec::new();
-        let mut has_names = false;
         for wish in networks {
             let network = self.network(&wish.network)?;
-            has_names |= network.has_names();
             attachments.push(attachment(known, &network, wish)?);
         }
         let exposed: Vec<&str> = config.run.exposed_ports.iter().map(String::as_str).collect();
@@ -132,7 +130,7 @@ impl Engine {
             hostname: config.hostname.clone(),
             attachments,
             ports: publishes(host, if host.publish_all_ports { &exposed } else { &[] })?,
-            resolver: has_names.then_some(Resolver { servers }),
+            resolver: etc_files::asks_us(&known.document).then_some(Resolver { servers }),
         })
     }
 }

@@ -11,11 +11,14 @@
 
 mod attach;
 mod builtin;
+mod connect;
 mod create;
 mod definition;
 mod error;
+mod inspect;
 mod list;
 mod pool;
+mod remove;
 
 pub use attach::EndpointWish;
 pub use create::{NetworkRequest, PoolRequest};

@@ -81,6 +81,7 @@ enum Source {
     End(usize),
     Output(usize, Stream),
     Input(usize),
+    Network,
     Client(usize),
     ClientInput(usize),
     ClientOutput(usize, usize),
@@ -228,6 +229,9 @@ impl Shim {
             if let Some(fd) = program.writable() {
                 add(Source::Input(index), fd.as_fd(), PollFlags::OUT);
             }
+        }
+        for (fd, flags) in self.sandbox.iter().flat_map(strata_net::Sandbox::sources) {
+            add(Source::Network, fd, flags);
         }
         for (index, client) in self.clients.iter().enumerate() {
             add(Source::Client(index), client.socket.as_fd(), PollFlags::IN);

@@ -6,10 +6,12 @@ use rustix::fs::{Mode, OFlags};
 use strata_net::{Connected, Sandbox};
 use strata_types::ContainerId;
 
+use super::client::Client;
 use super::launch::Places;
-use super::record;
+use super::{Shim, record};
 use crate::Error;
 use crate::spec::{Network, Spec};
+use crate::wire::Answer;
 
 /// What a running container has got, beside its socket.
 const NETWORK: &str = "network.json";
@@ -83,4 +85,25 @@ pub(crate) fn connected(run_dir: &Path, id: &ContainerId) -> Result<Connected, E
 
 fn path(run_dir: &Path, id: &ContainerId) -> PathBuf {
     super::socket_dir(run_dir, id).join(NETWORK)
+}
+
+impl Shim {
+    /// Changes what the container is connected to, and says how it went.
+    pub(super) fn change_networks(
+        &mut self,
+        client: &mut Client,
+        change: impl FnOnce(&mut Sandbox) -> Result<(), strata_net::Error>,
+    ) {
+        let changed = match &mut self.sandbox {
+            None => Err(Error::Spec("the container has no networks of its own".to_owned())),
+            Some(sandbox) => change(sandbox)
+                .map_err(Error::from)
+                .and_then(|()| record::put(&path(&self.places.run_dir, &self.id), &sandbox.connected())),
+        };
+        match changed {
+            Ok(()) => client.say(&Answer::Done),
+            Err(error) => client.say(&super::Failed::from(&error).answer()),
+        }
+        client.gone = true;
+    }
 }

@@ -28,6 +28,7 @@ impl Shim {
                 self.pump(index, stream);
             }
             Source::Input(index) => self.programs[index].push_and_end(),
+            Source::Network => self.sandbox.iter_mut().for_each(strata_net::Sandbox::turn),
             Source::Client(index) => self.listen(index),
             Source::ClientInput(index) => self.pass_input(index, flags),
             Source::ClientOutput(index, number) => self.clients[index].flush(number),
@@ -68,6 +69,10 @@ impl Shim {
             }
             Request::Exec { spec, attach } => self.exec(&mut client, &spec, attach.as_ref(), fds),
             Request::Hold => self.hold(&mut client),
+            Request::Connect(attachment) => self.change_networks(&mut client, |sandbox| sandbox.add(&attachment)),
+            Request::Disconnect(network) => {
+                self.change_networks(&mut client, |sandbox| sandbox.remove(&network).map(drop));
+            }
             Request::Resize(size) => self.resize(client.program.unwrap_or(self.first), size),
             Request::Signal(signal) => {
                 let number = client.program.unwrap_or(self.first);

@@ -1,0 +1,40 @@
+//! `strata network connect`: connect a container to a network.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use strata_engine::network::EndpointWish;
+
+use crate::opts;
+use crate::verb::prelude::*;
+
+/// What `strata network connect` understands.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Add network-scoped alias for the container
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    pub alias: Vec<String>,
+    /// IPv4 address (e.g., "172.30.100.104")
+    #[arg(long, value_parser = opts::network::ipv4)]
+    pub ip: Option<Ipv4Addr>,
+    /// IPv6 address (e.g., "2001:db8::33")
+    #[arg(long, value_parser = opts::network::ipv6)]
+    pub ip6: Option<Ipv6Addr>,
+    /// The network
+    pub network: String,
+    /// The container
+    pub container: String,
+}
+
+impl Verb for Args {
+    const ABOUT: &str = "Connect a container to a network";
+    const USAGE: &str = "[OPTIONS] NETWORK CONTAINER";
+
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let engine = session.engine()?;
+        let (network, container) = (engine.network(&self.network)?, engine.container(&self.container)?);
+        let wish =
+            EndpointWish { network: self.network, aliases: self.alias, ipv4: self.ip, ipv6: self.ip6, mac: None };
+        engine.connect_network(&network, &container, wish)?;
+        Ok(Exit::SUCCESS)
+    }
+}
