@@ -18,6 +18,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("docker-registry", "docker-registry"),
     Need("skopeo", "skopeo"),
     Need("crun", "crun"),
+    Need("runc", "runc"),
     Need("podman", "podman"),
     Need("dockerd", "docker.io"),
     Need("fsck.erofs", "erofs-utils"),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/containers/<id>/      Container::at's `dir`
+//!   bundle/                    what another OCI runtime is given (config.json), and where it finds the root
 //!   spec.json                  what was started last (Spec)
 //!   state.json                 what the shim knows (State), renamed into place
 //!   log.json  log.json.1 …     output, in Docker's json-file format
@@ -14,6 +15,7 @@
 //! copies output into the log and to whoever is attached, and records the end. Programs that use this crate call
 //! [`reexec::main`] before anything else.
 
+mod bundle;
 mod container;
 mod error;
 pub mod events;

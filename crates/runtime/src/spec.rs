@@ -59,6 +59,9 @@ pub struct Spec {
     /// How it is asked for its health.
     #[serde(default)]
     pub health: Option<HealthCheck>,
+    /// Another OCI runtime that makes and enters it: an absolute path. The native one without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<PathBuf>,
     /// What events say about it: `name`, `image`, labels.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,

@@ -1,5 +1,7 @@
 //! Whether a request for a container makes sense; refusals in Docker's words.
 
+use std::path::{Path, PathBuf};
+
 use strata_sys::caps::{CapSet, Capability};
 use strata_sys::signal::Signal;
 
@@ -33,12 +35,24 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(invalid(format!("Invalid value {}, range for oom score adj is [-1000, 1000]", host.oom_score_adj)));
     }
-    if host.runtime != "strata" {
-        return Err(invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
-    }
+    runtime(&host.runtime)?;
     user_namespace::wish(host)?;
     capabilities(host)?;
     Ok(())
+}
+
+/// The program of another OCI runtime, by path or by name; none for the native one.
+pub(crate) fn runtime(name: &str) -> Result<Option<PathBuf>> {
+    const DIRS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    if matches!(name, "" | "strata") {
+        return Ok(None);
+    }
+    let found = match name.contains('/') {
+        true => Some(PathBuf::from(name)).filter(|path| path.is_absolute()),
+        false => DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.is_file()),
+    };
+    let found = found.filter(|path| path.is_file());
+    found.map(Some).ok_or_else(|| invalid(format!("unknown or invalid runtime name: {name}")))
 }
 
 pub(super) fn memory(resources: &mut Resources) -> Result<()> {

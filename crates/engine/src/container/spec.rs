@@ -52,6 +52,7 @@ impl Engine {
             limits: limits::of(host)?,
             device_rules,
             init: host.init.unwrap_or(false),
+            runtime: check::runtime(&host.runtime)?,
             log: logging::of(known)?,
             restart: life::restart(&host.restart_policy),
             health: life::health(config),

@@ -15,6 +15,8 @@ mod program;
 mod secrets;
 mod standing;
 
+pub(crate) use mounts::open_sources;
+
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

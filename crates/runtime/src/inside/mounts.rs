@@ -12,7 +12,7 @@ use crate::Error;
 use crate::spec::{Mount, MountSource, Propagation, Spec};
 
 /// Opens everything that will be mounted while the host's paths can still be seen, in the order of `spec.mounts`.
-pub(super) fn open_sources(spec: &Spec, plans: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Error> {
+pub(crate) fn open_sources(spec: &Spec, plans: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Error> {
     let mut plans = plans.into_iter();
     spec.mounts
         .iter()

@@ -45,6 +45,18 @@ pub(crate) fn filter(process: &Process, run_dir: &Path) -> Result<Option<Program
     Ok(Some(program))
 }
 
+/// The rules that hold for a process, in the form of the OCI runtime specification; none if it is unconfined.
+pub(crate) fn document(process: &Process) -> Result<Option<serde_json::Value>, Error> {
+    let profile = match &process.seccomp {
+        Seccomp::Unconfined => return Ok(None),
+        Seccomp::Default => DEFAULT,
+        Seccomp::Profile(text) => text,
+    };
+    let Some(native) = Arch::NATIVE else { return Ok(None) };
+    let filter = profile::resolve(profile, native, process.capabilities.bounding, kernel_version())?;
+    Ok(Some(profile::document(&filter)))
+}
+
 fn compile(profile: &str, native: Arch, caps: CapSet, kernel: (u32, u32)) -> Result<Program, Error> {
     let filter = profile::resolve(profile, native, caps, kernel)?;
     strata_sys::seccomp::compile(&filter)

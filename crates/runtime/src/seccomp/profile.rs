@@ -1,6 +1,7 @@
 //! The JSON of a profile, and which of its rules hold (moby/profiles, seccomp/seccomp.go).
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 use strata_sys::caps::{CapSet, Capability};
 use strata_sys::seccomp::{Action, Arch, Comparison, Condition, Filter, Rule};
 
@@ -78,6 +79,54 @@ pub(super) fn resolve(profile: &str, native: Arch, caps: CapSet, kernel: (u32, u
     // A rule that says what would happen anyway says nothing.
     rules.retain(|rule| rule.action != default);
     Ok(Filter { default, arches: arches(native, &profile.arch_map, &profile.architectures), rules })
+}
+
+/// A filter as `linux.seccomp` of an OCI runtime configuration.
+pub(super) fn document(filter: &Filter) -> Value {
+    let (default, default_errno) = action_name(filter.default);
+    let rule = |rule: &Rule| {
+        let (action, errno) = action_name(rule.action);
+        let args: Vec<Value> = rule.conditions.iter().map(argument).collect();
+        let mut document = json!({"names": rule.names, "action": action, "args": args});
+        if let Some(errno) = errno {
+            document["errnoRet"] = errno.into();
+        }
+        document
+    };
+    let mut document = json!({
+        "defaultAction": default,
+        "architectures": filter.arches.iter().map(|arch| arch.libseccomp_name()).collect::<Vec<_>>(),
+        "syscalls": filter.rules.iter().map(rule).collect::<Vec<_>>(),
+    });
+    if let Some(errno) = default_errno {
+        document["defaultErrnoRet"] = errno.into();
+    }
+    document
+}
+
+fn argument(condition: &Condition) -> Value {
+    let (op, value, two) = match condition.comparison {
+        Comparison::NotEqual(value) => ("SCMP_CMP_NE", value, 0),
+        Comparison::Less(value) => ("SCMP_CMP_LT", value, 0),
+        Comparison::LessOrEqual(value) => ("SCMP_CMP_LE", value, 0),
+        Comparison::Equal(value) => ("SCMP_CMP_EQ", value, 0),
+        Comparison::GreaterOrEqual(value) => ("SCMP_CMP_GE", value, 0),
+        Comparison::Greater(value) => ("SCMP_CMP_GT", value, 0),
+        Comparison::MaskedEqual { mask, value } => ("SCMP_CMP_MASKED_EQ", mask, value),
+    };
+    json!({"index": condition.argument, "op": op, "value": value, "valueTwo": two})
+}
+
+fn action_name(action: Action) -> (&'static str, Option<u16>) {
+    match action {
+        Action::Allow => ("SCMP_ACT_ALLOW", None),
+        Action::Errno(errno) => ("SCMP_ACT_ERRNO", Some(errno)),
+        Action::KillThread => ("SCMP_ACT_KILL_THREAD", None),
+        Action::KillProcess => ("SCMP_ACT_KILL_PROCESS", None),
+        Action::Trap => ("SCMP_ACT_TRAP", None),
+        Action::Trace(number) => ("SCMP_ACT_TRACE", Some(number)),
+        Action::Log => ("SCMP_ACT_LOG", None),
+    }
 }
 
 fn arches(native: Arch, map: &[ArchMap], list: &[String]) -> Vec<Arch> {
@@ -204,6 +253,16 @@ mod tests {
             "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]}]}"#;
         let filter = resolve(profile, Arch::X86_64, CapSet::EMPTY, (6, 1)).unwrap();
         assert_eq!(filter.rules.iter().map(|rule| rule.conditions.len()).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[test]
+    fn a_filter_as_a_document_means_the_same() {
+        let filter = default(CapSet::DOCKER);
+        let text = document(&filter).to_string();
+        let again = resolve(&text, Arch::X86_64, CapSet::EMPTY, (6, 1)).unwrap();
+        assert_eq!((again.default, again.rules.len()), (filter.default, filter.rules.len()));
+        assert_eq!(rules(&again, "clone3"), rules(&filter, "clone3"));
+        assert_eq!(rules(&again, "clone"), rules(&filter, "clone"));
     }
 
     #[test]

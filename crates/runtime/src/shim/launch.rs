@@ -14,6 +14,7 @@ use strata_sys::{packet, signal, user_namespace};
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
 
+use super::external;
 use super::program::{Ends, Program};
 use crate::inside::{self, First, Joining, Streams, Trees, message};
 use crate::spec::{DeviceRules, MountSource, Namespaces, Network, Process, Spec, Stdin};
@@ -38,6 +39,9 @@ pub(super) struct Launched {
 
 /// Makes the container and starts its first process.
 pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), Error> {
+    if let Some(runtime) = &spec.runtime {
+        return external::first(runtime, spec, places);
+    }
     let filter = seccomp::filter(&spec.process, &places.run_dir)?;
     let layers = LayerMounts::new(store_root(&places.dir), &places.run_dir);
     let maps = spec.namespaces.user.as_ref();
@@ -87,7 +91,7 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
 }
 
 /// Mounts all snapshots, nowhere yet.
-fn trees(spec: &Spec, layers: &LayerMounts) -> Result<Trees, Error> {
+pub(super) fn trees(spec: &Spec, layers: &LayerMounts) -> Result<Trees, Error> {
     let mounted = |plan: &MountPlan| assemble(plan, layers).map_err(Error::io("mount the container's layers"));
     let plan = |mount: &crate::spec::Mount| match &mount.source {
         MountSource::Plan { plan, .. } => Some(mounted(plan)),
@@ -110,6 +114,9 @@ pub(super) fn joining(
     places: &Places,
     cgroup: &Cgroup,
 ) -> Result<Launched, Error> {
+    if let Some(runtime) = &spec.runtime {
+        return external::joining(runtime, number, process, spec, places);
+    }
     let filter = seccomp::filter(process, &places.run_dir)?;
     let maps = spec.namespaces.user.as_ref();
     let (streams, ends) = streams(process, maps)?;
@@ -251,7 +258,7 @@ fn hear(channel: &OwnedFd, warnings: &mut Vec<String>) -> Result<Option<OwnedFd>
 }
 
 /// The pipes of a process without a terminal: its ends and ours.
-fn streams(process: &Process, maps: Option<&IdMaps>) -> Result<(Streams, Ends), Error> {
+pub(super) fn streams(process: &Process, maps: Option<&IdMaps>) -> Result<(Streams, Ends), Error> {
     if process.tty {
         return Ok((Streams::Terminal, Ends::default()));
     }
@@ -275,7 +282,7 @@ fn streams(process: &Process, maps: Option<&IdMaps>) -> Result<(Streams, Ends), 
 }
 
 /// The root of the store that `dir` belongs to: `<root>/containers/<id>`.
-fn store_root(dir: &Path) -> &Path {
+pub(super) fn store_root(dir: &Path) -> &Path {
     dir.parent().and_then(Path::parent).unwrap_or(dir)
 }
 

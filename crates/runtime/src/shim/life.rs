@@ -84,6 +84,9 @@ impl Shim {
             }
         }
         self.state.oom_killed = self.cgroup.oom_kills() > 0;
+        if let Some(runtime) = &self.runtime {
+            super::external::tidy(runtime, self.id.as_str(), &self.places);
+        }
         if !self.has_pids
             && let Err(error) = self.cgroup.kill()
         {

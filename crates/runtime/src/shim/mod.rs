@@ -5,6 +5,7 @@
 //! again if its policy says so, or removes what is left and ends.
 
 mod client;
+mod external;
 mod health;
 mod journal;
 mod launch;
@@ -26,6 +27,7 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use strata_sys::cgroup::Cgroup;
+use strata_sys::signal::{Signal, SignalFd};
 use strata_sys::{packet, process};
 use strata_types::ContainerId;
 
@@ -66,6 +68,11 @@ struct Shim {
     clients: Vec<Client>,
     state: State,
     has_pids: bool,
+    /// Who made it, if not we.
+    runtime: Option<PathBuf>,
+    /// Says that a child ended. Another runtime's helpers become our children, and a process id namespace cannot end as
+    /// long as one of them, which has joined it, waits to be reaped.
+    strays: Option<SignalFd>,
     /// The client that started the container and was told its end: it cleans up, as long as it lives.
     starter: Option<OwnedFd>,
     when_done: Vec<String>,
@@ -78,6 +85,7 @@ struct Shim {
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Listener,
+    Strays,
     End(usize),
     Output(usize, Stream),
     Input(usize),
@@ -154,6 +162,10 @@ impl Shim {
         let listener = packet::listen(listen_in.as_fd(), SOCKET).map_err(Error::step("listen for clients"))?;
         let log = Log::open(&dir, &spec.log).map_err(Error::path("open the log in", dir.display().to_string()))?;
         let places = Places { dir, run_dir };
+        let strays = match spec.runtime {
+            Some(_) => Some(SignalFd::block(&[Signal::CHLD]).map_err(Error::step("hear of children"))?),
+            None => None,
+        };
         let (launched, cgroup) = launch::first(&spec, &places)?;
         let mut state = running(launched.program.pid);
         state.cgroup = spec.limits.parent.is_some().then(|| Cgroup::name(spec.id.as_str(), &spec.limits));
@@ -176,6 +188,8 @@ impl Shim {
             clients: Vec::new(),
             state,
             has_pids: spec.namespaces.pid,
+            runtime: spec.runtime,
+            strays,
             starter: None,
             when_done: spec.when_done,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
@@ -217,6 +231,9 @@ impl Shim {
             sources.push(source);
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
+        if let Some(strays) = &self.strays {
+            add(Source::Strays, strays.as_fd(), PollFlags::IN);
+        }
         for (index, program) in self.programs.iter().enumerate() {
             if program.exit_code.is_none() {
                 add(Source::End(index), program.pidfd.as_fd(), PollFlags::IN);

@@ -126,6 +126,9 @@ impl Program {
 
     /// Looks whether it has ended.
     pub(super) fn reap(&mut self) {
+        if self.exit_code.is_some() {
+            return;
+        }
         match process::reap(self.pidfd.as_fd(), false) {
             Ok(Some(ended)) => self.exit_code = Some(ended.code()),
             Ok(None) => {}

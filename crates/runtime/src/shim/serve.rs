@@ -20,6 +20,11 @@ impl Shim {
                     self.clients.push(Client::new(socket));
                 }
             }
+            Source::Strays => {
+                // However many signals there were: all who ended are looked for.
+                while let Some(Ok(Some(_))) = self.strays.as_ref().map(signal::SignalFd::next) {}
+                self.reap_strays();
+            }
             Source::End(index) => {
                 self.programs[index].reap();
                 self.reap_strays();
@@ -38,7 +43,7 @@ impl Shim {
 
     /// Orphans of processes without a process id namespace of their own come to us.
     fn reap_strays(&mut self) {
-        if self.has_pids {
+        if self.has_pids && self.runtime.is_none() {
             return;
         }
         while let Ok(Some((pid, ended))) = process::reap_any() {

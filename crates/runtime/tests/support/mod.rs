@@ -209,6 +209,7 @@ pub(crate) fn spec(id: ContainerId, rootfs: PathBuf, args: &[&str]) -> Spec {
         system_writable: false,
         limits: Limits::default(),
         device_rules: DeviceRules::Allow(Vec::new()),
+        runtime: None,
         init: false,
         log: Log { keep: true, max_files: 1, ..Log::default() },
         restart: Restart::No,

@@ -39,6 +39,17 @@ impl Arch {
         })
     }
 
+    /// What libseccomp calls it.
+    pub const fn libseccomp_name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "SCMP_ARCH_X86_64",
+            Self::X86 => "SCMP_ARCH_X86",
+            Self::X32 => "SCMP_ARCH_X32",
+            Self::Aarch64 => "SCMP_ARCH_AARCH64",
+            Self::Arm => "SCMP_ARCH_ARM",
+        }
+    }
+
     /// What Go calls it.
     pub const fn go_name(self) -> &'static str {
         match self {

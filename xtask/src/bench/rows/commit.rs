@@ -24,6 +24,41 @@ pub(super) fn big(bench: &Bench) -> Done<Table> {
     Ok(Table { title: "Commit, 20,000 files", note, body: timings.markdown(), targets })
 }
 
+/// What a checkpoint costs: ours of a container that runs, theirs the nearest thing they have.
+pub(super) fn snapshot(bench: &Bench) -> Done<Table> {
+    let arena = &bench.arena;
+    let script = arena.dir().join("hundred.sh");
+    let change =
+        "mkdir /c; i=0; while [ $i -lt 100 ]; do head -c 5000 /dev/urandom > /c/$i; i=$((i+1)); done; sleep 100000";
+    std::fs::write(&script, change).map_err(|error| format!("cannot write {}: {error}", script.display()))?;
+    let mut entries = Vec::new();
+    for engine in bench.docker_like() {
+        let command = &engine.command;
+        arena.setup(&engine.pull("debian"))?;
+        arena.setup(&format!(
+            "{command} rm -f bench >/dev/null 2>&1; {command} run -d --name bench --network none -v {}:/change.sh:ro \
+             {REGISTRY}/debian sh /change.sh",
+            script.display()
+        ))?;
+        arena.wait_for(&format!("{command} exec bench test -s /c/99"))?;
+        entries.push(if engine.name == "strata" {
+            Entry::new(engine.name, format!("{command} snapshot bench now"))
+                .after(format!("{command} snapshot rm bench:now"))
+        } else {
+            let commit = format!("{command} commit bench bench-image");
+            Entry::new(engine.name, commit).after(format!("{command} rmi -f bench-image"))
+        });
+    }
+    arena.setup(&format!("sync -f {}", arena.store("").display()))?;
+    let timings = interleaved(arena, bench.rounds(1, 10), &entries)?;
+    for engine in bench.docker_like() {
+        arena.setup(&format!("{} rm -f bench", engine.command))?;
+    }
+    let targets = vec![timings.target(Cost::Wall, 0.2, &["docker"])];
+    let note = "A running container in which 100 files were changed; the others have only `commit`.".to_owned();
+    Ok(Table { title: "Snapshot of a running container, 100 changed files", note, body: timings.markdown(), targets })
+}
+
 fn commit(bench: &Bench, rounds: Rounds, change: &str) -> Done<Timings> {
     let arena = &bench.arena;
     let script = arena.dir().join("change.sh");
