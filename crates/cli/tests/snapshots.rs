@@ -177,7 +177,7 @@ fn a_container_may_be_called_as_a_verb_is() {
     assert_eq!(tree, "ls:s1 \n└─ ls:b * why\n");
     assert_eq!(machine.strata(["snapshot", "nosuch"]).fails(1), "strata: No such container: nosuch\n");
     assert_eq!(machine.strata(["snapshot", "ls", "nosuch"]).fails(1), "strata: No such container: nosuch\n");
-    assert_eq!(machine.strata(["rollback", "ls", "c"]).fails(1), "strata: No such snapshot: c\n");
+    assert_eq!(machine.strata(["rollback", "ls", "nosuch"]).fails(1), "strata: No such snapshot: nosuch\n");
     let bad = machine.strata(["snapshot", "create", "ls", "a/b"]).fails(1);
     assert_eq!(bad, "strata: Invalid snapshot name (a/b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed\n");
 }
