@@ -4,6 +4,7 @@
 mod bridge;
 mod firewall;
 mod named;
+mod resolver;
 mod restarted;
 
 use std::time::{Duration, Instant};

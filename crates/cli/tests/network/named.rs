@@ -43,10 +43,10 @@ fn containers_find_each_other_by_name_as_long_as_they_live() {
     assert!(reverse.out.contains("web.blue"), "{reverse:?}");
     assert!(ask("cat /etc/resolv.conf").ok().starts_with("nameserver 127.0.0.11\n"));
     // Not on the default bridge.
-    let other = lab.machine.strata(["run", "--rm", "box", "sh", "-c", "timeout 3 wget -qO- http://web/"]);
+    let other = lab.machine.strata(["run", "--rm", "box", "sh", "-c", "timeout 3 wget -qO- http://web/; exit $?"]);
     assert_ne!(other.code, 0, "{other:?}");
     lab.strata("rm -f web").ok();
-    assert_ne!(ask("timeout 5 wget -qO- http://web/").code, 0);
+    assert_ne!(ask("timeout 5 wget -qO- http://web/; exit $?").code, 0);
     lab.is_clean();
 }
 
@@ -83,9 +83,9 @@ fn networks_are_kept_apart_and_internal_ones_have_no_way_out() {
         lab.machine.strata(["run", "--rm", "--network", network, "box", "sh", "-c", script])
     };
     assert_eq!(from("other", "wget -qO- http://10.79.0.5/").ok(), "web\n");
-    assert_ne!(from("bridge", "timeout 1 wget -qO- http://10.79.0.5/").code, 0);
+    assert_ne!(from("bridge", "timeout 1 wget -qO- http://10.79.0.5/; exit $?").code, 0);
     assert_eq!(from("inside", "ip route | grep -c default").out, "0\n");
-    assert_ne!(from("inside", "ip route add default via 10.78.0.1; timeout 1 ping -c 1 10.99.0.2").code, 0);
+    assert_ne!(from("inside", "ip route add default via 10.78.0.1; timeout 1 ping -c 1 10.99.0.2; exit $?").code, 0);
     from("other", "ping -c 1 10.99.0.2").ok();
 }
 

@@ -25,6 +25,11 @@ pub(super) enum Phase {
 impl Shim {
     /// Does what has become due: takes in the end of a run, starts the next one, looks after its health.
     pub(super) fn go_on(&mut self) -> Result<(), Error> {
+        if let Some(sandbox) = &mut self.sandbox
+            && sandbox.deadline().is_some_and(|at| at <= Instant::now())
+        {
+            sandbox.turn();
+        }
         match self.phase {
             Phase::Running => {
                 self.look_after_health()?;
@@ -49,7 +54,9 @@ impl Shim {
         };
         // Clients that take nothing are sent away after a while.
         let slow = self.clients.iter().any(|client| !client.patient && client.is_full());
-        let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+        // A resolver that does not answer is given up.
+        let network = self.sandbox.as_ref().and_then(strata_net::Sandbox::deadline);
+        let left = [at, network].into_iter().flatten().min().map(|at| at.saturating_duration_since(Instant::now()));
         let idle = (!self.is_small).then_some(IDLE);
         [left, slow.then_some(SLOW_LOOK), idle].into_iter().flatten().min()
     }
