@@ -16,6 +16,7 @@ use crate::user_namespace;
 /// is gone when the last descriptor and the last place it is attached to are.
 pub fn assemble(plan: &MountPlan, layers: &LayerMounts) -> io::Result<OwnedFd> {
     let attributes = attributes_for(plan.access);
+    let marks = Marks::here();
     match &plan.root {
         Mount::Dir(dir) => {
             let mount = open_tree(dir)?;
@@ -32,11 +33,11 @@ pub fn assemble(plan: &MountPlan, layers: &LayerMounts) -> io::Result<OwnedFd> {
         Mount::Union { lower, upper, .. } if needs_layers(lower) => layers.inside(|inside| {
             let lower = lower.iter().map(|mount| lower_inside(inside, mount)).collect::<io::Result<Vec<_>>>()?;
             let upper = upper.as_ref().map(|upper| upper_inside(inside, upper)).transpose()?;
-            union(&lower, upper.as_ref(), attributes)
+            union(&lower, upper.as_ref(), attributes, marks)
         }),
         Mount::Union { lower, upper, .. } => {
             let lower = lower.iter().map(dir).collect::<io::Result<Vec<_>>>()?;
-            union(&lower, upper.as_ref(), attributes)
+            union(&lower, upper.as_ref(), attributes, marks)
         }
     }
 }
@@ -162,13 +163,13 @@ fn dir(mount: &Mount) -> io::Result<PathBuf> {
 
 /// Makes an overlay. Nothing in its upper directory depends on its lowers: no file without its data (`metacopy`), no renamed
 /// directory without its content (`redirect_dir`).
-fn union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
-    match (try_union(lower, upper, attributes), upper) {
+fn union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlags, marks: Marks) -> io::Result<OwnedFd> {
+    match (try_union(lower, upper, attributes, marks), upper) {
         // The mark of an earlier volatile mount. The files it warns about are those of a container that nobody keeps.
         (Err(error), Some(upper)) if upper.volatile && error.kind() == io::ErrorKind::InvalidInput => {
             let mark = upper.work.join("work/incompat");
             if crate::durable::remove(&mark).map_err(|error| error.source)? {
-                try_union(lower, Some(upper), attributes)
+                try_union(lower, Some(upper), attributes, marks)
             } else {
                 Err(error)
             }
@@ -177,7 +178,12 @@ fn union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlags) -
     }
 }
 
-fn try_union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+fn try_union(
+    lower: &[PathBuf],
+    upper: Option<&Upper>,
+    attributes: MountAttrFlags,
+    marks: Marks,
+) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
     let set = |key: &str, path: &Path| rustix::mount::fsconfig_set_string(context, key, path);
@@ -191,7 +197,7 @@ fn try_union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlag
             rustix::mount::fsconfig_set_flag(context, "volatile")?;
         }
     }
-    if marks_are_users() {
+    if marks == Marks::User {
         // Which excludes the two others; kernels that always follow redirects refuse even their `off`.
         rustix::mount::fsconfig_set_flag(context, "userxattr")?;
         rustix::mount::fsconfig_set_string(context, "index", "off")?;
@@ -204,9 +210,18 @@ fn try_union(lower: &[PathBuf], upper: Option<&Upper>, attributes: MountAttrFlag
     Ok(rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-/// Whether overlayfs keeps its marks in attributes that anyone may set: in a user namespace nobody may set its usual ones.
-/// Looked at once.
-fn marks_are_users() -> bool {
-    static NESTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *NESTED.get_or_init(|| !user_namespace::is_initial())
+/// In which attributes overlayfs keeps its marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marks {
+    /// Those that only the machine's root may set.
+    Trusted,
+    /// Those that anyone may set: in a user namespace nobody may set the others.
+    User,
+}
+
+impl Marks {
+    /// Looks where this process is. Not in the layers' namespace: there is no `/proc` to look at.
+    fn here() -> Self {
+        if user_namespace::is_initial() { Self::Trusted } else { Self::User }
+    }
 }

@@ -44,6 +44,9 @@ use crate::{Error, Health, State, Status, Stream};
 
 /// How often slow clients are looked at while a program waits for one.
 const SLOW_LOOK: Duration = Duration::from_secs(1);
+/// So often one output is read before others have their turn: a program that never stops printing must not keep the shim
+/// from those who want to stop it.
+const READS_PER_TURN: usize = 16;
 /// How long nothing has to happen until memory is given back. A program that ends at once is not made to wait for it.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -280,10 +283,14 @@ impl Shim {
         self.clients.iter().any(|client| client.program == Some(program) && client.is_full())
     }
 
-    /// Reads a program's output as long as there is some and nobody is held up; whether there is no more now.
+    /// Reads a program's output as long as there is some, nobody is held up, and others have not waited for long; whether
+    /// there is no more now.
     fn pump(&mut self, index: usize, stream: Stream) -> bool {
         let number = self.programs[index].number;
-        while !self.is_held_up(number) {
+        for _ in 0..READS_PER_TURN {
+            if self.is_held_up(number) {
+                return false;
+            }
             let Some(read) = self.programs[index].read(stream, &mut self.buffer) else { return true };
             let bytes = &self.buffer[..read];
             if number == self.first
