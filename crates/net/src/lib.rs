@@ -12,7 +12,7 @@
 //!
 //! Everything is done by messages to the kernel; nothing is executed. There is no daemon: the shim of each container does
 //! its part when the container starts and ends, under one lock, and what a killed one left behind is removed by whoever
-//! comes next ([`sweep`]).
+//! comes next ([`sweep()`]).
 
 mod dns;
 mod error;

@@ -20,7 +20,7 @@ use crate::registry::{Changing, Claim, Registry};
 use crate::{host, sweep};
 
 /// A running container's connections. What it holds outside this process is given back by [`Sandbox::release`], or by
-/// [`crate::sweep`] if this process is killed.
+/// [`crate::sweep()`] if this process is killed.
 #[derive(Debug)]
 pub struct Sandbox {
     registry: Registry,
