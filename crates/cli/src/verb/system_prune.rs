@@ -47,11 +47,7 @@ impl Verb for Args {
         let mut reclaimed_bytes = containers.reclaimed_bytes;
         if self.volumes {
             let volumes = engine.prune_volumes(false, &fits)?;
-            if !volumes.names.is_empty() {
-                writeln!(session.out, "Deleted Volumes:")?;
-                volumes.names.iter().try_for_each(|name| writeln!(session.out, "{name}"))?;
-                writeln!(session.out)?;
-            }
+            super::volume_prune::show(session, &volumes)?;
             reclaimed_bytes += volumes.reclaimed_bytes;
         }
         let images = engine.prune_images(&super::image_prune::wish(self.all, &filters, session)?, &Silent)?;

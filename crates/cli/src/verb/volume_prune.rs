@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use strata_engine::system::PrunedVolumes;
+
 use crate::confirm::confirm;
 use crate::filter::{self, Filter, Filters};
 use crate::format::size;
@@ -39,12 +41,18 @@ impl Verb for Args {
         }
         let labels = |labels: &BTreeMap<String, String>| filters.fits_labels(|key| labels.get(key).map(String::as_str));
         let pruned = session.engine()?.prune_volumes(all, &labels)?;
-        if !pruned.names.is_empty() {
-            writeln!(session.out, "Deleted Volumes:")?;
-            pruned.names.iter().try_for_each(|name| writeln!(session.out, "{name}"))?;
-            writeln!(session.out)?;
-        }
+        show(session, &pruned)?;
         writeln!(session.out, "Total reclaimed space: {}", size::human(pruned.reclaimed_bytes))?;
         Ok(Exit::SUCCESS)
     }
+}
+
+/// Says which volumes are gone; nothing if none is.
+pub(super) fn show(session: &mut Session, pruned: &PrunedVolumes) -> Result<()> {
+    if pruned.names.is_empty() {
+        return Ok(());
+    }
+    writeln!(session.out, "Deleted Volumes:")?;
+    pruned.names.iter().try_for_each(|name| writeln!(session.out, "{name}"))?;
+    Ok(writeln!(session.out)?)
 }

@@ -63,20 +63,7 @@ impl Containers<'_> {
             if let Some(holder) = holder(transaction, &container.name)? {
                 return Ok(Inserted::NameTaken(holder));
             }
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO container (id, name, image, image_name, layers, driver, created, spec)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE EXISTS (SELECT 1 FROM image WHERE id = ?3)",
-            )?;
-            let rows = insert.execute(params![
-                container.id.as_str(),
-                container.name,
-                container.image.to_string(),
-                container.image_name,
-                row::to_json(&container.layers),
-                container.driver,
-                row::to_ns(container.created),
-                container.spec,
-            ])?;
+            let rows = insert(transaction, container, "WHERE EXISTS (SELECT 1 FROM image WHERE id = ?3)")?;
             Ok(if rows == 0 { Inserted::ImageGone } else { Inserted::Done })
         })
     }
@@ -177,11 +164,16 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<ContainerRecord>> {
 
 /// Puts a container's row in, whether its image is here or not.
 pub(super) fn put(transaction: &Transaction<'_>, container: &ContainerRecord) -> Result<()> {
-    let mut insert = transaction.prepare_cached(
+    insert(transaction, container, "").map(drop)
+}
+
+/// Puts a container's row in if `condition` holds; how many rows that made.
+fn insert(transaction: &Transaction<'_>, container: &ContainerRecord, condition: &str) -> Result<usize> {
+    let mut insert = transaction.prepare_cached(&format!(
         "INSERT INTO container (id, name, image, image_name, layers, driver, created, spec)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    insert.execute(params![
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 {condition}"
+    ))?;
+    Ok(insert.execute(params![
         container.id.as_str(),
         container.name,
         container.image.to_string(),
@@ -190,8 +182,7 @@ pub(super) fn put(transaction: &Transaction<'_>, container: &ContainerRecord) ->
         container.driver,
         row::to_ns(container.created),
         container.spec,
-    ])?;
-    Ok(())
+    ])?)
 }
 
 fn by_id(connection: &Connection, id: &ContainerId) -> Result<Option<ContainerRecord>> {
