@@ -6,6 +6,7 @@ use std::process::Command;
 /// Each crate with those it uses.
 const EDGES: &[(&str, &[&str])] = &[
     ("types", &[]),
+    ("dockerfile", &["types"]),
     ("sys", &["types"]),
     ("store", &["sys", "types"]),
     ("layer", &["sys", "types"]),
