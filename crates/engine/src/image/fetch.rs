@@ -37,7 +37,9 @@ impl Engine {
         let record = match begun {
             Begin::Present => {
                 let mut file = self.store().blobs().open(&job.blob.digest)?;
-                self.import_layer(job.layers, &mut file, watch)?
+                let record = self.import_layer(job.layers, &mut file, watch)?;
+                self.store().layers().put(&record)?;
+                record
             }
             Begin::Write(ingest) => {
                 let is_resumed = ingest.offset() > 0;
@@ -48,7 +50,6 @@ impl Engine {
                 }
             }
         };
-        self.store().layers().put(&record)?;
         watch.phase(&job.blob.digest, "Pull complete");
         Ok(record)
     }
@@ -68,6 +69,8 @@ impl Engine {
         let imported = imported.map_err(|error| trouble.into_inner().expect("nobody panics with it").unwrap_or(error));
         match imported {
             Ok(record) => {
+                // Whoever waits for the download looks for the record when it is gone.
+                self.store().layers().put(&record)?;
                 ingest.discard()?;
                 Ok(record)
             }
