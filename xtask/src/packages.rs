@@ -35,6 +35,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("nft", "nftables"),
     Need("ps", "procps"),
     Need("newuidmap", "uidmap"),
+    Need("pasta", "passt"),
 ];
 
 /// For the bench: what we are compared with.

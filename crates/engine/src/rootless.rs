@@ -105,6 +105,16 @@ pub(crate) fn entered() -> bool {
     ENTERED.load(Ordering::Relaxed)
 }
 
+/// The last group of a person's namespace; none for root.
+pub(crate) fn last_group() -> Option<u32> {
+    let map = entered().then(|| std::fs::read_to_string("/proc/self/gid_map").ok()).flatten()?;
+    let end = |line: &str| {
+        let mut numbers = line.split_whitespace().map_while(|word| word.parse::<u32>().ok());
+        Some(numbers.next()? + numbers.nth(1)? - 1)
+    };
+    map.lines().filter_map(end).max()
+}
+
 static ENTERED: AtomicBool = AtomicBool::new(false);
 
 /// A process in the namespaces: a command, or a shim. Records of commands that have ended are removed.

@@ -53,6 +53,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A port that only root may take.
+    #[error(
+        "cannot expose privileged port {port}, you can add 'net.ipv4.ip_unprivileged_port_start={port}' to /etc/sysctl.conf (currently {first}), or choose a larger port number (>= {first})"
+    )]
+    PortPrivileged {
+        /// Which.
+        port: u16,
+        /// The first that everybody may take.
+        first: u16,
+    },
+    /// pasta(1) gave up.
+    #[error("pasta cannot give the container a network: {0}")]
+    Pasta(String),
     /// The wished address is another's.
     #[error("Address already in use")]
     AddressTaken,
@@ -78,7 +91,8 @@ impl Error {
     /// What kind of trouble it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Step { .. } | Self::Port { .. } => ErrorClass::Internal,
+            Self::Step { .. } | Self::Port { .. } | Self::Pasta(_) => ErrorClass::Internal,
+            Self::PortPrivileged { .. } => ErrorClass::Denied,
             Self::Document { .. } => ErrorClass::Corrupt,
             Self::PortTaken { .. } | Self::AddressTaken => ErrorClass::Conflict,
             Self::AddressOutside(_) | Self::Invalid(_) => ErrorClass::InvalidInput,

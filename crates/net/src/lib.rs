@@ -6,11 +6,11 @@
 //! registry.rs   who is connected now: files under the run directory
 //! subnet.rs     addresses and which may be given away             port.rs   ports of the host, reserved
 //! firewall.rs   our tables in nf_tables, and copies of the host's   host.rs   settings of the host
-//! dns/          the names that containers ask for
+//! dns/          the names that containers ask for          pasta.rs  the way out of those who are not root
 //! link.rs nft.rs netlink.rs                                        what is said to the kernel, and how
 //! ```
 //!
-//! Everything is done by messages to the kernel; nothing is executed. There is no daemon: the shim of each container does
+//! Everything is done by messages to the kernel; nothing is executed but pasta(1), for those whom the kernel does not listen to. There is no daemon: the shim of each container does
 //! its part when the container starts and ends, under one lock, and what a killed one left behind is removed by whoever
 //! comes next ([`sweep()`]).
 
@@ -21,6 +21,7 @@ mod host;
 mod link;
 mod netlink;
 mod nft;
+mod pasta;
 mod plan;
 mod port;
 mod registry;
@@ -30,8 +31,8 @@ mod sweep;
 
 pub use error::{Error, Result};
 pub use plan::{
-    Address, Attachment, Bridge, Connected, Driver, Endpoint, Mac, MacvlanMode, Network, Plan, Protocol, Publish,
-    Published, Resolver, ports_by_name,
+    Address, Attachment, Bridge, Connected, Driver, Endpoint, Mac, MacvlanMode, Network, PASTA, Pasta, Plan, Protocol,
+    Publish, Published, Resolver, ports_by_name,
 };
 pub use sandbox::Sandbox;
 pub use subnet::{Pool, Subnet, SubnetError};

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use crate::netlink::{Attributes, Batch, CREATE, EXCLUSIVE, Socket, attribute, is, number};
+use crate::netlink::{Attributes, Batch, CREATE, EXCLUSIVE, Socket, attribute, is, number, text};
 use crate::{Mac, MacvlanMode, Subnet};
 
 const NEW_LINK: u16 = 16;
@@ -14,10 +14,12 @@ const DELETE_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
+const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const GET_ROUTE: u16 = 26;
 
 const UP: u32 = 1;
+const LOOPBACK: u32 = 8;
 
 // Attributes of links (linux/if_link.h).
 const MAC: u16 = 1;
@@ -69,6 +71,18 @@ pub(crate) struct Veth<'a> {
     pub(crate) mac: Mac,
     pub(crate) mtu: Option<u32>,
     pub(crate) namespace: BorrowedFd<'a>,
+}
+
+impl From<OwnedFd> for Links {
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket.into())
+    }
+}
+
+impl From<Links> for OwnedFd {
+    fn from(links: Links) -> Self {
+        links.0.into()
+    }
 }
 
 impl Links {
@@ -249,6 +263,59 @@ impl Links {
             },
         )?;
         Ok(routes)
+    }
+
+    /// The first interface that is not the loopback: its number, name and MAC address.
+    pub(crate) fn first(&mut self) -> io::Result<Option<(u32, String, Mac)>> {
+        let mut first = None;
+        self.0.list(
+            GET_LINK,
+            |message| link(message, 0, 0, 0),
+            |message| {
+                let at = |from: usize| message.content.get(from..).and_then(number);
+                let (Some(index), Some(flags), Some(rest)) = (at(4), at(8), message.content.get(16..)) else { return };
+                let mac = attribute(rest, MAC).and_then(|bytes| bytes.try_into().ok());
+                if let (Some(mac), Some(name), true, true) =
+                    (mac, attribute(rest, NAME), first.is_none(), flags & LOOPBACK == 0)
+                {
+                    first = Some((index, text(name), Mac(mac)));
+                }
+            },
+        )?;
+        Ok(first)
+    }
+
+    /// The addresses of an interface that are known beyond its wire.
+    pub(crate) fn addresses(&mut self, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
+        let mut addresses = Vec::new();
+        self.0.list(
+            GET_ADDRESS,
+            |message| message.raw(&[0; 8]),
+            |message| {
+                let [_, prefix, _, scope, ..] = message.content.as_slice() else { return };
+                let of = message.content.get(4..).and_then(number);
+                let found = message.content.get(8..).and_then(|rest| attribute(rest, ADDRESS)).and_then(address);
+                if let (Some(found), true, true) = (found, of == Some(index), *scope == SCOPE_UNIVERSE) {
+                    addresses.push((found, *prefix));
+                }
+            },
+        )?;
+        Ok(addresses)
+    }
+
+    /// The gateways of the default routes, in the order of preference.
+    pub(crate) fn gateways(&mut self) -> io::Result<Vec<IpAddr>> {
+        let mut gateways = Vec::new();
+        self.0.list(
+            GET_ROUTE,
+            |message| message.raw(&[0; 12]),
+            |message| {
+                let is_default = message.content.get(1) == Some(&0) && message.content.get(4) == Some(&TABLE_MAIN);
+                let gateway = message.content.get(12..).and_then(|rest| attribute(rest, GATEWAY)).and_then(address);
+                gateways.extend(gateway.filter(|_| is_default));
+            },
+        )?;
+        Ok(gateways)
     }
 }
 

@@ -191,6 +191,18 @@ pub(crate) struct Socket {
     buffer: Box<[u8]>,
 }
 
+impl From<OwnedFd> for Socket {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd, buffer: vec![0; ANSWER_BYTES].into_boxed_slice() }
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        socket.fd
+    }
+}
+
 impl Socket {
     /// With what keeps interfaces, addresses and routes.
     pub(crate) fn route() -> io::Result<Self> {
@@ -233,7 +245,7 @@ impl Socket {
         let kind = SocketType::RAW;
         let fd = rustix::net::socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, family)?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
-        Ok(Self { fd, buffer: vec![0; ANSWER_BYTES].into_boxed_slice() })
+        Ok(fd.into())
     }
 
     /// Sends all messages, the last of which is acknowledged; gives the first error.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub enum Driver {
         /// `bridge`, `vepa`, `passthru` or `private`.
         mode: MacvlanMode,
     },
+    /// Not at all: each has a pasta(1) of its own.
+    Pasta,
 }
 
 /// A bridge's settings.
@@ -99,6 +102,24 @@ pub struct Plan {
     /// The names it can ask for at 127.0.0.11; without, nothing listens there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolver: Option<Resolver>,
+    /// The way out of somebody who is not root: in place of attachments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pasta: Option<Pasta>,
+}
+
+/// What stands in place of a network's name where pasta(1) connects.
+pub const PASTA: &str = "pasta";
+
+/// A wish to be connected by pasta(1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pasta {
+    /// The program.
+    pub program: PathBuf,
+    /// Options for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// Without it the container does not start. Otherwise it has a loopback interface if pasta cannot do its work.
+    pub required: bool,
 }
 
 /// A wish to be connected to a network.
@@ -247,7 +268,7 @@ impl Endpoint {
     pub(crate) fn bridge(&self) -> Option<&Bridge> {
         match &self.driver {
             Driver::Bridge(bridge) => Some(bridge),
-            Driver::Macvlan { .. } => None,
+            Driver::Macvlan { .. } | Driver::Pasta => None,
         }
     }
 }

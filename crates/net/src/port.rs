@@ -72,7 +72,17 @@ fn reserve_one(
     if source.raw_os_error() == Some(Errno::ADDRINUSE.raw_os_error()) {
         return Err(Error::PortTaken { container, endpoint, at });
     }
+    let first = first_unprivileged();
+    if source.kind() == io::ErrorKind::PermissionDenied && (1..first).contains(&at.port()) {
+        return Err(Error::PortPrivileged { port: at.port(), first });
+    }
     Err(Error::Port { container, endpoint, at, source })
+}
+
+/// The first port that everybody may take.
+fn first_unprivileged() -> u16 {
+    let said = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    said.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
 }
 
 fn reserve_at(

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
+use strata_sys::packet;
 use strata_sys::process::{self, NamespaceSet};
 
 use crate::dns::{Names, Server};
@@ -14,7 +15,10 @@ use crate::error::{Error, Result};
 use crate::firewall::Firewall;
 use crate::link::{Links, Veth};
 use crate::netlink::Socket;
-use crate::plan::{Address, Attachment, Bridge, Connected, Driver, Endpoint, Mac, Network, Plan};
+use crate::pasta::{self, Helper};
+use crate::plan::{
+    Address, Attachment, Bridge, Connected, Driver, Endpoint, Mac, Network, PASTA, Pasta, Plan, Published,
+};
 use crate::port::{self, Kinds, Reserved};
 use crate::registry::{Changing, Claim, Registry};
 use crate::{host, sweep};
@@ -29,6 +33,15 @@ pub struct Sandbox {
     held: Vec<Held>,
     names: Option<Server>,
     changes: Option<Socket>,
+    outside: Option<Outside>,
+    warning: Option<String>,
+}
+
+/// The connection of somebody who is not root.
+#[derive(Debug)]
+struct Outside {
+    endpoint: Endpoint,
+    helper: Helper,
 }
 
 /// One connection.
@@ -43,8 +56,9 @@ impl Sandbox {
     /// Connects the container whose network namespace is given. If that fails, nothing stays.
     pub fn connect(run_dir: &Path, plan: &Plan, namespace: OwnedFd) -> Result<Self> {
         let registry = Registry::in_run_dir(run_dir);
+        let (plan, held) = (plan.clone(), Vec::new());
         let mut sandbox =
-            Self { registry, plan: plan.clone(), namespace, held: Vec::new(), names: None, changes: None };
+            Self { registry, plan, namespace, held, names: None, changes: None, outside: None, warning: None };
         match sandbox.connect_all() {
             Ok(()) => Ok(sandbox),
             Err(error) => {
@@ -63,9 +77,19 @@ impl Sandbox {
         for attachment in &self.plan.attachments.clone() {
             self.add(attachment)?;
         }
+        if let Some(pasta) = &self.plan.pasta {
+            match self.by_pasta(pasta) {
+                Ok(outside) => self.outside = Some(outside),
+                Err(error) if !pasta.required => {
+                    self.warning = Some(format!("{error}: the container has a loopback interface"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         if let Some(resolver) = &self.plan.resolver {
-            let listening = within(&self.namespace, || Server::listen(&resolver.servers));
-            self.names = Some(listening.map_err(Error::step("listen for questions at 127.0.0.11"))?);
+            let failed = || Error::step("listen for questions at 127.0.0.11");
+            let listening = self.within(Server::listen).map_err(failed())?;
+            self.names = Some(Server::new(listening, &resolver.servers).map_err(failed())?);
         }
         Ok(())
     }
@@ -74,7 +98,13 @@ impl Sandbox {
     pub fn sources(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
         let mut sources = self.names.as_ref().map_or_else(Vec::new, Server::sources);
         sources.extend(self.changes.as_ref().map(|changes| (changes.as_fd(), PollFlags::IN)));
+        sources.extend(self.outside.as_ref().map(|outside| (outside.helper.ended(), PollFlags::IN)));
         sources
+    }
+
+    /// What the person who started the container has to know.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// When to call [`Sandbox::turn`] even if nothing happens.
@@ -93,11 +123,16 @@ impl Sandbox {
         {
             tracing::debug!(%error, "our tables may be missing");
         }
+        if self.outside.as_ref().is_some_and(|outside| outside.helper.is_over()) {
+            tracing::debug!("pasta has ended before the container");
+            self.outside = None;
+        }
     }
 
     /// What it has got.
     pub fn connected(&self) -> Connected {
-        Connected { endpoints: self.held.iter().map(|held| held.endpoint.clone()).collect() }
+        let outside = self.outside.iter().map(|outside| &outside.endpoint);
+        Connected { endpoints: self.held.iter().map(|held| &held.endpoint).chain(outside).cloned().collect() }
     }
 
     /// Connects it to one more network.
@@ -142,8 +177,61 @@ impl Sandbox {
 
     /// Gives everything back.
     pub fn release(mut self) -> Result<()> {
+        if let Some(outside) = self.outside.take() {
+            outside.helper.end();
+        }
         let held = std::mem::take(&mut self.held);
         self.let_go(held)
+    }
+
+    /// Connects it by pasta(1).
+    fn by_pasta(&self, wish: &Pasta) -> Result<Outside> {
+        let failed = || Error::step("look at what pasta made");
+        pasta::check(&self.plan.ports)?;
+        let has_ipv6 =
+            Links::open().and_then(|mut links| links.gateways()).map_err(Error::step("look at the routes"))?;
+        let kinds = Kinds { ipv4: true, ipv6: has_ipv6.iter().any(IpAddr::is_ipv6) };
+        let id = strata_sys::random::hex::<32>();
+        // Says who has a port that is taken, and chooses those that nobody chose. pasta takes them a moment later.
+        let reserved = port::reserve(&self.plan, None, kinds, &id)?;
+        let ports: Vec<Published> = reserved.iter().map(|port| port.published).collect();
+        drop(reserved);
+        let helper = Helper::start(wish, &ports, self.namespace.as_fd())?;
+        let look = |links: &mut Links| {
+            let Some((index, interface, mac)) = links.first()? else { return Ok(None) };
+            let (addresses, gateways) = (links.addresses(index)?, links.gateways()?);
+            let address = |ipv4: bool| {
+                let (address, prefix) = addresses.iter().find(|(address, _)| address.is_ipv4() == ipv4)?;
+                let gateway = gateways.iter().copied().find(|gateway| gateway.is_ipv4() == ipv4);
+                Some(Address { address: *address, prefix: *prefix, gateway })
+            };
+            Ok(Some((interface, mac, address(true), address(false))))
+        };
+        let found = self.inside(look).map_err(failed()).inspect_err(|_| tracing::debug!("pasta made nothing"));
+        let (interface, mac, ipv4, ipv6) = match found {
+            Ok(Some(found)) => found,
+            other => {
+                helper.end();
+                other?;
+                return Err(Error::Pasta(String::from("it made no interface")));
+            }
+        };
+        let endpoint = Endpoint {
+            id,
+            network: String::from(PASTA),
+            network_name: String::from(PASTA),
+            driver: Driver::Pasta,
+            internal: false,
+            container: self.plan.container.clone(),
+            container_name: self.plan.name.clone(),
+            interface,
+            ipv4,
+            ipv6,
+            mac,
+            names: Vec::new(),
+            ports,
+        };
+        Ok(Outside { endpoint, helper })
     }
 
     fn release_or_log(self) {
@@ -297,6 +385,7 @@ impl Sandbox {
                 let name = &endpoint.interface;
                 links.make_macvlan(index, *mode, name, endpoint.mac, namespace).map_err(failed())?;
             }
+            Driver::Pasta => return Err(Error::Invalid(String::from("pasta connects to no network"))),
         }
         let addresses: Vec<(IpAddr, u8)> =
             endpoint.addresses().map(|address| (address.address, address.prefix)).collect();
@@ -339,16 +428,51 @@ impl Sandbox {
 
     /// Does something in the container's network namespace.
     fn inside<T>(&self, act: impl FnOnce(&mut Links) -> std::io::Result<T>) -> std::io::Result<T> {
-        let mut links = within(&self.namespace, Links::open)?;
-        act(&mut links)
+        let sockets = self.within(|| Ok(vec![Links::open()?.into()]))?;
+        let socket = sockets.into_iter().next().ok_or(rustix::io::Errno::BADF)?;
+        act(&mut Links::from(socket))
+    }
+
+    /// Opens sockets in the container's network namespace.
+    fn within(&self, open: impl FnOnce() -> std::io::Result<Vec<OwnedFd>>) -> std::io::Result<Vec<OwnedFd>> {
+        if self.plan.pasta.is_some() {
+            return by_another(&self.namespace, open);
+        }
+        let own = rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        process::join(self.namespace.as_fd(), NamespaceSet::NET)?;
+        let opened = open();
+        process::join(own.as_fd(), NamespaceSet::NET)?;
+        opened
     }
 }
 
-/// Opens something in another network namespace, and comes back.
-fn within<T>(namespace: &OwnedFd, open: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
-    let own = rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    process::join(namespace.as_fd(), NamespaceSet::NET)?;
-    let opened = open();
-    process::join(own.as_fd(), NamespaceSet::NET)?;
-    opened
+/// Opens sockets in another network namespace where there is no return from that: whoever is not root may not enter the
+/// host's again. Another process goes there and hands them over.
+fn by_another(
+    namespace: &OwnedFd,
+    open: impl FnOnce() -> std::io::Result<Vec<OwnedFd>>,
+) -> std::io::Result<Vec<OwnedFd>> {
+    let (ours, theirs) = packet::pair()?;
+    let other = process::clone(NamespaceSet::default(), None, || {
+        let joined = process::join(namespace.as_fd(), NamespaceSet::NET).map_err(std::io::Error::from);
+        let told = match joined.and_then(|()| open()) {
+            Ok(opened) => {
+                let opened: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
+                packet::send(theirs.as_fd(), b"0", &opened, true)
+            }
+            Err(error) => {
+                packet::send(theirs.as_fd(), error.raw_os_error().unwrap_or(0).to_string().as_bytes(), &[], true)
+            }
+        };
+        u8::from(told.is_err())
+    })?;
+    drop(theirs);
+    let heard = packet::receive(ours.as_fd())?;
+    process::reap(other.pidfd.as_fd(), true)?;
+    let heard = heard.ok_or(rustix::io::Errno::PIPE)?;
+    if heard.fds.is_empty() {
+        let errno = std::str::from_utf8(&heard.bytes).ok().and_then(|text| text.parse().ok());
+        return Err(errno.map_or_else(|| rustix::io::Errno::IO.into(), std::io::Error::from_raw_os_error));
+    }
+    Ok(heard.fds)
 }

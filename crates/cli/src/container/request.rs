@@ -335,7 +335,8 @@ fn pairs(option: &str, words: &[String]) -> Result<BTreeMap<String, String>> {
 /// Where to connect the container; `network_mode` is the first of them, or what takes the place of networks.
 fn networks(options: &ContainerOptions, host: &mut HostConfig) -> Result<Vec<EndpointWish>> {
     let names: Vec<&str> = options.network.iter().map(|network| network.name.as_str()).collect();
-    let is_alone = |name: &str| ["none", "host"].contains(&name) || name.starts_with("container:");
+    let is_pasta = |name: &str| name == "pasta" || name.starts_with("pasta:");
+    let is_alone = |name: &str| ["none", "host"].contains(&name) || name.starts_with("container:") || is_pasta(name);
     let (mode, wishes) = match names.as_slice() {
         [] | ["default" | "bridge"] => ("bridge", true),
         [alone] if is_alone(alone) => (*alone, false),
@@ -350,7 +351,7 @@ fn networks(options: &ContainerOptions, host: &mut HostConfig) -> Result<Vec<End
     };
     mode.clone_into(&mut host.network_mode);
     if !wishes {
-        if !host.port_bindings.is_empty() && mode != "host" && mode != "none" {
+        if !host.port_bindings.is_empty() && mode != "host" && mode != "none" && !is_pasta(mode) {
             return Err(Failure::new("conflicting options: port publishing and the container type network mode"));
         }
         return Ok(Vec::new());

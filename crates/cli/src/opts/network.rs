@@ -33,7 +33,8 @@ impl Network {
 
 /// Parses the value of `--network`.
 pub fn parse(text: &str) -> Result<Network> {
-    if !text.contains('=') {
+    // What follows `pasta:` are options of that program.
+    if !text.contains('=') || text.starts_with("pasta:") {
         return Ok(Network { name: text.to_owned(), ..Network::default() });
     }
     let mut network = Network::default();
@@ -83,6 +84,7 @@ mod tests {
         let plain = |name: &str| Network { name: name.into(), ..Network::default() };
         assert_eq!(parse("blue").unwrap(), plain("blue"));
         assert_eq!(parse("container:a").unwrap(), plain("container:a"));
+        assert_eq!(parse("pasta:--ns-ifname=x").unwrap(), plain("pasta:--ns-ifname=x"));
         let all = parse("name=blue,alias=a,alias=b,ip=10.0.0.5,ip6=fd00::5,mac-address=02:00:00:00:00:01").unwrap();
         assert_eq!(all.aliases, ["a", "b"]);
         assert_eq!(

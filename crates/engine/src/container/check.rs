@@ -43,16 +43,21 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
 
 /// The program of another OCI runtime, by path or by name; none for the native one.
 pub(crate) fn runtime(name: &str) -> Result<Option<PathBuf>> {
-    const DIRS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     if matches!(name, "" | "strata") {
         return Ok(None);
     }
     let found = match name.contains('/') {
         true => Some(PathBuf::from(name)).filter(|path| path.is_absolute()),
-        false => DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.is_file()),
+        false => program(name),
     };
     let found = found.filter(|path| path.is_file());
     found.map(Some).ok_or_else(|| invalid(format!("unknown or invalid runtime name: {name}")))
+}
+
+/// A program of the host, where programs are.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    const DIRS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.is_file())
 }
 
 pub(super) fn memory(resources: &mut Resources) -> Result<()> {

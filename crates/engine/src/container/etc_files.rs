@@ -12,6 +12,7 @@ use strata_sys::durable::{self, Durability, FileError};
 
 use crate::Result;
 use crate::container::Document;
+use crate::network::Mode;
 
 /// The files' names in the container's directory and in `/etc`.
 const FILES: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
@@ -90,8 +91,9 @@ const OURS: &str = "127.0.0.11";
 /// its loopback, which a container of its own network cannot reach.
 pub(crate) fn asks_us(document: &Document) -> bool {
     let in_named = document.networks.iter().any(|wish| wish.network != "bridge");
+    let by_pasta = matches!(document.host.network(), Mode::Pasta(_));
     in_named
-        || (!document.networks.is_empty()
+        || ((by_pasta || !document.networks.is_empty())
             && document.host.dns.is_empty()
             && only_loopback(&host_file("/etc/resolv.conf")))
 }

@@ -5,6 +5,7 @@ use strata_runtime::State;
 use strata_snapshot::Usage;
 
 use crate::container::{Known, MountFrom};
+use crate::network::Mode;
 use crate::{Engine, Result};
 
 /// A container in a list.
@@ -50,7 +51,9 @@ impl Engine {
         for record in self.container_records()? {
             let known = Known::read(record)?;
             let state = self.container_state(&known)?;
-            let is_connected = state.status.is_alive() && !known.document.networks.is_empty();
+            let has_network =
+                !known.document.networks.is_empty() || matches!(known.document.host.network(), Mode::Pasta(_));
+            let is_connected = state.status.is_alive() && has_network;
             let connected = if is_connected { self.process(known.id()).connected()? } else { Connected::default() };
             listed.push(Listed { known, state, connected });
         }

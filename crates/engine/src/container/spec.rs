@@ -14,7 +14,7 @@ use crate::container::{
     ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, life, limits,
     logging, merge, security,
 };
-use crate::{Engine, Result, events};
+use crate::{Engine, Result, events, rootless};
 
 impl Engine {
     /// Makes the runtime's specification of a container, and writes the files in `/etc` that it mounts.
@@ -172,7 +172,8 @@ fn namespaces(host: &HostConfig, network: Network, user: Option<&IdMaps>) -> Nam
 fn sysctls(host: &HostConfig, user: Option<&IdMaps>) -> BTreeMap<String, String> {
     let mut all = host.sysctls.clone();
     if !matches!(host.network_mode.as_str(), "host" | "none") && !host.network_mode.starts_with("container:") {
-        let last = user.and_then(|maps| maps.groups.first()).map_or(i32::MAX as u32, |range| range.size - 1);
+        let last = user.and_then(|maps| maps.groups.first()).map(|range| range.size - 1);
+        let last = last.or_else(rootless::last_group).unwrap_or(i32::MAX as u32);
         for (name, value) in [
             ("net.ipv4.ip_unprivileged_port_start", String::from("0")),
             ("net.ipv4.ping_group_range", format!("0 {last}")),

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
-use strata_net::{Attachment, Mac, Plan, Protocol, Publish, Resolver};
+use strata_net::{Attachment, Mac, PASTA, Plan, Protocol, Publish, Resolver};
 use strata_runtime::spec::Network;
 
 use super::definition::DEFAULT;
+use super::pasta;
 use crate::container::{ContainerError, Document, HostConfig, Known, etc_files};
 use crate::network::{NetworkError, NetworkKnown};
 use crate::{Engine, Result, rootless};
@@ -30,16 +31,14 @@ pub struct EndpointWish {
     pub mac: Option<Mac>,
 }
 
-/// Said to those who are not root and did not choose.
-const LOOPBACK_ONLY: &str =
-    "only root makes networks: the container has a loopback interface; --network host gives it the host's network";
-
 /// What `--network` can say.
 pub(crate) enum Mode<'a> {
     None,
     Host,
     /// Another container's.
     Of(&'a str),
+    /// pasta(1), with these options.
+    Pasta(&'a str),
     Networks,
 }
 
@@ -49,7 +48,12 @@ impl HostConfig {
         match self.network_mode.as_str() {
             "none" => Mode::None,
             "host" => Mode::Host,
-            mode => mode.strip_prefix("container:").map_or(Mode::Networks, Mode::Of),
+            PASTA => Mode::Pasta(""),
+            mode => match mode.split_once(':') {
+                Some(("container", other)) => Mode::Of(other),
+                Some((PASTA, options)) => Mode::Pasta(options),
+                _ => Mode::Networks,
+            },
         }
     }
 }
@@ -57,23 +61,15 @@ impl HostConfig {
 impl Engine {
     /// Checks what a new container wishes, and names the networks as they are called.
     ///
-    /// Who is not root on the machine has no networks: unless one is named, there is none, and a warning says so.
+    /// Who is not root on the machine has no networks, but pasta if that is installed, else a loopback and a warning.
     pub(crate) fn resolve_networks(
         &self,
         host: &mut HostConfig,
         wishes: &mut Vec<EndpointWish>,
         warnings: &mut Vec<String>,
     ) -> Result<()> {
-        let publishing = !host.port_bindings.is_empty() || host.publish_all_ports;
         if rootless::entered() && matches!(host.network(), Mode::Networks) {
-            if publishing || wishes.iter().any(|wish| wish.network != "bridge") {
-                let why = "only root makes networks and publishes ports: use `--network host` or `--network none`";
-                return Err(ContainerError::invalid(why));
-            }
-            wishes.clear();
-            host.network_mode = String::from("none");
-            warnings.push(String::from(LOOPBACK_ONLY));
-            return Ok(());
+            return pasta::in_place_of_networks(host, wishes, warnings);
         }
         match host.network() {
             Mode::Of(name) => {
@@ -82,6 +78,7 @@ impl Engine {
                 return Ok(());
             }
             Mode::None | Mode::Host => return Ok(()),
+            Mode::Pasta(_) => return pasta::check(),
             Mode::Networks => {}
         }
         publishes(host, &[])?;
@@ -111,7 +108,7 @@ impl Engine {
                 }
                 Ok(Network::Join(format!("/proc/{}/ns/net", state.pid).into()))
             }
-            Mode::Networks => Ok(Network::Connected(Box::new(self.plan(known)?))),
+            Mode::Pasta(_) | Mode::Networks => Ok(Network::Connected(Box::new(self.plan(known)?))),
         }
     }
 
@@ -131,6 +128,10 @@ impl Engine {
             attachments,
             ports: publishes(host, if host.publish_all_ports { &exposed } else { &[] })?,
             resolver: etc_files::asks_us(&known.document).then_some(Resolver { servers }),
+            pasta: match host.network() {
+                Mode::Pasta(options) => Some(pasta::plan(host, options)?),
+                _ => None,
+            },
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Connecting containers to further networks, and disconnecting them.
 
-use super::attach::{attachment, check_wish};
+use super::attach::{Mode, attachment, check_wish};
 use crate::container::Known;
 use crate::network::{EndpointWish, NetworkError, NetworkKnown};
 use crate::{Engine, Result};
@@ -25,6 +25,9 @@ impl Engine {
             return Err(NetworkError::invalid(
                 "container sharing network namespace with another container or host cannot be connected to any other network",
             ));
+        }
+        if matches!(known.document.host.network(), Mode::Pasta(_)) {
+            return Err(NetworkError::invalid("container connected by pasta cannot be connected to any network"));
         }
         if mode == "none" {
             return Err(NetworkError::invalid(

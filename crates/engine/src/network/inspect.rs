@@ -63,9 +63,11 @@ impl Engine {
             networks.insert(wish.network.clone(), endpoint_value(endpoint, aliases));
         }
         if document.networks.is_empty() && !document.host.network_mode.starts_with("container:") {
-            networks.insert(document.host.network_mode.clone(), endpoint_value(None, None));
+            let name = document.host.network_mode.split(':').next().unwrap_or_default();
+            networks.insert(name.to_owned(), endpoint_value(connected.endpoint(name), None));
         }
-        let of_default = connected.endpoint(super::definition::DEFAULT);
+        let of_default =
+            connected.endpoint(super::definition::DEFAULT).or_else(|| connected.endpoint(strata_net::PASTA));
         let flat = endpoint_value(of_default, None);
         let exposed = document.config.run.exposed_ports.iter().map(String::as_str);
         let ports = if connected.endpoints.is_empty() { Map::new() } else { ports(exposed, connected) };

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use self::message::{A, AAAA, Code, DATAGRAM_BYTES_MAX, PTR, Query};
@@ -62,9 +63,8 @@ struct Pending {
 }
 
 impl Server {
-    /// Listens, in the network namespace in which it is called. `servers` are asked what is not known, the host's
-    /// resolvers if there are none.
-    pub(crate) fn listen(servers: &[IpAddr]) -> io::Result<Self> {
+    /// Listens, in the network namespace in which it is called: for datagrams and for streams.
+    pub(crate) fn listen() -> io::Result<Vec<OwnedFd>> {
         strata_sys::loopback::up()?;
         let open = |kind: SocketType| -> io::Result<OwnedFd> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -74,10 +74,17 @@ impl Server {
             rustix::net::bind(&socket, &ADDRESS)?;
             Ok(socket)
         };
-        let datagrams = open(SocketType::DGRAM)?.into();
-        let streams = open(SocketType::STREAM)?;
+        let (datagrams, streams) = (open(SocketType::DGRAM)?, open(SocketType::STREAM)?);
         rustix::net::listen(&streams, 16)?;
-        Ok(Self { datagrams, streams: Streams::new(streams.into()), pending: Vec::new(), servers: servers.to_vec() })
+        Ok(vec![datagrams, streams])
+    }
+
+    /// Answers by what [`Server::listen`] opened. `servers` are asked what is not known, the host's resolvers if there are
+    /// none.
+    pub(crate) fn new(listening: Vec<OwnedFd>, servers: &[IpAddr]) -> io::Result<Self> {
+        let [datagrams, streams] = listening.try_into().map_err(|_| Errno::BADF)?;
+        let streams = Streams::new(streams.into());
+        Ok(Self { datagrams: datagrams.into(), streams, pending: Vec::new(), servers: servers.to_vec() })
     }
 
     /// What to wait for.
@@ -165,7 +172,6 @@ enum Look {
 
 impl Pending {
     fn look(&mut self, buffer: &mut [u8]) -> Look {
-        use rustix::io::Errno;
         loop {
             match rustix::net::recv(&self.socket, &mut *buffer, rustix::net::RecvFlags::DONTWAIT) {
                 Ok((length, _)) => {

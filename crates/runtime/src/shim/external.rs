@@ -106,7 +106,7 @@ impl<'a> External<'a> {
         let mut launched = self.launch(0, &spec.process, words)?;
         let cgroup = Cgroup::open(&bundle::cgroup_name(spec));
         // The namespaces are there, and the program is not executed yet.
-        let sandbox = network::connect(spec, places, launched.program.pid)?;
+        let sandbox = network::connect(spec, places, launched.program.pid, &mut launched.warnings)?;
         if let Err(error) = self.run(self.command(&["start", self.id])) {
             network::release(sandbox);
             return Err(error);

@@ -71,7 +71,7 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
                 if start_in.is_none() {
                     join(&cgroup, pid)?;
                 }
-                sandbox = super::network::connect(spec, places, pid)?;
+                sandbox = super::network::connect(spec, places, pid, &mut more)?;
                 Ok(())
             };
             let program = follow(child, ours, prepare, Program::new_for(0, &spec.process, ends), &mut warnings);

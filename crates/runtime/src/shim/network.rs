@@ -17,12 +17,18 @@ use crate::wire::Answer;
 const NETWORK: &str = "network.json";
 
 /// Connects the container whose first process is `pid`, if it is to be connected.
-pub(super) fn connect(spec: &Spec, places: &Places, pid: i32) -> Result<Option<Sandbox>, Error> {
+pub(super) fn connect(
+    spec: &Spec,
+    places: &Places,
+    pid: i32,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Sandbox>, Error> {
     let Network::Connected(plan) = &spec.namespaces.network else { return Ok(None) };
     let path = format!("/proc/{pid}/ns/net");
     let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::path("open network namespace", path))?;
     let sandbox = Sandbox::connect(&places.run_dir, plan, namespace)?;
+    warnings.extend(sandbox.warning().map(str::to_owned));
     match tell(&sandbox, spec, places) {
         Ok(()) => Ok(Some(sandbox)),
         Err(error) => {
