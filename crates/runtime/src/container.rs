@@ -74,13 +74,16 @@ impl Container {
             return Err(Error::AlreadyRunning(self.id.to_string()));
         }
         record::put(&self.dir.join(record::SPEC), spec)?;
-        let Ahead { socket, program } = ahead.map_or_else(|| reexec::spawn(&self.program), Ok)?;
+        let Ahead { socket, program, moves } = ahead.map_or_else(|| reexec::spawn(&self.program), Ok)?;
         let (wish, streams) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
         let fds: Vec<_> = std::iter::once(program.as_fd()).chain(streams).collect();
         let request =
             Request::Start { id: self.id.clone(), dir: self.dir.clone(), run_dir: self.run_dir.clone(), attach: wish };
         wire::send(socket.as_fd(), &request, &fds, true).map_err(Error::step("speak to the shim"))?;
-        started(socket, attach.is_some())
+        let started = started(socket, attach.is_some());
+        // The container is in its groups by now.
+        drop(moves);
+        started
     }
 
     /// Says what it is doing now, by looking at its process.

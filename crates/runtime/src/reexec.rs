@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::fs::{Mode, OFlags};
-use strata_sys::{packet, process};
+use strata_sys::cgroup::Cgroup;
+use strata_sys::{aside, packet, process};
 
 use crate::{Error, shim};
 
@@ -53,6 +54,8 @@ pub struct Ahead {
     /// The mount that its program is on. Closing the last descriptor of a mount waits for the kernel: it is handed to the
     /// shim, at whose end nobody waits.
     pub(crate) program: OwnedFd,
+    /// The kernel makes itself ready for the container's move into its control groups.
+    pub(crate) moves: Option<aside::Write>,
 }
 
 impl Ahead {
@@ -61,7 +64,8 @@ impl Ahead {
     /// # Errors
     /// When this program cannot be executed.
     pub fn spawn() -> Result<Self, Error> {
-        spawn(Path::new(OWN_PROGRAM))
+        let moves = Cgroup::expect_join();
+        Ok(Self { moves, ..spawn(Path::new(OWN_PROGRAM))? })
     }
 }
 
@@ -80,5 +84,5 @@ pub(crate) fn spawn(program: &Path) -> Result<Ahead, Error> {
     command.arg0(NAME).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().map_err(|error| failed()(error))?;
     drop(child);
-    Ok(Ahead { socket: ours, program: sealed })
+    Ok(Ahead { socket: ours, program: sealed, moves: None })
 }

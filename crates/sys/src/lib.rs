@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "this crate is where it is allowed")]
 #![warn(missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+pub mod aside;
 pub mod caps;
 pub mod cgroup;
 pub mod detached;

@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::aside;
+
 pub use device::DeviceRule;
 pub use limits::{DeviceLimit, Limits};
 pub use usage::Usage;
@@ -161,6 +163,12 @@ impl Cgroup {
     /// nobody forks.
     pub fn join(&self, pid: i32) -> io::Result<()> {
         self.dirs.iter().try_for_each(|(_, dir)| write(dir, "cgroup.procs", &pid.to_string()))
+    }
+
+    /// Somebody is going to [`join`](Self::join) a group: begins to wait now for what the first move waits for. That goes
+    /// on beside this process until the result is dropped; nothing where there is nothing to wait for.
+    pub fn expect_join() -> Option<aside::Write> {
+        v1::expect_join()
     }
 
     /// Its processes, as far as they are visible here, lowest first.
