@@ -3,7 +3,8 @@
 //! `/etc/hosts` and `/etc/resolv.conf` are read when the first name is looked up. Where there is no `resolv.conf`, only
 //! `/etc/hosts` counts: no name server of somebody else's choosing is asked.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use hickory_resolver::TokioResolver;
@@ -34,6 +35,16 @@ impl Resolve for Names {
             Ok(addresses)
         })
     }
+}
+
+/// The addresses of a host. Starts no thread: whoever has one may not make containers any more.
+pub fn addresses(name: &str) -> io::Result<Vec<IpAddr>> {
+    if let Ok(address) = name.parse() {
+        return Ok(vec![address]);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let found = runtime.block_on(async { resolver()?.lookup_ip(name).await });
+    Ok(found.map_err(io::Error::other)?.iter().collect())
 }
 
 fn resolver() -> Result<TokioResolver, NetError> {

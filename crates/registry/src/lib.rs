@@ -27,6 +27,7 @@ mod upload;
 
 pub use blob::BlobReader;
 pub use client::{Client, Document};
+pub use dns::addresses;
 pub use error::{Error, NetworkError, Refusal, Result};
 pub use push::{BlobSource, Mounted};
 pub use settings::{Patience, Proxies, Settings};

@@ -141,7 +141,7 @@ fn mounts(spec: &Spec, sources: &[Option<std::path::PathBuf>]) -> Vec<Value> {
                 all.extend(options.iter().filter(|option| option.contains('=')).cloned());
                 json!({"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": all})
             }
-            (MountSource::Bind { path, recursive, propagation, .. }, _) => {
+            (MountSource::Bind { path, recursive, propagation, .. }, None) => {
                 let bind = if *recursive { "rbind" } else { "bind" };
                 let propagation = match propagation {
                     Propagation::Private => "rprivate",

@@ -272,6 +272,21 @@ pub enum MountSource {
         /// Read-only means this mount only, not those below it.
         #[serde(default)]
         writable_below: bool,
+        /// Only what is below it at this path. Who can write there must not lead us out of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subpath: Option<String>,
+    },
+    /// A filesystem of the machine's, mounted for this container.
+    Filesystem {
+        /// Its type.
+        kind: String,
+        /// What it is on.
+        device: String,
+        /// Its options, each `name` or `name=value`; `ro`, `noexec` and the like are the mount's.
+        options: Vec<String>,
+        /// Only what is in it at this path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subpath: Option<String>,
     },
     /// A filesystem in memory.
     Tmpfs {

@@ -106,6 +106,7 @@ fn bind(path: &std::path::Path, target: &str, read_only: bool) -> Mount {
         recursive: true,
         propagation: Propagation::Private,
         writable_below: false,
+        subpath: None,
     };
     Mount { target: target.to_owned(), source, read_only, exec: true }
 }

@@ -203,3 +203,77 @@ fn read_only_goes_deep_and_mounts_propagate_as_asked() {
     }
     lab.is_clean();
 }
+
+#[test]
+fn a_volume_can_be_a_disk() {
+    need!(needs(), strata_testkit::host::program("mkfs.ext4"), loop_devices());
+    let lab = Lab::start();
+    let disk = lab.machine.sh("truncate -s 8M disk && mkfs.ext4 -q disk && losetup -f --show $PWD/disk").ok();
+    let disk = disk.trim();
+    // The device goes when nobody has it mounted any more.
+    let create = |name: &str, o: &str| lab.strata(&format!("volume create -o type=ext4 -o device={disk} {o} {name}"));
+    create("disk", "-o o=noatime").ok();
+    lab.script("-v disk:/disk", "echo kept > /disk/file; mkdir /disk/sub; touch /disk/sub/deep").ok();
+    let seen = lab.script("-v disk:/disk:ro", "cat /disk/file; touch /disk/x 2>/dev/null || echo refused");
+    assert_eq!(seen.ok(), "kept\nrefused\n");
+    let words = ["--mount", "type=volume,source=disk,target=/x,volume-subpath=sub"];
+    let run = |words: &[&str], script: &str| {
+        let head = ["run", "--rm", "--network", "none"];
+        lab.machine.strata([&head, words, &["box", "sh", "-c", script]].concat())
+    };
+    assert_eq!(run(&words, "ls /x").ok(), "deep\n");
+    // Two at once have the same files.
+    lab.strata("run -d --network none --name one -v disk:/disk box sleep 1000").ok();
+    assert_eq!(lab.script("-v disk:/disk", "echo more > /disk/more").ok(), "");
+    assert_eq!(lab.strata("exec one cat /disk/more").ok(), "more\n");
+    let options = lab.strata("exec one grep /disk /proc/mounts").ok();
+    assert!(options.contains("noatime") && options.contains("ext4"), "{options}");
+    if lab.script("--userns auto", "true").code == 0 {
+        assert_eq!(lab.script("--userns auto -v disk:/disk", "stat -c %u /disk/file").ok(), "0\n");
+    }
+    lab.strata("rm -f one").ok();
+    create("bad", "-o o=nonsense").ok();
+    let refused = lab.script("-v bad:/disk", "true");
+    assert!(refused.clone().fails(125).contains("cannot mount `ext4 filesystem"), "{refused:?}");
+    lab.strata("volume create -o type=nosuchfs -o device=none unknown").ok();
+    assert!(lab.script("-v unknown:/x", "true").fails(125).contains("No such device"));
+    lab.strata("volume rm disk bad unknown").ok();
+    lab.machine.sh(&format!("losetup -d {disk}")).ok();
+    lab.is_clean();
+}
+
+/// A file as a disk.
+fn loop_devices() -> Result<(), String> {
+    if std::path::Path::new("/dev/loop-control").exists() { Ok(()) } else { Err("loop devices".to_owned()) }
+}
+
+/// A container exchanges a directory of a volume for a link to the host's files while others are started on it.
+#[test]
+fn a_directory_of_a_volume_cannot_become_the_hosts() {
+    need!(needs());
+    let lab = Lab::start();
+    lab.script("-v shared:/v", "mkdir /v/real /v/real/sub; touch /v/real/sub/mine; ln -s ../../../../../../../../../etc /v/link; ln -s real /v/dir").ok();
+    let attack = "cd /v; while :; do ln -sfn link dir; ln -sfn real dir; ln -sfn /etc dir; ln -sfn real dir; done";
+    let words = ["run", "-d", "--network", "none", "--name", "attacker", "-v", "shared:/v", "box", "sh", "-c", attack];
+    lab.machine.strata(words).ok();
+    let mount = ["--mount", "type=volume,source=shared,target=/m,volume-subpath=dir"];
+    let (mut seen, mut refused) = (0, 0);
+    for _ in 0..24 {
+        let head = ["run", "--rm", "--network", "none"];
+        let ran = lab.machine.strata([&head[..], &mount, &["box", "ls", "/m"]].concat());
+        match ran.code {
+            0 => {
+                assert_eq!(ran.out, "sub\n", "the host's files are in the container");
+                seen += 1;
+            }
+            _ => {
+                assert!(ran.err.contains("in volume shared") || ran.err.contains("the path in the volume"), "{ran:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(seen > 0 && seen + refused == 24, "{seen} {refused}");
+    lab.strata("rm -f attacker").ok();
+    lab.strata("volume rm shared").ok();
+    lab.is_clean();
+}

@@ -28,8 +28,13 @@ pub(super) fn write(dir: &Path, document: &Document) -> Result<Vec<Mount>> {
     for (name, content) in FILES.into_iter().zip(contents) {
         let path = dir.join(name);
         put(&path, &content)?;
-        let source =
-            MountSource::Bind { path, recursive: false, propagation: Propagation::Private, writable_below: false };
+        let source = MountSource::Bind {
+            path,
+            recursive: false,
+            propagation: Propagation::Private,
+            writable_below: false,
+            subpath: None,
+        };
         mounts.push(Mount {
             target: format!("/etc/{name}"),
             source,

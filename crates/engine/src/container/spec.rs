@@ -79,7 +79,8 @@ impl Engine {
                     return Err(ContainerError::BindSource(path.clone()).into());
                 }
                 let (recursive, writable_below) = (*recursive, *writable_below);
-                MountSource::Bind { path: path.clone(), recursive, propagation: word(propagation), writable_below }
+                let (path, propagation) = (path.clone(), word(propagation));
+                MountSource::Bind { path, recursive, propagation, writable_below, subpath: None }
             }
             MountFrom::Volume { name, subpath, .. } => {
                 let (source, never_written) = self.volume_source(name, subpath.as_deref())?;

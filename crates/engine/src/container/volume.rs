@@ -109,10 +109,10 @@ impl Engine {
 
     /// Copies what the image has at `target` into an empty volume.
     pub(crate) fn fill_volume(&self, name: &str, layers: &[DiffId], target: &Path) -> Result<()> {
-        if matches!(self.volume_backing(name)?, Backing::Memory { .. }) {
+        if !self.volume_backing(name)?.is_directory() {
             return Ok(());
         }
-        let data = self.volume_dir(name, None)?;
+        let data = self.volume_dir(name)?;
         let mut list = std::fs::read_dir(&data).map_err(ContainerError::step(format!("cannot list volume {name}")))?;
         if list.next().is_none() && !layers.is_empty() {
             self.snapshots()?.copy_out(layers, target, &data)?;
@@ -120,19 +120,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Where a volume's files are, or those of a directory in it.
-    pub(super) fn volume_dir(&self, name: &str, subpath: Option<&str>) -> Result<PathBuf> {
-        let data = match self.volume_backing(name)? {
+    /// Where a volume's files are.
+    pub(super) fn volume_dir(&self, name: &str) -> Result<PathBuf> {
+        Ok(match self.volume_backing(name)? {
             Backing::Bind { path, .. } => path,
             _ => self.volume_root(name).join("_data"),
-        };
-        let Some(subpath) = subpath else { return Ok(data) };
+        })
+    }
+
+    /// Checks that a directory of a volume is there. Whoever mounts it looks again, by descriptor: containers may change
+    /// the volume meanwhile.
+    pub(super) fn check_subpath(&self, name: &str, subpath: &str) -> Result<()> {
         let inside =
             Path::new(subpath).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        let path = data.join(subpath);
+        let data = self.volume_dir(name)?;
         // A link in a volume was made by a container: it must not lead to the host's files.
-        let real = path.canonicalize().ok().filter(|real| inside && real.starts_with(&data));
-        real.ok_or_else(|| ContainerError::invalid(format!("cannot access path {subpath} in volume {name}")))
+        let real = data.join(subpath).canonicalize().ok().filter(|real| inside && real.starts_with(&data));
+        let missing = || ContainerError::invalid(format!("cannot access path {subpath} in volume {name}"));
+        real.map(drop).ok_or_else(missing)
     }
 
     /// Removes volumes that were made for a container that could not be made. The first error is the one to tell.

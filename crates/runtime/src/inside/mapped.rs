@@ -95,16 +95,14 @@ fn source(
 ) -> Result<Option<OwnedFd>, Error> {
     Ok(Some(match &mount.source {
         MountSource::Tmpfs { .. } => return Ok(None),
-        MountSource::Bind { path, recursive, propagation, .. } => {
-            let tree = mounts::bind(path, *recursive, *propagation)?;
-            match detached::map_ids(tree.as_fd(), users.namespace, *recursive) {
-                Ok(()) => {}
-                Err(Errno::INVAL | Errno::PERM | Errno::OPNOTSUPP) => warnings.push(format!(
-                    "the ids of `{}` cannot be mapped: in the container its files belong to nobody",
-                    path.display()
-                )),
-                Err(errno) => return Err(Error::path("map the ids of", path.display().to_string())(errno)),
-            }
+        MountSource::Bind { path, recursive, propagation, subpath, .. } => {
+            let tree = mounts::bind(path, subpath.as_deref(), *recursive, *propagation)?;
+            map_ids(&tree, &path.display().to_string(), *recursive, users, warnings)?;
+            tree
+        }
+        MountSource::Filesystem { kind, device, options, subpath } => {
+            let tree = mounts::below(mounts::filesystem(kind, device, options)?, subpath.as_deref())?;
+            map_ids(&tree, device, false, users, warnings)?;
             tree
         }
         MountSource::Plan { plan, subpath } => mounts::part(mounted(plan)?, subpath.as_deref())?,
@@ -114,6 +112,24 @@ fn source(
             super::secrets::file(&files[0], &mount.target)?
         }
     }))
+}
+
+/// Shows files with the container's ids, if their filesystem can.
+fn map_ids(
+    tree: &OwnedFd,
+    shown: &str,
+    recursive: bool,
+    users: ForUsers<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    match detached::map_ids(tree.as_fd(), users.namespace, recursive) {
+        Ok(()) => {}
+        Err(Errno::INVAL | Errno::PERM | Errno::OPNOTSUPP) => {
+            warnings.push(format!("the ids of `{shown}` cannot be mapped: in the container its files belong to nobody"))
+        }
+        Err(errno) => return Err(Error::path("map the ids of", shown)(errno)),
+    }
+    Ok(())
 }
 
 /// Secrets with the owners they have outside.

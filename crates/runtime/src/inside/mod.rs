@@ -15,7 +15,7 @@ mod program;
 mod secrets;
 mod standing;
 
-pub(crate) use mounts::open_sources;
+pub(crate) use mounts::{filesystem, open_sources};
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use strata_sys::detached;
 
@@ -17,7 +18,13 @@ pub(crate) fn open_sources(spec: &Spec, plans: Vec<OwnedFd>) -> Result<Vec<Owned
     spec.mounts
         .iter()
         .map(|mount| match &mount.source {
-            MountSource::Bind { path, recursive, propagation, .. } => bind(path, *recursive, *propagation),
+            MountSource::Bind { path, recursive, propagation, subpath, .. } => {
+                bind(path, subpath.as_deref(), *recursive, *propagation)
+            }
+            MountSource::Filesystem { subpath, .. } => {
+                let made = plans.next().ok_or_else(|| Error::Spec("a mounted volume is missing".to_owned()))?;
+                below(made, subpath.as_deref())
+            }
             MountSource::Tmpfs { size_bytes, mode, options } => tmpfs(mount, *size_bytes, *mode, options),
             MountSource::Secrets(files) => secrets::directory(files, &mount.target),
             MountSource::Secret(file) => secrets::file(file, &mount.target),
@@ -49,10 +56,70 @@ pub(super) fn with_memory(spec: &Spec, opened: Vec<OwnedFd>) -> Result<Vec<Owned
         .collect()
 }
 
-pub(super) fn bind(path: &Path, recursive: bool, propagation: Propagation) -> Result<OwnedFd, Error> {
+/// A filesystem of the machine's.
+pub(crate) fn filesystem(kind: &str, device: &str, options: &[String]) -> Result<OwnedFd, Error> {
+    let mut attributes = MountAttrFlags::empty();
+    let source = format!("source={device}");
+    let mut all = vec![source.as_str()];
+    for option in options {
+        match ATTRIBUTES.iter().find(|(name, _)| name == option) {
+            Some((_, attribute)) => attributes |= *attribute,
+            None => all.push(option),
+        }
+    }
+    if attributes.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
+        // A disk that cannot be written is not even opened otherwise.
+        all.push("ro");
+    }
+    let shown = format!("{kind} filesystem {device}");
+    detached::filesystem(kind, &all, attributes).map_err(Error::path("mount", shown))
+}
+
+/// A directory of a mounted volume; all of it without.
+pub(super) fn below(made: OwnedFd, subpath: Option<&str>) -> Result<OwnedFd, Error> {
+    let Some(subpath) = subpath else { return Ok(made) };
+    detached::copy(beneath(made.as_fd(), subpath)?.as_fd(), "", false).map_err(Error::path("bind", subpath))
+}
+
+/// Options that are the mount's and not the filesystem's, as mount(8) has them.
+const ATTRIBUTES: [(&str, MountAttrFlags); 8] = [
+    ("ro", MountAttrFlags::MOUNT_ATTR_RDONLY),
+    ("nosuid", MountAttrFlags::MOUNT_ATTR_NOSUID),
+    ("nodev", MountAttrFlags::MOUNT_ATTR_NODEV),
+    ("noexec", MountAttrFlags::MOUNT_ATTR_NOEXEC),
+    ("noatime", MountAttrFlags::MOUNT_ATTR_NOATIME),
+    ("strictatime", MountAttrFlags::MOUNT_ATTR_STRICTATIME),
+    ("nodiratime", MountAttrFlags::MOUNT_ATTR_NODIRATIME),
+    ("nosymfollow", MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW),
+];
+
+/// Opens what is below a directory into which containers write: they may exchange directories for links at any moment.
+fn beneath(dir: BorrowedFd<'_>, subpath: &str) -> Result<OwnedFd, Error> {
+    /// So often a container may rename something while we look.
+    const TRIES_MAX: u32 = 100;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..TRIES_MAX {
+        match rustix::fs::openat2(dir, subpath, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            opened => return opened.map_err(Error::path("access the path in the volume", subpath)),
+        }
+    }
+    Err(Error::path("access the path in the volume", subpath)(Errno::AGAIN))
+}
+
+pub(super) fn bind(
+    path: &Path,
+    subpath: Option<&str>,
+    recursive: bool,
+    propagation: Propagation,
+) -> Result<OwnedFd, Error> {
     let shown = path.display().to_string();
     let opened = rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())
         .map_err(Error::path("open", shown.clone()))?;
+    let opened = match subpath {
+        Some(subpath) => beneath(opened.as_fd(), subpath)?,
+        None => opened,
+    };
     let tree = detached::copy(opened.as_fd(), "", recursive).map_err(Error::path("bind", shown.clone()))?;
     match propagation {
         Propagation::Private => detached::set_private(tree.as_fd()),

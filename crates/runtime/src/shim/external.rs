@@ -119,7 +119,10 @@ impl<'a> External<'a> {
     fn sources(&self, spec: &Spec, plans: Vec<OwnedFd>) -> Result<Vec<Option<PathBuf>>, Error> {
         let mut sources = Vec::new();
         for (number, opened) in inside::open_sources(spec, plans)?.into_iter().enumerate() {
-            if matches!(spec.mounts[number].source, MountSource::Bind { .. } | MountSource::Tmpfs { .. }) {
+            let theirs = |source: &MountSource| {
+                matches!(source, MountSource::Bind { subpath: None, .. } | MountSource::Tmpfs { .. })
+            };
+            if theirs(&spec.mounts[number].source) {
                 sources.push(None);
                 continue;
             }

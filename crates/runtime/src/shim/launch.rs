@@ -90,11 +90,12 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     }
 }
 
-/// Mounts all snapshots, nowhere yet.
+/// Mounts all snapshots and filesystems, nowhere yet. The container's own process may not: it cannot open disks.
 pub(super) fn trees(spec: &Spec, layers: &LayerMounts) -> Result<Trees, Error> {
     let mounted = |plan: &MountPlan| assemble(plan, layers).map_err(Error::io("mount the container's layers"));
     let plan = |mount: &crate::spec::Mount| match &mount.source {
         MountSource::Plan { plan, .. } => Some(mounted(plan)),
+        MountSource::Filesystem { kind, device, options, .. } => Some(inside::filesystem(kind, device, options)),
         _ => None,
     };
     let plans = spec.mounts.iter().filter_map(plan).collect::<Result<Vec<_>, _>>()?;

@@ -20,7 +20,8 @@ impl Engine {
         for point in &known.document.mounts {
             let source = match &point.source {
                 MountFrom::Bind { path, .. } => path.clone(),
-                MountFrom::Volume { name, .. } => self.volume_dir(name, None)?,
+                MountFrom::Volume { name, .. } if self.volume_backing(name)?.is_directory() => self.volume_dir(name)?,
+                MountFrom::Volume { .. } => continue,
                 // What is in memory is gone, and an image is not written.
                 MountFrom::Tmpfs { .. } | MountFrom::Image { .. } => continue,
             };
