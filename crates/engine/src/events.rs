@@ -47,9 +47,22 @@ pub(crate) fn attributes(known: &Known) -> BTreeMap<String, String> {
 impl Engine {
     /// Notes that something happened. That it could not be noted stops nobody.
     pub fn record_event(&self, happening: Happening) {
-        let Happening { kind, action, id, attributes } = happening;
-        let event = Event { kind, action, id, attributes, time: self.now() };
-        strata_runtime::events::record(&self.settings().run_dir, &event);
+        self.record_events([happening]);
+    }
+
+    /// Notes what happened together.
+    pub fn record_events(&self, happenings: impl IntoIterator<Item = Happening>) {
+        let event = |happening: Happening| {
+            let Happening { kind, action, id, attributes } = happening;
+            Event { kind, action, id, attributes, time: self.now() }
+        };
+        let events: Vec<Event> = happenings.into_iter().map(event).collect();
+        strata_runtime::events::record_all(&self.settings().run_dir, &events);
+    }
+
+    /// Notes that things of a kind were pruned.
+    pub fn record_prune(&self, kind: Kind, reclaimed_bytes: u64) {
+        self.record_event(Happening::new(kind, "prune", "").with("reclaimed", &reclaimed_bytes.to_string()));
     }
 
     /// Hands out events in their order, until `each` says no, the span is over or `stop` becomes readable.

@@ -42,6 +42,17 @@ pub enum Driver {
     Pasta,
 }
 
+impl Driver {
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Bridge(_) => "bridge",
+            Self::Macvlan { .. } => "macvlan",
+            Self::Pasta => PASTA,
+        }
+    }
+}
+
 /// A bridge's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bridge {

@@ -130,10 +130,17 @@ impl Event {
 
 /// Notes an event. That it could not be noted stops nobody.
 pub fn record(run_dir: &Path, event: &Event) {
-    let mut line = event.json();
-    line.push('\n');
-    if let Err(error) = append(run_dir, line.as_bytes()) {
-        tracing::debug!(%error, action = event.action, "an event is not noted");
+    record_all(run_dir, std::slice::from_ref(event));
+}
+
+/// Notes events that happened together.
+pub fn record_all(run_dir: &Path, events: &[Event]) {
+    if events.is_empty() {
+        return;
+    }
+    let lines: String = events.iter().map(|event| event.json() + "\n").collect();
+    if let Err(error) = append(run_dir, lines.as_bytes()) {
+        tracing::debug!(%error, "events are not noted");
     }
 }
 

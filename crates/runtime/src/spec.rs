@@ -65,6 +65,20 @@ pub struct Spec {
     /// What events say about it: `name`, `image`, labels.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
+    /// The volumes among its mounts, for events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeMount>,
+}
+
+/// A volume and where it is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// The volume's name.
+    pub name: String,
+    /// Where in the container.
+    pub target: String,
+    /// It may not be written.
+    pub read_only: bool,
 }
 
 /// When a container is started again after its end.
@@ -141,6 +155,9 @@ pub struct Process {
 /// A process that joins a running container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecSpec {
+    /// What events call it.
+    #[serde(default)]
+    pub id: String,
     /// The process. `process.seccomp` is usually the container's own.
     pub process: Process,
 }

@@ -270,14 +270,19 @@ fn joining_fails_in_words() {
     fixture.start();
     let mut process = fixture.spec.process.clone();
     process.args = strings(&["nosuch"]);
-    let error = fixture.container.exec(&ExecSpec { process: process.clone() }, None).map(drop).unwrap_err();
+    let error =
+        fixture.container.exec(&ExecSpec { id: String::new(), process: process.clone() }, None).map(drop).unwrap_err();
     assert!(matches!(&error, Error::ProgramMissing(text) if text.contains("\"nosuch\"")), "{error}");
     process.args = strings(&["true"]);
     process.cwd = "/nosuch".to_owned();
-    let error = fixture.container.exec(&ExecSpec { process: process.clone() }, None).map(drop).unwrap_err();
+    let error =
+        fixture.container.exec(&ExecSpec { id: String::new(), process: process.clone() }, None).map(drop).unwrap_err();
     assert!(error.to_string().contains("/nosuch"), "{error}");
     fixture.container.pause().unwrap();
-    assert!(matches!(fixture.container.exec(&ExecSpec { process }, None).map(drop), Err(Error::Paused(_))));
+    assert!(matches!(
+        fixture.container.exec(&ExecSpec { id: String::new(), process }, None).map(drop),
+        Err(Error::Paused(_))
+    ));
 }
 
 #[test]
@@ -292,7 +297,7 @@ fn a_joining_process_may_have_a_terminal_and_outlives_its_client() {
     let (read_in, write_in) = std::io::pipe().unwrap();
     let (read, write) = std::io::pipe().unwrap();
     let attach = Attach { stdin: Some(read_in.as_fd()), stdout: Some(write.as_fd()), ..Attach::default() };
-    let started = fixture.container.exec(&ExecSpec { process }, Some(attach)).unwrap();
+    let started = fixture.container.exec(&ExecSpec { id: String::new(), process }, Some(attach)).unwrap();
     let text = support::read_until(&read.into(), "5 6");
     assert!(text.contains("/dev/pts/0"), "{text}");
     rustix::io::write(&write_in, b"hello\n").unwrap();

@@ -53,7 +53,25 @@ impl Verb for Args {
 }
 
 /// What `--filter` takes.
-const FILTERS: &[&str] = &["container", "event", "image", "label", "label!", "network", "scope", "type", "volume"];
+const FILTERS: &[&str] = &[
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "label!",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
+];
+/// Of kinds of things that there are not here.
+const NOTHING: &[&str] = &["config", "daemon", "node", "plugin", "secret", "service"];
 
 impl Args {
     fn write(&self, session: &mut Session, event: &Event) -> Result<()> {
@@ -93,6 +111,7 @@ fn fits(filters: &Filters, event: &Event) -> bool {
         && filters.fits("event", action)
         && filters.fits("type", |wanted| event.kind.as_str() == wanted)
         && filters.fits("scope", |wanted| wanted == "local")
+        && NOTHING.iter().all(|kind| filters.fits(kind, |_| false))
         && filters.fits_labels(attribute)
 }
 

@@ -60,7 +60,8 @@ fn the_engines_program_cannot_be_overwritten_from_inside() {
     ])
     .ok();
     for _ in 0..10 {
-        strata(&["exec", "attacker", "true"]).ok();
+        // It may have spoilt its own `true` while that became what it is.
+        strata(&["exec", "attacker", "true"]);
         // Its own program again, from inside.
         strata(&["exec", "attacker", "/bin/evil", "version"]);
         strata(&["run", "--rm", "--network", "none", "evil", "/proc/self/exe", "version"]);

@@ -3,6 +3,7 @@
 
 mod crash;
 mod escapes;
+mod events;
 mod life;
 mod limits;
 mod logging;

@@ -151,7 +151,7 @@ fn volumes_are_taken_over_filtered_counted_and_pruned() {
     assert_eq!(list("volume prune -af --filter label!=keep"), "Total reclaimed space: 0B\n");
     assert!(list("volume prune -f --filter all=1").starts_with("Deleted Volumes:\nnamed\n"));
     let acts = list("events --since 1h --until 0s --filter volume=named --format {{.Action}}");
-    assert_eq!(acts, "create\ndestroy\n");
+    assert_eq!(acts, "create\nmount\nunmount\nmount\nunmount\ndestroy\n");
     lab.is_clean();
 }
 

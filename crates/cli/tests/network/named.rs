@@ -113,3 +113,23 @@ fn another_containers_network_is_shared() {
     lab.strata("stop -t 0 web").ok();
     assert!(lab.machine.strata(words).fails(125).contains("cannot join network of a non running container"));
 }
+
+#[test]
+fn connections_are_told_and_the_host_has_a_name() {
+    need!(available());
+    let lab = Lab::start();
+    lab.strata("network create --subnet 10.77.0.0/24 blue").ok();
+    lab.strata("run -d --name web --network blue --add-host up:host-gateway box sleep 1000").ok();
+    lab.strata("network create red").ok();
+    lab.strata("network connect red web").ok();
+    lab.strata("network disconnect red web").ok();
+    assert!(lab.strata("exec web cat /etc/hosts").ok().contains("10.77.0.1\tup\n"));
+    lab.strata("rm -f web").ok();
+    lab.strata("network rm blue red").ok();
+    let words = ["events", "--since", "1h", "--until", "0s", "-f", "type=network", "--format"];
+    let format = "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}";
+    let told = lab.machine.strata([&words[..], &[format]].concat()).ok();
+    let acts = ["create blue", "connect blue", "create red", "connect red", "disconnect red", "disconnect blue"];
+    let acts = acts.iter().chain(&["destroy blue", "destroy red"]);
+    assert_eq!(told, acts.map(|act| format!("{act} bridge\n")).collect::<String>());
+}

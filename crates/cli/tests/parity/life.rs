@@ -166,11 +166,27 @@ fn limits_and_events_look_the_same() {
     // Docker cuts times off to whole seconds: of `--until 0s` the last second would be missing.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let until = (now.as_secs() + 1).to_string();
-    let filters = ["--filter", "type=container", "--format", "{{.Action}}"];
+    let kinds = ["container", "volume", "network"].map(|kind| format!("type={kind}"));
+    let filters = ["-f", &kinds[0], "-f", &kinds[1], "-f", &kinds[2], "--format", "{{.Action}}"];
     let (docker, strata) = pair.both(&[&["events", "--since", "1h", "--until", &until], &filters[..]].concat());
     // Docker's exec events say more words, and sizes of terminals.
     let acts = |text: &str| -> Vec<String> {
-        let known = ["create", "start", "die", "kill", "destroy", "rename", "pause", "unpause", "update", "exec_die"];
+        let known = [
+            "create",
+            "start",
+            "die",
+            "kill",
+            "destroy",
+            "rename",
+            "pause",
+            "unpause",
+            "update",
+            "exec_create",
+            "exec_start",
+            "exec_die",
+            "mount",
+            "unmount",
+        ];
         let heads = text.lines().map(|line| line.split(':').next().unwrap_or_default().to_owned());
         heads.filter(|head| known.contains(&head.as_str())).collect()
     };

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -21,9 +21,11 @@ const FILES: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
 const MODE: u32 = 0o644;
 
 /// Writes the files and says how to mount them. They are not synced: every start writes them anew.
-pub(super) fn write(dir: &Path, document: &Document) -> Result<Vec<Mount>> {
+///
+/// `gateway` is where the container reaches the host, if it asks for that.
+pub(super) fn write(dir: &Path, document: &Document, gateway: Option<IpAddr>) -> Result<Vec<Mount>> {
     let config = &document.config;
-    let contents = [resolv_conf(document), format!("{}\n", config.hostname), hosts(document)];
+    let contents = [resolv_conf(document), format!("{}\n", config.hostname), hosts(document, gateway)];
     let mut mounts = Vec::with_capacity(FILES.len());
     for (name, content) in FILES.into_iter().zip(contents) {
         let path = dir.join(name);
@@ -66,19 +68,23 @@ pub(crate) fn path(dir: &Path, name: &str) -> PathBuf {
     dir.join(name)
 }
 
-fn hosts(document: &Document) -> String {
+fn hosts(document: &Document, gateway: Option<IpAddr>) -> String {
     let mut text = match document.host.network_mode.as_str() {
         "host" => host_file("/etc/hosts"),
         _ => String::from(HOSTS),
     };
     for entry in document.host.extra_hosts.iter().flatten() {
         if let Some((name, address)) = entry.split_once(':') {
-            let address = if address == "host-gateway" { "127.0.0.1" } else { address };
+            let of_host = gateway.unwrap_or(Ipv4Addr::LOCALHOST.into()).to_string();
+            let address = if address == HOST_GATEWAY { of_host.as_str() } else { address };
             writeln!(text, "{address}\t{name}").expect("writing to a string cannot fail");
         }
     }
     text
 }
+
+/// Stands for the address by which a container reaches the host.
+pub(crate) const HOST_GATEWAY: &str = "host-gateway";
 
 /// What Docker writes for a container that has addresses of its own.
 const HOSTS: &str = "127.0.0.1\tlocalhost
@@ -184,9 +190,12 @@ mod tests {
 
     #[test]
     fn further_hosts_stand_at_the_end() {
-        let host =
-            HostConfig { extra_hosts: Some(vec!["db:10.0.0.1".into(), "six:::1".into()]), ..HostConfig::default() };
-        assert_eq!(hosts(&document(host)), format!("{HOSTS}10.0.0.1\tdb\n::1\tsix\n"));
+        let host = HostConfig {
+            extra_hosts: Some(vec!["db:10.0.0.1".into(), "six:::1".into(), "up:host-gateway".into()]),
+            ..HostConfig::default()
+        };
+        let expected = format!("{HOSTS}10.0.0.1\tdb\n::1\tsix\n172.17.0.1\tup\n");
+        assert_eq!(hosts(&document(host), Some("172.17.0.1".parse().unwrap())), expected);
     }
 
     #[test]

@@ -68,8 +68,9 @@ impl Engine {
             process.seccomp = strata_runtime::spec::Seccomp::Unconfined;
         }
         let words = process.args.join(" ");
-        self.record_event(events::of(known, &format!("exec_create: {words}")));
-        self.record_event(events::of(known, &format!("exec_start: {words}")));
-        Ok(running.exec(&ExecSpec { process }, attach)?)
+        let id = strata_sys::random::hex::<32>();
+        let acts = ["exec_create", "exec_start"].map(|act| format!("{act}: {words}"));
+        self.record_events(acts.map(|act| events::of(known, &act).with("execID", &id)));
+        Ok(running.exec(&ExecSpec { id, process }, attach)?)
     }
 }

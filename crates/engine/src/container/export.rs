@@ -8,7 +8,7 @@ use strata_types::Watch;
 use strata_types::mount::Access;
 
 use super::transfer::FdReader;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, events};
 
 impl Engine {
     /// Writes a container's filesystem as a tar: its image and its changes, without what is mounted in it.
@@ -16,7 +16,9 @@ impl Engine {
     /// # Errors
     /// When there is no such container, or writing fails.
     pub fn export(&self, name: &str, target: &mut (dyn Write + Send), watch: &dyn Watch) -> Result<()> {
-        let container = self.container(name)?.record;
+        let known = self.container(name)?;
+        self.record_event(events::of(&known, "export"));
+        let container = known.record;
         let snapshots = self.snapshots()?;
         let root = snapshots.open_root(&snapshots.plan(&container.id, Access::ReadOnly)?)?;
         let mut sink = TarSink(target);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::container::Remove;
+use crate::events::Kind;
 use crate::{Engine, Result};
 
 /// Which containers to leave alone.
@@ -50,6 +51,7 @@ impl Engine {
             pruned.ids.push(record.id.to_string());
             pruned.reclaimed_bytes += bytes;
         }
+        self.record_prune(Kind::Container, pruned.reclaimed_bytes);
         Ok(pruned)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use strata_runtime::Spec;
 use strata_runtime::spec::{
     Capabilities, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
-    TerminalSize, User,
+    TerminalSize, User, VolumeMount,
 };
 use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
@@ -21,7 +21,8 @@ impl Engine {
     pub(crate) fn spec(&self, known: &Known) -> Result<Spec> {
         let Document { config, host, mounts, .. } = &known.document;
         let (nodes, device_rules) = devices::of(host)?;
-        let mut all = etc_files::write(&self.container_dir(known.id()), &known.document)?;
+        let mut all =
+            etc_files::write(&self.container_dir(known.id()), &known.document, self.host_gateway(&known.document)?)?;
         let mut points: Vec<&MountPoint> = mounts.iter().collect();
         // Outer before inner, as Docker mounts them.
         points.sort_by_key(|point| point.target.matches('/').count());
@@ -57,6 +58,7 @@ impl Engine {
             restart: life::restart(&host.restart_policy),
             health: life::health(config),
             attributes: events::attributes(known),
+            volumes: mounts.iter().filter_map(volume).collect(),
         })
     }
 
@@ -100,6 +102,12 @@ impl Engine {
         };
         Ok(Mount { target: point.target.clone(), source, read_only, exec })
     }
+}
+
+/// What events say of a volume.
+fn volume(point: &MountPoint) -> Option<VolumeMount> {
+    let MountFrom::Volume { name, .. } = &point.source else { return None };
+    Some(VolumeMount { name: name.clone(), target: point.target.clone(), read_only: point.read_only })
 }
 
 /// Checks what can be wrong with a specification before there is a container.

@@ -9,7 +9,7 @@ use strata_types::{DiffId, ImageId, Watch};
 
 use super::change::{Change, apply};
 use crate::container::{ContainerError, Document};
-use crate::{Engine, Result};
+use crate::{Engine, Result, events};
 
 /// What a commit is to say.
 #[derive(Clone, Debug, Default)]
@@ -45,9 +45,12 @@ impl Engine {
         failpoint!("engine.commit.after-layer");
         let mut layers = container.layers.clone();
         layers.extend(layer.as_ref().map(|layer| layer.diff_id.clone()));
+        let event = events::of(&known, "commit").with("comment", &wish.message);
         let from = From { image: &container.image, layers, run: known.document.config.run, new_layer: layer };
         let id = self.record_commit(from, &lease, wish)?;
         lease.release()?;
+        let name = wish.name.as_ref().map_or_else(String::new, Reference::familiar);
+        self.record_event(event.with("imageID", &id.to_string()).with("imageRef", &name));
         Ok(id)
     }
 

@@ -9,6 +9,7 @@ use strata_types::reference::Reference;
 use strata_types::{ImageId, Platform, Watch};
 
 use super::change::{Change, apply};
+use crate::events::{Happening, Kind};
 use crate::{Engine, Result};
 
 /// What an imported image is to be.
@@ -70,6 +71,7 @@ impl Engine {
         let tags = self.tag_for(wish.name.as_ref(), &id);
         self.store().images().add(&NewImage { image, tags, layers: vec![layer], forms: Vec::new() })?;
         lease.release()?;
+        self.record_event(Happening::new(Kind::Image, "import", &id).with("name", &id.to_string()));
         Ok(id)
     }
 

@@ -13,6 +13,7 @@ use strata_types::reference::Reference;
 use strata_types::{DiffId, Digest, Hasher, ImageId, Watch};
 
 use super::archive::{Bundle, Found, FoundLayer, find};
+use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Error, Result, parallel};
 
@@ -98,6 +99,8 @@ impl Engine {
         let tags = found.names.iter().map(tag).collect();
         self.store().images().add(&NewImage { image, tags, layers, forms: Vec::new() })?;
         lease.release()?;
+        let name = found.names.first().map_or_else(|| id.to_string(), Reference::familiar);
+        self.record_event(Happening::new(Kind::Image, "load", &id).with("name", &name));
         Ok(Loaded { id, names: found.names.clone() })
     }
 

@@ -55,6 +55,7 @@ impl Engine {
             }
         }
         pruned.reclaimed_bytes = self.collect_removed(&mut pruned.removals, watch)?;
+        self.record_prune(crate::events::Kind::Image, pruned.reclaimed_bytes);
         Ok(pruned)
     }
 

@@ -12,6 +12,7 @@ use strata_types::document::{Descriptor, Document, MANIFEST_BYTES_MAX, Manifest}
 use strata_types::reference::Reference;
 use strata_types::{Digest, ImageId, Watch, media};
 
+use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Error, Result, parallel};
 
@@ -81,6 +82,8 @@ impl Engine {
         failpoint!("engine.push.after-manifest");
         self.note_push(reference, &image, &manifest, &bytes)?;
         lease.release()?;
+        let name = reference.familiar();
+        self.record_event(Happening::new(Kind::Image, "push", &name).with("name", &reference.familiar_name()));
         let tag = reference.tag().unwrap_or_default();
         watch.say(&format!("{tag}: digest: {digest} size: {}", bytes.len()));
         Ok(Pushed { reference: reference.clone(), digest, size_bytes: bytes.len() as u64, image: image.id })

@@ -13,6 +13,7 @@ use strata_types::{DiffId, Digest, Watch, media};
 use super::archive::{TarWriter, index_json, manifest_json};
 use super::find::as_recorded;
 use super::list::created;
+use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Error, Result};
 
@@ -36,7 +37,7 @@ impl Engine {
         let mut tar = TarWriter::new(target);
         tar.dir("blobs/", 0).and_then(|()| tar.dir("blobs/sha256/", 0)).map_err(writing)?;
         let mut written = BTreeSet::new();
-        let (mut manifests, mut entries) = (Vec::new(), Vec::new());
+        let (mut manifests, mut entries, mut saved) = (Vec::new(), Vec::new(), Vec::new());
         for Chosen { image, names } in chosen {
             let time = created(&image).as_second();
             let layers = self.save_layers(&mut tar, &image, time, &mut written, watch)?;
@@ -51,6 +52,8 @@ impl Engine {
                     tar.file(&path(&digest), time, bytes).map_err(writing)?;
                 }
             }
+            let name = names.first().map_or_else(|| image.id.to_string(), Reference::familiar);
+            saved.push(Happening::new(Kind::Image, "save", &image.id).with("name", &name));
             manifests.push((Descriptor::of(media::OCI_MANIFEST, &manifest), names.clone()));
             entries.push((image.id.digest().clone(), names, layers));
         }
@@ -63,6 +66,7 @@ impl Engine {
         };
         end().map_err(writing)?;
         tar.finish().map_err(writing)?;
+        self.record_events(saved);
         Ok(lease.release()?)
     }
 

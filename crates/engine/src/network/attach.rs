@@ -112,6 +112,21 @@ impl Engine {
         }
     }
 
+    /// Where a container that asks for it reaches the host: the gateway of its first network that has one.
+    pub(crate) fn host_gateway(&self, document: &Document) -> Result<Option<IpAddr>> {
+        let asks =
+            |entry: &String| entry.split_once(':').is_some_and(|(_, address)| address == etc_files::HOST_GATEWAY);
+        if !document.host.extra_hosts.iter().flatten().any(asks) {
+            return Ok(None);
+        }
+        for wish in &document.networks {
+            if let Some(pool) = self.network(&wish.network)?.definition.pools.first() {
+                return Ok(Some(pool.gateway));
+            }
+        }
+        Ok(None)
+    }
+
     fn plan(&self, known: &Known) -> Result<Plan> {
         let Document { config, host, networks, .. } = &known.document;
         let mut attachments = Vec::new();

@@ -1,6 +1,7 @@
 //! Connecting containers to further networks, and disconnecting them.
 
 use super::attach::{Mode, attachment, check_wish};
+use super::remove::happening;
 use crate::container::Known;
 use crate::network::{EndpointWish, NetworkError, NetworkKnown};
 use crate::{Engine, Result};
@@ -41,6 +42,7 @@ impl Engine {
         }
         if self.container_state(&known)?.status.is_alive() {
             self.process(known.id()).connect_network(&attachment(&known, network, &wish)?)?;
+            self.record_event(happening(network, "connect").with("container", known.id().as_str()));
         }
         known.document.networks.push(wish);
         self.keep_networks(&known)
@@ -66,6 +68,7 @@ impl Engine {
         }
         if self.container_state(&known)?.status.is_alive() {
             self.process(known.id()).disconnect_network(&network.record.id)?;
+            self.record_event(happening(network, "disconnect").with("container", known.id().as_str()));
         }
         self.keep_networks(&known)
     }

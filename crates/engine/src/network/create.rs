@@ -8,6 +8,7 @@ use strata_store::records::CreatedNetwork;
 
 use super::builtin::print;
 use super::pool::{unique_local, whole};
+use super::remove::happening;
 use crate::network::{Definition, NetworkError, NetworkKnown};
 use crate::{Engine, Result};
 
@@ -69,7 +70,10 @@ impl Engine {
         let known = NetworkKnown { record, definition };
         known.check()?;
         match self.store().networks().create(&known.record)? {
-            CreatedNetwork::New => Ok(known.record.id),
+            CreatedNetwork::New => {
+                self.record_event(happening(&known, "create"));
+                Ok(known.record.id)
+            }
             CreatedNetwork::NameTaken => Err(NetworkError::NameTaken(name).into()),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::events::{Happening, Kind};
 use crate::network::{NetworkError, NetworkKnown};
 use crate::{Engine, Result};
 
@@ -23,6 +24,7 @@ impl Engine {
             return Err(NetworkError::InUse(sentence).into());
         }
         self.store().networks().remove(id)?;
+        self.record_event(happening(known, "destroy"));
         Ok(())
     }
 
@@ -49,6 +51,13 @@ impl Engine {
             self.remove_network(&known)?;
             pruned.push(known.record.name);
         }
+        self.record_prune(Kind::Network, 0);
         Ok(pruned)
     }
+}
+
+/// Something that happened to a network.
+pub(super) fn happening(known: &NetworkKnown, action: &str) -> Happening {
+    let record = &known.record;
+    Happening::new(Kind::Network, action, &record.id).with("name", &record.name).with("type", &record.driver)
 }

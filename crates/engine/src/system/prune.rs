@@ -32,6 +32,7 @@ impl Engine {
             pruned.names.push(record.name);
             pruned.reclaimed_bytes += sized.size_bytes;
         }
+        self.record_prune(crate::events::Kind::Volume, pruned.reclaimed_bytes);
         Ok(pruned)
     }
 

@@ -8,7 +8,7 @@ use super::health::Monitor;
 use super::restart::Run;
 use super::{IDLE, SLOW_LOOK, Shim, launch, network, record, remove_socket, running};
 use crate::events::{self, Event};
-use crate::spec::{Restart, Spec};
+use crate::spec::{Restart, Spec, VolumeMount};
 use crate::{Error, Health, State, Status, Stream};
 
 /// Where a container is in its life.
@@ -64,13 +64,14 @@ impl Shim {
     /// Takes in the end of a run, and records it. Another one follows, or none.
     fn end_run(&mut self, code: i32) -> Result<(), Error> {
         self.end_checks();
-        self.tidy();
+        let disconnected = self.tidy();
         self.state.exit_code = code;
         self.state.pid = 0;
         self.state.finished_at = Some(Timestamp::now());
         let lasted = self.run_began.elapsed();
         let by_person = self.state.stopped_by_person;
         self.note_end(code, lasted);
+        self.tell_end(disconnected);
         let Some(wait) = self.restarts.after(Run { exit_code: code, lasted, by_person }) else { return self.finish() };
         self.state.status = Status::Restarting;
         self.state.restarts = self.restarts.count;
@@ -81,8 +82,8 @@ impl Shim {
         self.record(false)
     }
 
-    /// Removes what a run leaves behind.
-    fn tidy(&mut self) {
+    /// Removes what a run leaves behind; what is to be told of its networks.
+    fn tidy(&mut self) -> Vec<Event> {
         if let Some(log) = &mut self.log {
             for stream in [Stream::Stdout, Stream::Stderr] {
                 if let Err(error) = log.end(stream) {
@@ -99,6 +100,7 @@ impl Shim {
         {
             tracing::debug!(%error, "processes of the container live on");
         }
+        let disconnected = self.of_networks("disconnect");
         if let Some(sandbox) = self.sandbox.take() {
             network::release(Some(sandbox));
             network::forget(&self.places.run_dir, &self.id);
@@ -108,12 +110,14 @@ impl Shim {
             tracing::debug!(%error, "control groups stay");
         }
         self.state.is_clean = groups.is_ok();
+        disconnected
     }
 
     fn run_again(&mut self) -> Result<(), Error> {
         match self.try_run_again() {
             Ok(()) => {
                 self.is_small = false;
+                self.tell_begin();
                 self.tell("start", &[]);
                 Ok(())
             }
@@ -183,17 +187,51 @@ impl Shim {
         self.tell("die", &[("exitCode", &code), ("execDuration", &seconds)]);
     }
 
+    /// Notes that volumes were mounted and networks connected.
+    pub(super) fn tell_begin(&self) {
+        let mount = |volume: &VolumeMount| {
+            let more = [
+                ("container", self.id.as_str()),
+                ("destination", &volume.target),
+                ("driver", "local"),
+                ("propagation", ""),
+                ("read/write", if volume.read_only { "false" } else { "true" }),
+            ];
+            event(events::Kind::Volume, "mount", &volume.name, &more)
+        };
+        let all: Vec<Event> = self.volumes.iter().map(mount).chain(self.of_networks("connect")).collect();
+        events::record_all(&self.places.run_dir, &all);
+    }
+
+    /// Notes that networks were disconnected and volumes unmounted.
+    pub(super) fn tell_end(&self, mut networks: Vec<Event>) {
+        let more = [("container", self.id.as_str()), ("driver", "local")];
+        let unmount = |volume: &VolumeMount| event(events::Kind::Volume, "unmount", &volume.name, &more);
+        networks.extend(self.volumes.iter().map(unmount));
+        events::record_all(&self.places.run_dir, &networks);
+    }
+
+    /// An event for each network.
+    pub(super) fn of_networks(&self, action: &str) -> Vec<Event> {
+        let endpoints = self.sandbox.iter().flat_map(|sandbox| sandbox.connected().endpoints);
+        let of = |endpoint: strata_net::Endpoint| {
+            let (name, kind) = (endpoint.network_name.as_str(), endpoint.driver.name());
+            let more = [("container", self.id.as_str()), ("name", name), ("type", kind)];
+            event(events::Kind::Network, action, &endpoint.network, &more)
+        };
+        endpoints.map(of).collect()
+    }
+
     /// Notes an event about the container.
     pub(super) fn tell(&self, action: &str, more: &[(&str, &str)]) {
-        let mut attributes = self.attributes.clone();
-        attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let event = Event {
-            kind: events::Kind::Container,
-            action: action.to_owned(),
-            id: self.id.to_string(),
-            attributes,
-            time: Timestamp::now(),
-        };
+        let mut event = event(events::Kind::Container, action, self.id.as_str(), more);
+        event.attributes.extend(self.attributes.clone());
         events::record(&self.places.run_dir, &event);
     }
+}
+
+/// Something that happens now.
+fn event(kind: events::Kind, action: &str, id: &str, more: &[(&str, &str)]) -> Event {
+    let attributes = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Event { kind, action: action.to_owned(), id: id.to_owned(), attributes, time: Timestamp::now() }
 }

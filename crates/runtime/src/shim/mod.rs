@@ -68,6 +68,7 @@ struct Shim {
     /// When this run began.
     run_began: Instant,
     attributes: std::collections::BTreeMap<String, String>,
+    volumes: Vec<crate::spec::VolumeMount>,
     clients: Vec<Client>,
     state: State,
     has_pids: bool,
@@ -188,6 +189,7 @@ impl Shim {
             monitor: spec.health.map(Monitor::new),
             run_began: Instant::now(),
             attributes: spec.attributes,
+            volumes: spec.volumes,
             clients: Vec::new(),
             state,
             has_pids: spec.namespaces.pid,
@@ -199,6 +201,7 @@ impl Shim {
             is_small: false,
         };
         shim.record(shim.restarts.policy != Restart::No)?;
+        shim.tell_begin();
         Ok((shim, launched.warnings))
     }
 
@@ -316,10 +319,10 @@ impl Shim {
             if self.programs[index].exit_code.is_some() && !self.programs[index].drained {
                 let all = self.pump(index, Stream::Stdout) & self.pump(index, Stream::Stderr);
                 self.programs[index].drained = all;
-                let Program { number, exit_code: Some(code), .. } = self.programs[index] else { continue };
+                let Program { number, exit_code: Some(code), ref id, .. } = self.programs[index] else { continue };
                 let is_check = self.monitor.as_ref().is_some_and(|monitor| monitor.is_check(number));
                 if all && number != self.first && !is_check {
-                    self.tell("exec_die", &[("exitCode", &code.to_string())]);
+                    self.tell("exec_die", &[("execID", id), ("exitCode", &code.to_string())]);
                 }
             }
         }

@@ -16,6 +16,8 @@ pub(super) const READ_BYTES: usize = 16 << 10;
 /// A process that this shim started.
 pub(super) struct Program {
     pub(super) number: u32,
+    /// What events call it, if it joined the container.
+    pub(super) id: String,
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
     /// Its terminal's other side.
@@ -43,8 +45,20 @@ impl Program {
     pub(super) fn new_for(number: u32, process: &Process, ends: Ends) -> impl FnOnce(process::Child) -> Self {
         let (stdin_kind, Ends { stdin, outputs }) = (process.stdin, ends);
         move |process::Child { pid, pidfd }| {
-            let (terminal, input) = (None, Vec::new());
-            Self { number, pid, pidfd, terminal, stdin, outputs, stdin_kind, input, exit_code: None, drained: false }
+            let (id, terminal, input) = (String::new(), None, Vec::new());
+            Self {
+                number,
+                id,
+                pid,
+                pidfd,
+                terminal,
+                stdin,
+                outputs,
+                stdin_kind,
+                input,
+                exit_code: None,
+                drained: false,
+            }
         }
     }
 

@@ -138,9 +138,10 @@ impl Shim {
         let spec: Spec = record::read(&path)?.ok_or_else(|| Error::NotRunning(self.id.to_string()))?;
         let number = self.next_number;
         let target = first.pidfd.as_fd();
-        let launched = launch::joining(number, &exec.process, &spec, target, &self.places, &self.cgroup)?;
+        let mut launched = launch::joining(number, &exec.process, &spec, target, &self.places, &self.cgroup)?;
         self.next_number += 1;
         let pid = launched.program.pid;
+        launched.program.id.clone_from(&exec.id);
         self.programs.push(launched.program);
         Ok((number, pid, launched.warnings))
     }

@@ -107,7 +107,7 @@ impl Fixture {
     pub(crate) fn exec_as(&self, process: Process) -> (i32, String) {
         let (read, write) = std::io::pipe().unwrap();
         let attach = Attach { stdout: Some(write.as_fd()), stderr: Some(write.as_fd()), ..Attach::default() };
-        let started = self.container.exec(&ExecSpec { process }, Some(attach)).unwrap();
+        let started = self.container.exec(&ExecSpec { id: String::new(), process }, Some(attach)).unwrap();
         drop(write);
         let output = all(read.into());
         (code(started.session.unwrap()), output)
@@ -215,5 +215,6 @@ pub(crate) fn spec(id: ContainerId, rootfs: PathBuf, args: &[&str]) -> Spec {
         restart: Restart::No,
         health: None,
         attributes: Default::default(),
+        volumes: Vec::new(),
     }
 }
