@@ -133,6 +133,18 @@ pub struct Pasta {
     pub required: bool,
 }
 
+impl Plan {
+    /// Gives the container another name, by which others find it from then on.
+    pub fn rename(&mut self, name: &str) {
+        let old = std::mem::replace(&mut self.name, name.to_owned());
+        self.attachments.iter_mut().for_each(|attachment| rename(&mut attachment.names, &old, name));
+    }
+}
+
+fn rename(names: &mut [String], old: &str, name: &str) {
+    names.iter_mut().filter(|known| *known == old).for_each(|known| name.clone_into(known));
+}
+
 /// A wish to be connected to a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
@@ -264,6 +276,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Gives the container another name.
+    pub(crate) fn rename(&mut self, name: &str) {
+        let old = std::mem::replace(&mut self.container_name, name.to_owned());
+        rename(&mut self.names, &old, name);
+    }
+
     /// Its addresses.
     pub fn addresses(&self) -> impl Iterator<Item = Address> {
         self.ipv4.into_iter().chain(self.ipv6)

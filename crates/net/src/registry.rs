@@ -14,8 +14,9 @@
 //! some moments more.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use strata_sys::lock::{self, Lock, Mode};
@@ -215,7 +216,7 @@ impl Claim {
     pub(crate) fn fill(&mut self, endpoint: &Endpoint) -> Result<()> {
         let bytes = serde_json::to_vec(endpoint)
             .map_err(|source| Error::Document { path: self.path.display().to_string(), source })?;
-        let write = self.file.set_len(0).and_then(|()| (&self.file).write_all(&bytes));
+        let write = self.file.write_all_at(&bytes, 0).and_then(|()| self.file.set_len(bytes.len() as u64));
         write.map_err(Error::step("write an endpoint"))
     }
 

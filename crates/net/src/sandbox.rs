@@ -164,6 +164,17 @@ impl Sandbox {
         plugged.inspect_err(|_| self.drop_last())
     }
 
+    /// Gives the container another name: the others in its networks find it by that one from now on.
+    pub fn rename(&mut self, name: &str) -> Result<()> {
+        let _changing = self.registry.change()?;
+        self.plan.rename(name);
+        for held in &mut self.held {
+            held.endpoint.rename(name);
+            held.claim.fill(&held.endpoint)?;
+        }
+        Ok(())
+    }
+
     /// Disconnects it from a network; false if it was not connected.
     pub fn remove(&mut self, network: &str) -> Result<bool> {
         let Some(at) = self.held.iter().position(|held| held.endpoint.network == network) else { return Ok(false) };

@@ -171,7 +171,8 @@ fn linux(spec: &Spec) -> Result<Value, Error> {
     match &own.network {
         // Networks are connected between `create` and `start`.
         Network::None | Network::Connected(_) => namespaces.push(json!({"type": "network"})),
-        Network::Host => {}
+        // Which namespace another container has is found out before.
+        Network::Host | Network::Container(_) => {}
         Network::Join(path) => namespaces.push(json!({"type": "network", "path": path})),
     }
     if Layout::probe() == Layout::V2 {

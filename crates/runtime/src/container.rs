@@ -14,7 +14,7 @@ use strata_types::ContainerId;
 
 use crate::logs::Logs;
 use crate::shim::{network, record, remove_socket, socket_dir};
-use crate::spec::{Restart, TerminalSize};
+use crate::spec::{Network, Restart, TerminalSize};
 use crate::wire::{self, Answer, Request, SOCKET, Wish};
 use crate::{Ahead, Attach, Error, ExecSpec, Outcome, Session, Spec, State, Status, reexec};
 
@@ -175,14 +175,33 @@ impl Container {
         wire::send(socket.as_fd(), &Request::Resize(size), &[], true).map_err(Error::step("speak to the shim"))
     }
 
-    /// Connects it to one more network.
+    /// Connects it to one more network, in this run and in those by its policy.
     pub fn connect_network(&self, attachment: &strata_net::Attachment) -> Result<(), Error> {
-        self.ask(&Request::Connect(Box::new(attachment.clone())))
+        self.ask(&Request::Connect(Box::new(attachment.clone())))?;
+        self.change_plan(|plan| plan.attachments.push(attachment.clone()))
     }
 
     /// Disconnects it from the network with this id.
     pub fn disconnect_network(&self, network: &str) -> Result<(), Error> {
-        self.ask(&Request::Disconnect(network.to_owned()))
+        self.ask(&Request::Disconnect(network.to_owned()))?;
+        self.change_plan(|plan| plan.attachments.retain(|attachment| attachment.network.id != network))
+    }
+
+    /// Tells its shim what it is called from now on, if it runs.
+    pub fn rename(&self, name: &str) -> Result<(), Error> {
+        match self.ask(&Request::Rename(name.to_owned())) {
+            Err(Error::NotRunning(_)) => return Ok(()),
+            other => other?,
+        }
+        self.change_plan(|plan| plan.rename(name))
+    }
+
+    /// Changes what its next runs are connected to.
+    fn change_plan(&self, change: impl FnOnce(&mut strata_net::Plan)) -> Result<(), Error> {
+        let mut spec = self.spec()?;
+        let Network::Connected(plan) = &mut spec.namespaces.network else { return Ok(()) };
+        change(plan);
+        record::put(&self.dir.join(record::SPEC), &spec)
     }
 
     /// Asks the shim for something that it says when it is done.

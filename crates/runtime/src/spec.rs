@@ -423,6 +423,8 @@ pub enum Network {
     Host,
     /// A namespace that exists, by path.
     Join(PathBuf),
+    /// That of another container of the same store, whichever run of it there is when this one starts.
+    Container(ContainerId),
     /// Its own, connected to networks.
     Connected(Box<strata_net::Plan>),
 }

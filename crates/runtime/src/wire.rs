@@ -34,6 +34,8 @@ pub(crate) enum Request {
     Connect(Box<strata_net::Attachment>),
     /// Disconnect it from the network with this id.
     Disconnect(String),
+    /// It is called so from now on.
+    Rename(String),
     /// A person is about to end it: remember that, and with `cancel` do not start it again.
     Stopping { cancel: bool },
     /// Start it again by this policy from now on.

@@ -3,6 +3,8 @@
 
 mod bridge;
 mod firewall;
+mod hundred;
+mod lasting;
 mod named;
 mod resolver;
 mod restarted;

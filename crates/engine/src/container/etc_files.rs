@@ -20,31 +20,40 @@ const FILES: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
 /// Everybody may read them.
 const MODE: u32 = 0o644;
 
-/// Writes the files and says how to mount them. They are not synced: every start writes them anew.
-///
-/// `gateway` is where the container reaches the host, if it asks for that.
+/// Writes the files and says how to mount them. They are not synced: every start writes them anew. `gateway` is where the
+/// container reaches the host, if it asks for that. One that shares another's network has that one's files, as with Docker.
 pub(super) fn write(dir: &Path, document: &Document, gateway: Option<IpAddr>) -> Result<Vec<Mount>> {
     let config = &document.config;
+    let read_only = document.host.readonly_rootfs;
+    if let Some(theirs) = shared_from(dir, document) {
+        let present = FILES.into_iter().filter(|name| theirs.join(name).exists());
+        return Ok(present.map(|name| bind(name, theirs.join(name), read_only)).collect());
+    }
     let contents = [resolv_conf(document), format!("{}\n", config.hostname), hosts(document, gateway)];
     let mut mounts = Vec::with_capacity(FILES.len());
     for (name, content) in FILES.into_iter().zip(contents) {
         let path = dir.join(name);
         put(&path, &content)?;
-        let source = MountSource::Bind {
-            path,
-            recursive: false,
-            propagation: Propagation::Private,
-            writable_below: false,
-            subpath: None,
-        };
-        mounts.push(Mount {
-            target: format!("/etc/{name}"),
-            source,
-            read_only: document.host.readonly_rootfs,
-            exec: true,
-        });
+        mounts.push(bind(name, path, read_only));
     }
     Ok(mounts)
+}
+
+/// The directory of the container whose network this one shares; `network_mode` has its whole id.
+fn shared_from(dir: &Path, document: &Document) -> Option<PathBuf> {
+    let other = document.host.network_mode.strip_prefix("container:")?;
+    Some(dir.parent()?.join(other))
+}
+
+fn bind(name: &str, path: PathBuf, read_only: bool) -> Mount {
+    let source = MountSource::Bind {
+        path,
+        recursive: false,
+        propagation: Propagation::Private,
+        writable_below: false,
+        subpath: None,
+    };
+    Mount { target: format!("/etc/{name}"), source, read_only, exec: true }
 }
 
 /// Writes a file unless it has that content. A new one needs no detour: nobody reads it before the container starts, and

@@ -17,8 +17,11 @@ impl Engine {
             return Err(ContainerError::invalid(sentence));
         }
         check::name(name)?;
+        // Who starts or connects it meanwhile would do so under the old name.
+        let _changing = self.store().lock_container(known.id())?;
         match self.store().containers().rename(known.id(), name)? {
             Renamed::Done(old) => {
+                self.process(known.id()).rename(name)?;
                 let event = events::of(known, "rename").with("name", name).with("oldName", &format!("/{old}"));
                 self.record_event(event);
                 Ok(())

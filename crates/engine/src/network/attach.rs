@@ -77,8 +77,14 @@ impl Engine {
                 host.network_mode = format!("container:{}", other.id());
                 return Ok(());
             }
-            Mode::None | Mode::Host => return Ok(()),
             Mode::Pasta(_) => return pasta::check(),
+            mode @ (Mode::None | Mode::Host) => {
+                if !host.port_bindings.is_empty() {
+                    let mode = if matches!(mode, Mode::Host) { "host" } else { "none" };
+                    warnings.push(format!("Published ports are discarded when using {mode} network mode"));
+                }
+                return Ok(());
+            }
             Mode::Networks => {}
         }
         publishes(host, &[])?;
@@ -106,7 +112,7 @@ impl Engine {
                     let sentence = format!("cannot join network of a non running container: {}", other.id());
                     return Err(ContainerError::NotRunning(sentence).into());
                 }
-                Ok(Network::Join(format!("/proc/{}/ns/net", state.pid).into()))
+                Ok(Network::Container(other.id().clone()))
             }
             Mode::Pasta(_) | Mode::Networks => Ok(Network::Connected(Box::new(self.plan(known)?))),
         }

@@ -40,7 +40,7 @@ impl Engine {
             let sentence = format!("endpoint with name {id} already exists in network {name}");
             return Err(NetworkError::InUse(sentence).into());
         }
-        if self.container_state(&known)?.status.is_alive() {
+        if self.container_state(&known)?.status.is_up() {
             self.process(known.id()).connect_network(&attachment(&known, network, &wish)?)?;
             self.record_event(happening(network, "connect").with("container", known.id().as_str()));
         }
@@ -66,7 +66,7 @@ impl Engine {
         if known.document.networks.len() == before {
             return Err(NetworkError::InUse(format!("container {id} is not connected to network {name}")).into());
         }
-        if self.container_state(&known)?.status.is_alive() {
+        if self.container_state(&known)?.status.is_up() {
             self.process(known.id()).disconnect_network(&network.record.id)?;
             self.record_event(happening(network, "disconnect").with("container", known.id().as_str()));
         }

@@ -29,7 +29,7 @@ use super::program::Program;
 use super::{network, record};
 use crate::bundle::{self, Identity};
 use crate::inside::{self, Streams};
-use crate::spec::{MountSource, Process, Spec};
+use crate::spec::{MountSource, Network, Process, Spec};
 use crate::{Error, user};
 
 /// A runtime, and the container it is about.
@@ -46,7 +46,12 @@ struct External<'a> {
 /// Makes the container and starts its first process.
 pub(super) fn first(program: &Path, spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), Error> {
     let external = External { asked: asked(&spec.process), ..External::new(program, spec.id.as_str(), places) };
-    let made = external.first(spec, places);
+    let mut resolved = None;
+    if let Network::Container(id) = &spec.namespaces.network {
+        let joined = resolved.insert(spec.clone());
+        joined.namespaces.network = Network::Join(launch::joined(id, places)?);
+    }
+    let made = external.first(resolved.as_ref().unwrap_or(spec), places);
     if made.is_err() {
         external.clear();
     }

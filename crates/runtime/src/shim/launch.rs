@@ -11,6 +11,7 @@ use strata_sys::cgroup::{self, Cgroup};
 use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::process::{self, Child, NamespaceSet};
 use strata_sys::{packet, signal, user_namespace};
+use strata_types::ContainerId;
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
 
@@ -18,7 +19,7 @@ use super::external;
 use super::program::{Ends, Program};
 use crate::inside::{self, First, Joining, Streams, Trees, message};
 use crate::spec::{DeviceRules, MountSource, Namespaces, Network, Process, Spec, Stdin};
-use crate::{Error, seccomp};
+use crate::{Container, Error, seccomp};
 
 /// Where a container's things are.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     let layers = LayerMounts::new(store_root(&places.dir), &places.run_dir);
     let maps = spec.namespaces.user.as_ref();
     let trees = if maps.is_none() { Some(trees(spec, &layers)?) } else { None };
-    let network = network(&spec.namespaces.network)?;
+    let network = network(&spec.namespaces.network, places)?;
     let rules = device_rules(&spec.device_rules);
     let (cgroup, mut warnings) =
         Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
@@ -287,11 +288,26 @@ pub(super) fn store_root(dir: &Path) -> &Path {
     dir.parent().and_then(Path::parent).unwrap_or(dir)
 }
 
-fn network(network: &Network) -> Result<Option<OwnedFd>, Error> {
-    let Network::Join(path) = network else { return Ok(None) };
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+/// The namespace of others that the container is to be in, if it is to be in one.
+fn network(network: &Network, places: &Places) -> Result<Option<OwnedFd>, Error> {
+    let path = match network {
+        Network::Join(path) => path.clone(),
+        Network::Container(id) => joined(id, places)?,
+        _ => return Ok(None),
+    };
+    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map(Some)
         .map_err(Error::path("open network namespace", path.display().to_string()))
+}
+
+/// Where the network namespace of another container is now.
+pub(super) fn joined(id: &ContainerId, places: &Places) -> Result<PathBuf, Error> {
+    let dir = store_root(&places.dir).join("containers").join(id.as_str());
+    let state = Container::at(id.clone(), &dir, &places.run_dir).state()?;
+    if !state.status.is_alive() {
+        return Err(Error::Spec(format!("cannot join network of a non running container: {id}")));
+    }
+    Ok(format!("/proc/{}/ns/net", state.pid).into())
 }
 
 fn namespaces(own: &Namespaces) -> NamespaceSet {

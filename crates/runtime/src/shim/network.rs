@@ -94,14 +94,15 @@ fn path(run_dir: &Path, id: &ContainerId) -> PathBuf {
 }
 
 impl Shim {
-    /// Changes what the container is connected to, and says how it went.
+    /// Changes what the container is connected to, and says how it went. One that waits to be started again, or has no
+    /// networks of its own, has nothing that could be changed now.
     pub(super) fn change_networks(
         &mut self,
         client: &mut Client,
         change: impl FnOnce(&mut Sandbox) -> Result<(), strata_net::Error>,
     ) {
         let changed = match &mut self.sandbox {
-            None => Err(Error::Spec("the container has no networks of its own".to_owned())),
+            None => Ok(()),
             Some(sandbox) => change(sandbox)
                 .map_err(Error::from)
                 .and_then(|()| record::put(&path(&self.places.run_dir, &self.id), &sandbox.connected())),

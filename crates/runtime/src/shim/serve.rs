@@ -78,6 +78,10 @@ impl Shim {
             Request::Disconnect(network) => {
                 self.change_networks(&mut client, |sandbox| sandbox.remove(&network).map(drop));
             }
+            Request::Rename(name) => {
+                self.attributes.insert("name".to_owned(), name.clone());
+                self.change_networks(&mut client, |sandbox| sandbox.rename(&name));
+            }
             Request::Resize(size) => self.resize(client.program.unwrap_or(self.first), size),
             Request::Signal(signal) => {
                 let number = client.program.unwrap_or(self.first);

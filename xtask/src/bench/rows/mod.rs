@@ -3,6 +3,7 @@
 mod archive;
 mod commit;
 mod memory;
+mod network;
 mod pull;
 mod run;
 mod size;
@@ -25,6 +26,8 @@ pub(crate) struct Row {
 pub(crate) const ALL: &[Row] = &[
     Row { name: "pull", about: "a large image from a registry on loopback", measure: pull::measure },
     Row { name: "run", about: "`run --rm --network none debian true`", measure: run::measure },
+    Row { name: "network", about: "`run --rm -p PORT:80 debian true`", measure: network::measure },
+    Row { name: "hundred", about: "a hundred idle containers with a port each", measure: network::hundred },
     Row { name: "users", about: "`run --userns auto`, beside a run without", measure: users::measure },
     Row { name: "commit-small", about: "a container with one changed file", measure: commit::small },
     Row { name: "commit-big", about: "a container with 20,000 new files", measure: commit::big },

@@ -29,7 +29,7 @@ pub(super) fn measure(bench: &Bench) -> Done<Table> {
 }
 
 /// crun with a prepared bundle, and the least the kernel asks for.
-fn floors(arena: &Arena) -> Done<Vec<Entry>> {
+pub(super) fn floors(arena: &Arena) -> Done<Vec<Entry>> {
     let (dir, bundle) = (arena.dir().display(), arena.store("bundle").display().to_string());
     let source = workspace().join("xtask/bench/floor-run.c");
     arena.setup(&format!(
