@@ -1,7 +1,8 @@
 //! What a container changed: seen, committed, copied and exported, by the program as people call it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use strata_testkit::image::Image;
+use strata_testkit::image::{Compression, Image};
+use strata_testkit::tar::Tar;
 use strata_testkit::{Machine, host, need};
 
 /// A machine with the image `base` and a container `one` that changed something and ended.
@@ -124,4 +125,33 @@ fn an_export_imports_again() {
     machine.strata(["import", "-c", r#"CMD ["cat", "/root/new"]"#, "root.tar", "flat"]).ok();
     assert_eq!(machine.strata(["run", "--rm", "--network", "none", "flat"]).ok(), "new\n");
     assert_eq!(machine.strata(["history", "-q", "flat"]).ok().lines().count(), 1);
+}
+
+/// More layers than overlayfs takes.
+#[test]
+fn an_image_of_six_hundred_layers_is_like_any_other() {
+    need_all!();
+    let machine = Machine::start();
+    let layer = |number: usize, image: Image| {
+        let text = format!("{number}\n");
+        let tar = Tar::new().file("etc/number", 0o644, text.as_bytes()).file(&format!("n/{number}"), 0o644, b"");
+        image.layer(tar.finish(), Compression::Plain)
+    };
+    let image = (1..600).fold(Image::busybox(), |image, number| layer(number, image));
+    machine.strata_with_input(["load", "-q"], &image.docker_archive("deep:latest")).ok();
+    let run = |image: &str, script: &str| {
+        machine.strata(["run", "--network", "none", "--name", "one", image, "sh", "-c", script]).ok()
+    };
+    assert_eq!(run("deep", "cat /etc/number; ls /n | wc -l; rm /n/5; echo new > /n/new"), "599\n599\n");
+    let diff = machine.strata(["diff", "one"]).ok();
+    assert_eq!(diff.lines().collect::<std::collections::BTreeSet<_>>(), ["A /n/new", "C /n", "D /n/5"].into());
+    machine.strata(["commit", "one", "deeper"]).ok();
+    machine.strata(["rm", "one"]).ok();
+    assert_eq!(run("deeper", "ls /n | wc -l; cat /n/new; ls /n/5 2>&1 | wc -l"), "599\nnew\n1\n");
+    machine.strata(["rm", "one"]).ok();
+    assert_eq!(machine.strata(["inspect", "-f", "{{len .RootFS.Layers}}", "deeper"]).ok(), "601\n");
+    machine.strata(["check"]).ok();
+    // Runs of layers go with them.
+    machine.strata(["rmi", "deep", "deeper"]).ok();
+    assert_eq!(machine.sh(&format!("ls {}/layers/*-derived", machine.root().display())).ok(), "");
 }

@@ -69,6 +69,16 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// More layers than the driver can show at once.
+    #[error(
+        "an image of {layers} layers is too deep for the storage driver `overlay`, which shows {limit} at most: `erofs` and `vfs` have no such limit"
+    )]
+    TooDeep {
+        /// How many there are.
+        layers: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The store was made with another driver.
     #[error("this store uses the storage driver `{used}`, not `{asked}`")]
     OtherDriver {
@@ -90,7 +100,7 @@ impl Error {
             Self::File(error) => error.class(),
             Self::Mount { source, .. } => class_of(source),
             Self::UnknownDriver(_) | Self::OtherDriver { .. } => ErrorClass::InvalidInput,
-            Self::Unavailable { .. } => ErrorClass::Unsupported,
+            Self::Unavailable { .. } | Self::TooDeep { .. } => ErrorClass::Unsupported,
         }
     }
 

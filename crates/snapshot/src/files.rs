@@ -34,7 +34,7 @@ impl LayerFiles for Snapshots {
             _ => self.read_whole(digest, None, watch),
         };
         match verified {
-            Ok(()) => Ok(self.driver().verify(&self.layer_dir(digest), watch)?),
+            Ok(()) => Ok(self.driver().verify(&self.layer_dir(digest), &self.derived_dir(), watch)?),
             Err(error) if error.class() == ErrorClass::Cancelled => Err(error.into()),
             Err(error) => Ok(Some(sentence(&error))),
         }

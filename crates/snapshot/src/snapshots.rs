@@ -199,22 +199,25 @@ impl Snapshots {
         let (footing, dirs) = standing;
         let container = self.container_dir(id);
         let (empty, places) = (self.empty_dir()?, places::ensure(&self.root.join("layers/places"))?);
+        let derived = self.derived_dir();
         let stack = Stack {
             layers: &dirs,
             container: Some(&container),
             volatile: footing.volatile,
             empty: &empty,
+            derived: &derived,
             places: Some(&places),
         };
-        let root = self.driver.mount(&stack, access);
+        let root = self.driver.mount(&stack, access)?;
         Ok(MountPlan { root, access })
     }
 
     /// Says how the tree of some layers is mounted, read-only.
     pub fn view(&self, layers: &[DiffId]) -> Result<MountPlan> {
-        let (dirs, empty) = (self.dirs(layers)?, self.empty_dir()?);
-        let stack = Stack { layers: &dirs, container: None, volatile: false, empty: &empty, places: None };
-        let root = self.driver.mount(&stack, Access::ReadOnly);
+        let (dirs, empty, derived) = (self.dirs(layers)?, self.empty_dir()?, self.derived_dir());
+        let stack =
+            Stack { layers: &dirs, container: None, volatile: false, empty: &empty, derived: &derived, places: None };
+        let root = self.driver.mount(&stack, Access::ReadOnly)?;
         Ok(MountPlan { root, access: Access::ReadOnly })
     }
 
@@ -300,7 +303,11 @@ impl Snapshots {
 
     /// Removes a layer's files. What containers have mounted stays valid for them.
     pub(crate) fn remove_sealed(&self, digest: &Digest) -> Result<bool> {
-        let was_there = staging::discard(&self.layer_dir(digest), &self.layers_dir())?;
+        let layer = self.layer_dir(digest);
+        for derived in self.driver.discard_derived(&layer, &self.derived_dir())? {
+            self.forget(&derived)?;
+        }
+        let was_there = staging::discard(&layer, &self.layers_dir())?;
         self.forget(digest.hex())?;
         Ok(was_there)
     }
@@ -313,6 +320,11 @@ impl Snapshots {
 
     fn layers_dir(&self) -> PathBuf {
         self.root.join("layers").join(self.driver.name().as_str())
+    }
+
+    /// What the driver makes of layers and can make again.
+    pub(crate) fn derived_dir(&self) -> PathBuf {
+        self.root.join("layers").join(format!("{}-derived", self.driver.name()))
     }
 
     /// An empty directory on the store's filesystem.
@@ -418,7 +430,7 @@ fn availability(root: &Path) -> Result<Vec<Availability>> {
     Ok(probed.into())
 }
 
-fn names(dir: &Path) -> Result<Vec<String>> {
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         read => read.map_err(Error::at("list", dir))?,

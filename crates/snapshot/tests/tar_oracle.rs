@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 
 use fixture::with_each_driver;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat};
-use strata_snapshot::Snapshots;
+use strata_snapshot::{DriverName, Snapshots};
 use strata_testkit::{host, need};
 use strata_types::{DiffId, Digest, Silent};
 
@@ -328,6 +328,70 @@ fn what_is_mounted_is_what_tar_extracts() {
         images.push(vec![first_layer(scratch.path()), second_layer(scratch.path())]);
         for layers in images {
             check(snapshots, &layers, scratch.path());
+        }
+    });
+}
+
+/// One of many layers, each of which changes a little of everything below.
+fn small_layer(number: usize, scratch: &Path) -> PathBuf {
+    let (tree, layer) = (scratch.join(format!("tree{number}")), scratch.join(format!("{number}.tar")));
+    let write = |name: String, bytes: &[u8]| {
+        let path = tree.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    let (dir, other) = (number % 7, number * 5 % 11);
+    write(format!("d{dir}/f{other}"), number.to_string().as_bytes());
+    write(format!("d{dir}/s{other}/deep/f"), &[number as u8; 700]);
+    std::fs::hard_link(tree.join(format!("d{dir}/f{other}")), tree.join(format!("twin{other}"))).unwrap();
+    match number % 6 {
+        // What is below here is gone, or becomes something else.
+        0 => write(format!("d{}/.wh.f{}", (dir + 1) % 7, other), b""),
+        1 => write(format!(".wh.d{}", (dir + 2) % 7), b""),
+        2 => write(format!("d{dir}/s{other}/.wh..wh..opq"), b""),
+        3 => {
+            write(format!("d{dir}/.wh.k{other}"), b"");
+            std::os::unix::fs::symlink(format!("f{number}"), tree.join(format!("d{dir}/k{other}"))).unwrap();
+        }
+        4 => {
+            write(format!("d{dir}/.wh.k{other}"), b"");
+            write(format!("d{dir}/k{other}/now/a dir"), b"k");
+        }
+        _ => {
+            let sparse = File::create(tree.join(format!("hole{other}"))).unwrap();
+            sparse.write_all_at(b"end", 100_000 + number as u64).unwrap();
+        }
+    }
+    let names = std::fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap().file_name());
+    let create = ["--create", "--format=posix", "--sparse", "--sort=name", "--mtime=@1000000000", "--file"];
+    run(gnu_tar().args(create).arg(&layer).arg("--").args(names).current_dir(&tree));
+    layer
+}
+
+/// Deep stacks are mounted from runs of layers laid out as one: 274 of them are one of 256, one of 16 and two as they are.
+#[test]
+fn deep_stacks_show_what_tar_extracts() {
+    need!(host::root(), host::filesystem("erofs"), host::program("tar"));
+    with_each_driver(|snapshots| {
+        // The others have nothing that depends on the depth.
+        if snapshots.driver_name() != DriverName::Erofs {
+            return;
+        }
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        make_oddities(scratch.path());
+        let odd = scratch.path().join("odd.tar");
+        let create = ["--create", "--format=posix", "--sparse", "odd", "--file"];
+        run(gnu_tar().args(create).arg(&odd).current_dir(scratch.path()));
+        let whole = tempfile::tempdir_in(scratch.path()).unwrap();
+        let mut chain = Vec::new();
+        for number in 0..274 {
+            let layer = if number == 20 { odd.clone() } else { small_layer(number, scratch.path()) };
+            let mut tar = File::open(&layer).unwrap();
+            chain.push(snapshots.import_layer(&chain, None, &mut tar, &Silent).unwrap().diff_id);
+            extract(&layer, whole.path());
+            if [47, 273].contains(&number) {
+                compare(snapshots, &chain, whole.path(), &|_| false);
+            }
         }
     });
 }

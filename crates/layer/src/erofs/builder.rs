@@ -22,7 +22,7 @@ impl Builder {
 
     /// Lays out the image for a tar of `tar_bytes`.
     pub fn finish(self, tar_bytes: u64) -> Result<Image> {
-        Image::new(&self.tree, self.namespace, tar_bytes)
+        Image::new(&self.tree, self.namespace, &[tar_bytes])
     }
 
     /// Whether the layer hides everything below its root. Overlayfs does not look for that mark on a root: whoever

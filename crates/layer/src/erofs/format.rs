@@ -10,8 +10,14 @@ pub(super) const MAGIC: u32 = 0xe0f5_e1e2;
 pub(super) const DEVICE_SLOT_BYTES: usize = 128;
 /// In units of a slot: right after the superblock.
 pub(super) const DEVICE_SLOT: u16 = ((SUPER_OFFSET + SUPER_BYTES) / DEVICE_SLOT_BYTES) as u16;
-/// Where inodes begin. A page, so that they share none with the superblock.
+/// Where inodes begin in an image with one tar. A page, so that they share none with the superblock.
 pub(super) const META_BLOCK: u32 = 4096 >> BLOCK_BITS;
+
+/// Where inodes begin in an image with so many tars: behind all their slots.
+pub(super) const fn meta_block(tars: usize) -> u32 {
+    let slots_end = (SUPER_OFFSET + SUPER_BYTES + tars * DEVICE_SLOT_BYTES).div_ceil(BLOCK_BYTES) as u32;
+    if slots_end < META_BLOCK { META_BLOCK } else { slots_end }
+}
 
 pub(super) const INCOMPAT_CHUNKED: u32 = 0x4;
 pub(super) const INCOMPAT_DEVICES: u32 = 0x8;

@@ -31,8 +31,8 @@ pub(super) struct Holes {
 /// Where a chunk is.
 #[derive(Clone, Copy)]
 pub(super) enum Chunk {
-    /// At this block of the tar.
-    Tar(u64),
+    /// At this block of this tar.
+    Tar { tar: u16, block: u64 },
     /// At this byte of what is copied.
     Copied(usize),
 }
@@ -92,7 +92,7 @@ impl Holes {
         for extent in extents {
             for chunk in 0..extent.length.div_ceil(bytes) {
                 let block = (at + chunk * bytes) >> BLOCK_BITS;
-                self.chunks.insert(extent.offset / bytes + chunk, Chunk::Tar(block));
+                self.chunks.insert(extent.offset / bytes + chunk, Chunk::Tar { tar: 0, block });
             }
             at += extent.length;
         }
@@ -131,6 +131,6 @@ fn aligned_bits(size: u64, extents: &[Extent]) -> Option<u32> {
     bits.checked_sub(BLOCK_BITS.into()).map(|bits| bits.min(CHUNK_BITS_MAX))
 }
 
-fn chunk_bytes(bits: u32) -> u64 {
+pub(super) fn chunk_bytes(bits: u32) -> u64 {
     (BLOCK_BYTES as u64) << bits
 }

@@ -37,6 +37,8 @@ struct Layout<'a> {
     links: Vec<u32>,
     /// Bytes of inodes so far.
     end: usize,
+    /// Where inodes begin.
+    meta_block: u32,
 }
 
 impl Image {
@@ -50,37 +52,63 @@ impl Image {
         self.bytes.len() as u64
     }
 
-    pub(super) fn new(tree: &Tree, namespace: Namespace, tar_bytes: u64) -> Result<Self> {
-        let layout = Layout::new(tree, namespace);
+    /// Lays out a tree whose files lie in tars of so many bytes.
+    pub(super) fn new(tree: &Tree, namespace: Namespace, tars: &[u64]) -> Result<Self> {
+        let layout = Layout::new(tree, namespace, tars.len());
         let meta_bytes = layout.end.next_multiple_of(BLOCK_BYTES);
-        let first_block = META_BLOCK as usize + meta_bytes / BLOCK_BYTES;
+        let meta_at = layout.meta_block as usize * BLOCK_BYTES;
+        let first_block = layout.meta_block as usize + meta_bytes / BLOCK_BYTES;
         let image_blocks = first_block + layout.plans.iter().map(|plan| plan.own_blocks(tree)).sum::<usize>();
-        let tar_blocks = tar_bytes.div_ceil(BLOCK_BYTES as u64);
-        // The last number stands for holes.
-        let too_large = || Error::Limit { entry: "/".to_owned(), what: "the size of the layer", limit: 1 << 41 };
-        let all_blocks = u64::try_from(image_blocks).ok().and_then(|blocks| blocks.checked_add(tar_blocks));
-        all_blocks.filter(|&blocks| blocks < u64::from(NO_BLOCK)).ok_or_else(too_large)?;
+        let devices = devices(image_blocks, tars).ok_or_else(|| Error::Limit {
+            entry: "/".to_owned(),
+            what: "the size of the layer",
+            limit: 1 << 41,
+        })?;
 
-        let mut bytes = vec![0; META_BLOCK as usize * BLOCK_BYTES];
-        bytes.reserve_exact((image_blocks - META_BLOCK as usize) * BLOCK_BYTES);
+        let mut bytes = vec![0; meta_at];
+        bytes.reserve_exact(image_blocks * BLOCK_BYTES - meta_at);
         bytes.resize(bytes.len() + meta_bytes, 0);
-        let mut writer = Writer { layout: &layout, bytes, tar_base: image_blocks as u32 };
+        let mut writer = Writer { layout: &layout, bytes, devices: &devices };
         for index in 0..layout.plans.len() {
             writer.inode(index);
         }
         let mut bytes = writer.bytes;
         debug_assert_eq!(bytes.len(), image_blocks * BLOCK_BYTES);
-        superblock(&mut bytes, &layout, image_blocks as u32, tar_blocks as u32);
+        superblock(&mut bytes, &layout, image_blocks as u32, &devices);
         Ok(Self { bytes })
     }
 }
 
+/// A tar in the numbering of blocks that spans the image and all tars.
+struct Span {
+    first: u32,
+    blocks: u32,
+}
+
+/// Where each tar begins; none if they are too large together. The last number stands for holes.
+fn devices(image_blocks: usize, tars: &[u64]) -> Option<Vec<Span>> {
+    let mut next = u32::try_from(image_blocks).ok()?;
+    let span = |tar_bytes: &u64| {
+        let blocks = u32::try_from(tar_bytes.div_ceil(BLOCK_BYTES as u64)).ok()?;
+        let first = next;
+        next = first.checked_add(blocks).filter(|&end| end < NO_BLOCK)?;
+        Some(Span { first, blocks })
+    };
+    tars.iter().map(span).collect()
+}
+
 impl<'a> Layout<'a> {
-    fn new(tree: &'a Tree, namespace: Namespace) -> Self {
+    fn new(tree: &'a Tree, namespace: Namespace, tars: usize) -> Self {
         let count = tree.nodes.len();
         // The number 0 is left out: programs take it for none.
-        let mut layout =
-            Self { tree, plans: Vec::new(), numbers: vec![0; count], links: vec![0; count], end: SLOT_BYTES };
+        let mut layout = Self {
+            tree,
+            plans: Vec::new(),
+            numbers: vec![0; count],
+            links: vec![0; count],
+            end: SLOT_BYTES,
+            meta_block: meta_block(tars),
+        };
         let mut todo = vec![(ROOT, ROOT)];
         while let Some((node, parent)) = todo.pop() {
             let Some(dir) = tree.dir(node) else {
@@ -167,8 +195,7 @@ impl Plan<'_> {
 struct Writer<'a> {
     layout: &'a Layout<'a>,
     bytes: Vec<u8>,
-    /// The tar's first block in the numbering that spans all devices.
-    tar_base: u32,
+    devices: &'a [Span],
 }
 
 impl Writer<'_> {
@@ -180,12 +207,14 @@ impl Writer<'_> {
         let tail = self.append_blocks(plan, node);
         let pointer = match &node.body {
             Body::File { size: 0, .. } | Body::Fifo | Body::Whiteout => 0,
-            Body::File { tar_offset, .. } => self.tar_base + (tar_offset >> BLOCK_BITS) as u32,
+            Body::File { tar, tar_offset, .. } => {
+                self.devices[usize::from(*tar)].first + (tar_offset >> BLOCK_BITS) as u32
+            }
             Body::Sparse(holes) => CHUNK_INDEXES | holes.chunk_bits,
             Body::Char(device) | Body::Block(device) => encode_device(device.major, device.minor),
             Body::Dir(_) | Body::Symlink(_) => own_block,
         };
-        let at = META_BLOCK as usize * BLOCK_BYTES + plan.offset;
+        let at = layout.meta_block as usize * BLOCK_BYTES + plan.offset;
         let xattr_count = if plan.xattrs.is_empty() { 0 } else { (plan.xattrs.len() - XATTR_HEADER_BYTES) / 4 + 1 };
         let mut inode = Vec::with_capacity(INODE_BYTES);
         inode.extend_from_slice(&(plan.layout << 1 | INODE_EXTENDED).to_le_bytes());
@@ -245,7 +274,7 @@ impl Writer<'_> {
         for chunk in 0..holes.count() {
             let (device, block) = match holes.chunks.get(&chunk) {
                 None => (0, NO_BLOCK),
-                Some(Chunk::Tar(block)) => (TAR_DEVICE, *block as u32),
+                Some(Chunk::Tar { tar, block }) => (TAR_DEVICE + tar, *block as u32),
                 Some(Chunk::Copied(at)) => (0, own_block + (at / BLOCK_BYTES) as u32),
             };
             let at = at + chunk as usize * CHUNK_INDEX_BYTES;
@@ -298,9 +327,9 @@ fn encode_xattrs<'x>(xattrs: impl Iterator<Item = &'x Xattr>) -> Vec<u8> {
     if area.len() == XATTR_HEADER_BYTES { Vec::new() } else { area }
 }
 
-fn superblock(bytes: &mut [u8], layout: &Layout<'_>, image_blocks: u32, tar_blocks: u32) {
+fn superblock(bytes: &mut [u8], layout: &Layout<'_>, image_blocks: u32, devices: &[Span]) {
     // Two layers are the same filesystem exactly if they have the same bytes.
-    let uuid = Digest::sha256(&bytes[META_BLOCK as usize * BLOCK_BYTES..]);
+    let uuid = Digest::sha256(&bytes[layout.meta_block as usize * BLOCK_BYTES..]);
     let block = &mut bytes[SUPER_OFFSET..];
     let mut put = |at: usize, value: &[u8]| block[at..at + value.len()].copy_from_slice(value);
     put(0, &MAGIC.to_le_bytes());
@@ -308,14 +337,17 @@ fn superblock(bytes: &mut [u8], layout: &Layout<'_>, image_blocks: u32, tar_bloc
     put(14, &(layout.numbers[ROOT] as u16).to_le_bytes());
     put(16, &(layout.plans.len() as u64).to_le_bytes());
     put(36, &image_blocks.to_le_bytes());
-    put(40, &META_BLOCK.to_le_bytes());
+    put(40, &layout.meta_block.to_le_bytes());
     put(48, &uuid_bytes(uuid.hex()));
     put(80, &(INCOMPAT_CHUNKED | INCOMPAT_DEVICES).to_le_bytes());
-    put(86, &1u16.to_le_bytes());
+    put(86, &(devices.len() as u16).to_le_bytes());
     put(88, &DEVICE_SLOT.to_le_bytes());
-    put(SUPER_BYTES, b"tar");
-    put(SUPER_BYTES + 64, &tar_blocks.to_le_bytes());
-    put(SUPER_BYTES + 68, &image_blocks.to_le_bytes());
+    for (number, device) in devices.iter().enumerate() {
+        let slot = SUPER_BYTES + number * DEVICE_SLOT_BYTES;
+        put(slot, b"tar");
+        put(slot + 64, &device.blocks.to_le_bytes());
+        put(slot + 68, &device.first.to_le_bytes());
+    }
 }
 
 /// The first sixteen bytes of a digest, marked as a UUID of the kind whose meaning is the maker's own (RFC 9562, 5.8).

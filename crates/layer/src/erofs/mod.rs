@@ -10,13 +10,15 @@
 //!
 //! Every inode is of the extended kind. Files are one run of blocks of the tar; files with holes are maps of chunks.
 //! Whiteouts are character devices 0:0, and opaque directories have overlayfs's attribute. The same tar gives the same
-//! image, byte for byte. Format: `Documentation/filesystems/erofs.rst` and `fs/erofs/erofs_fs.h` of Linux.
+//! image, byte for byte. [`merge`] makes one image of several layers, with a device for each. Format:
+//! `Documentation/filesystems/erofs.rst` and `fs/erofs/erofs_fs.h` of Linux.
 
 mod builder;
 mod dirent;
 mod format;
 mod holes;
 mod image;
+mod merge;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -24,4 +26,5 @@ mod tree;
 
 pub use builder::Builder;
 pub use image::Image;
+pub use merge::{Part, merge};
 pub use reader::{Content, Node, Piece, Place, Reader};

@@ -1,11 +1,14 @@
 //! An index looked into without mounting it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 
 use super::format::*;
+use super::holes::{Chunk, Holes, chunk_bytes};
+use super::tree::{self, Tree};
 use crate::{Device, Entry, Error, Extent, Kind, LayerPath, Result, Time, Xattr};
 
 /// How deep [`Reader::walk`] goes: no path is deeper.
@@ -91,9 +94,14 @@ impl Reader {
         Ok(reader)
     }
 
+    /// The root directory.
+    pub(super) fn root(&self) -> Result<Node> {
+        self.node(self.root, LayerPath::root())
+    }
+
     /// What is at `path`, not following symbolic links.
     pub fn lookup(&self, path: &LayerPath) -> Result<Option<Node>> {
-        let mut node = self.node(self.root, LayerPath::root())?;
+        let mut node = self.root()?;
         for name in path.components() {
             if !node.entry.is_dir() {
                 return Ok(None);
@@ -115,7 +123,7 @@ impl Reader {
 
     /// Visits everything, each directory before what is in it, sorted by name, the root first.
     pub fn walk(&self, visit: &mut dyn FnMut(&Node) -> Result<()>) -> Result<()> {
-        let mut todo = vec![self.node(self.root, LayerPath::root())?];
+        let mut todo = vec![self.root()?];
         while let Some(node) = todo.pop() {
             visit(&node)?;
             if node.entry.is_dir() {
@@ -138,26 +146,53 @@ impl Reader {
             let place = self.place(node.body.pointer.into())?;
             return Ok(vec![Piece { extent: Extent { offset: 0, length: size }, place }]);
         }
-        let bits = node.body.pointer & CHUNK_BITS_MAX;
-        let bytes = (BLOCK_BYTES as u64) << bits;
-        let start = node.body.tail.next_multiple_of(CHUNK_INDEX_BYTES as u64);
-        let length = usize::try_from(size.div_ceil(bytes) * CHUNK_INDEX_BYTES as u64);
-        let map = self.read(start, length.map_err(|_| damaged("a map is too long"))?)?;
+        let bytes = chunk_bytes(node.body.pointer & CHUNK_BITS_MAX);
         let mut pieces: Vec<Piece> = Vec::new();
-        for (chunk, index) in map.chunks_exact(CHUNK_INDEX_BYTES).enumerate() {
-            let (device, block) = (number(index, 2, 2), number(index, 4, 4));
-            if block == u64::from(NO_BLOCK) {
-                continue;
-            }
-            let place = if device == u64::from(TAR_DEVICE) {
-                Place::Tar(block << BLOCK_BITS)
-            } else {
-                Place::Index(block << BLOCK_BITS)
-            };
-            let offset = chunk as u64 * bytes;
+        for (chunk, place) in self.chunks(&node.body)? {
+            let offset = chunk * bytes;
             push_piece(&mut pieces, Piece { extent: Extent { offset, length: bytes.min(size - offset) }, place });
         }
         Ok(pieces)
+    }
+
+    /// The chunks of a file's map that are no holes.
+    fn chunks(&self, body: &Body) -> Result<Vec<(u64, Place)>> {
+        let bytes = chunk_bytes(body.pointer & CHUNK_BITS_MAX);
+        let start = body.tail.next_multiple_of(CHUNK_INDEX_BYTES as u64);
+        let length = usize::try_from(body.size.div_ceil(bytes) * CHUNK_INDEX_BYTES as u64);
+        let map = self.read(start, length.map_err(|_| damaged("a map is too long"))?)?;
+        let place = |(chunk, index): (u64, &[u8])| {
+            let (device, block) = (number(index, 2, 2), number(index, 4, 4));
+            let place = if device == u64::from(TAR_DEVICE) { Place::Tar } else { Place::Index };
+            (block != u64::from(NO_BLOCK)).then(|| (chunk, place(block << BLOCK_BITS)))
+        };
+        Ok((0..).zip(map.chunks_exact(CHUNK_INDEX_BYTES)).filter_map(place).collect())
+    }
+
+    /// A file as another tree is to have it, in which this layer's tar has the number `tar`.
+    pub(super) fn body(&self, node: &Node, tar: u16, tree: &mut Tree) -> Result<tree::Body> {
+        let size = node.body.size;
+        if node.body.layout != LAYOUT_CHUNKS {
+            let place = if size == 0 { Place::Tar(0) } else { self.place(node.body.pointer.into())? };
+            let Place::Tar(tar_offset) = place else { return Err(damaged("a file is not in the tar")) };
+            return Ok(tree::Body::File { size, tar, tar_offset });
+        }
+        let chunk_bits = node.body.pointer & CHUNK_BITS_MAX;
+        let mut holes = Holes { size, chunk_bits, chunks: BTreeMap::new(), copied: Vec::new() };
+        let bytes = usize::try_from(chunk_bytes(chunk_bits)).map_err(|_| damaged("a chunk is too long"))?;
+        for (chunk, place) in self.chunks(&node.body)? {
+            holes.chunks.insert(
+                chunk,
+                match place {
+                    Place::Tar(at) => Chunk::Tar { tar, block: at >> BLOCK_BITS },
+                    Place::Index(at) => {
+                        holes.copied.extend(self.read(at, bytes)?);
+                        Chunk::Copied(holes.copied.len() - bytes)
+                    }
+                },
+            );
+        }
+        tree.with_holes(holes, &node.entry)
     }
 
     /// Opens the content of a file whose layer's tar is `tar`.
@@ -248,7 +283,7 @@ impl Reader {
         Ok(content)
     }
 
-    fn children(&self, dir: &Node) -> Result<Vec<Node>> {
+    pub(super) fn children(&self, dir: &Node) -> Result<Vec<Node>> {
         let content = self.inline(dir.body)?;
         let mut nodes = Vec::new();
         for block in content.chunks(BLOCK_BYTES) {

@@ -1,4 +1,4 @@
-//! The tree that one layer's entries make.
+//! The tree that one layer's entries make, or several layers' (see `merge`).
 //!
 //! Parents are found as a kernel would find them inside the layer's root: symbolic links of the layer are followed and
 //! end at the root. What nobody described becomes a directory of mode 0755.
@@ -34,9 +34,11 @@ pub(super) struct Node {
 /// What a node is.
 pub(super) enum Body {
     Dir(Dir),
-    /// A file whose content is `size` bytes of the tar.
+    /// A file whose content is `size` bytes of a tar.
     File {
         size: u64,
+        /// Which tar, counted from 0.
+        tar: u16,
         tar_offset: u64,
     },
     /// A file with holes.
@@ -132,15 +134,9 @@ impl Tree {
                 whiteout => Body::Dir(Dir { opaque: matches!(whiteout, Some(Body::Whiteout)), ..Dir::default() }),
             },
             Kind::File { sparse: Some(extents), size_bytes } => {
-                let holes = Holes::new(entry, *size_bytes, extents, tar_offset)?;
-                self.map_bytes += holes.map_bytes();
-                if self.map_bytes > MAPS_BYTES_MAX {
-                    let what = "the size of all maps of files with holes";
-                    return Err(Error::Limit { entry: shown(entry.path.as_bytes()), what, limit: MAPS_BYTES_MAX });
-                }
-                Body::Sparse(Box::new(holes))
+                self.with_holes(Holes::new(entry, *size_bytes, extents, tar_offset)?, entry)?
             }
-            Kind::File { size_bytes: size, .. } => Body::File { size: *size, tar_offset },
+            Kind::File { size_bytes: size, .. } => Body::File { size: *size, tar: 0, tar_offset },
             Kind::Symlink { target } => Body::Symlink(target.clone()),
             Kind::Char(device) => Body::Char(*device),
             Kind::Block(device) => Body::Block(*device),
@@ -153,8 +149,18 @@ impl Tree {
         Ok(if sparse { Added::Sparse(node) } else { Added::Other })
     }
 
+    /// The body of a file with holes, if there is room for one more.
+    pub(super) fn with_holes(&mut self, holes: Holes, entry: &Entry) -> Result<Body> {
+        self.map_bytes += holes.map_bytes();
+        if self.map_bytes > MAPS_BYTES_MAX {
+            let what = "the size of all maps of files with holes";
+            return Err(Error::Limit { entry: shown(entry.path.as_bytes()), what, limit: MAPS_BYTES_MAX });
+        }
+        Ok(Body::Sparse(Box::new(holes)))
+    }
+
     /// Gives a node the attributes of `entry`, without those that are overlayfs's own.
-    fn describe(&mut self, node: NodeId, entry: &Entry) {
+    pub(super) fn describe(&mut self, node: NodeId, entry: &Entry) {
         let node = &mut self.nodes[node];
         // Linux gives every symbolic link this mode.
         node.mode = if matches!(node.body, Body::Symlink(_)) { 0o777 } else { entry.mode };
@@ -184,18 +190,18 @@ impl Tree {
         }
     }
 
-    fn dir_mut(&mut self, node: NodeId) -> &mut Dir {
+    pub(super) fn dir_mut(&mut self, node: NodeId) -> &mut Dir {
         match &mut self.nodes[node].body {
             Body::Dir(dir) => dir,
             _ => unreachable!("callers hold a directory"),
         }
     }
 
-    fn child(&self, dir: NodeId, name: &[u8]) -> Option<NodeId> {
+    pub(super) fn child(&self, dir: NodeId, name: &[u8]) -> Option<NodeId> {
         self.dir(dir)?.children.get(name).copied()
     }
 
-    fn put(&mut self, dir: NodeId, name: &[u8], node: NodeId) {
+    pub(super) fn put(&mut self, dir: NodeId, name: &[u8], node: NodeId) {
         if let Some(replaced) = self.dir_mut(dir).children.insert(name.into(), node) {
             // A directory or a link on the way to the recent parent may be gone.
             if matches!(self.nodes[replaced].body, Body::Dir(_) | Body::Symlink(_)) {
@@ -204,7 +210,7 @@ impl Tree {
         }
     }
 
-    fn push(&mut self, node: Node, entry: &Entry) -> Result<NodeId> {
+    pub(super) fn push(&mut self, node: Node, entry: &Entry) -> Result<NodeId> {
         if self.nodes.len() >= NODES_MAX {
             let what = "the number of files and directories";
             return Err(Error::Limit { entry: shown(entry.path.as_bytes()), what, limit: NODES_MAX as u64 });
@@ -289,7 +295,7 @@ impl Tree {
 }
 
 impl Node {
-    fn implicit_dir() -> Self {
+    pub(super) fn implicit_dir() -> Self {
         let body = Body::Dir(Dir::default());
         Self { mode: 0o755, uid: 0, gid: 0, mtime: Time::default(), xattrs: Vec::new(), body }
     }

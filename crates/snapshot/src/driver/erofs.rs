@@ -18,6 +18,8 @@ use super::{Driver, DriverName, Model, Stack, upper};
 use crate::import::TarFile;
 use crate::{Error, Result};
 
+mod runs;
+
 #[derive(Debug)]
 pub(super) struct Erofs;
 
@@ -52,8 +54,12 @@ impl Driver for Erofs {
         Ok(Box::new(File::open(&path).map_err(Error::at("open", &path))?))
     }
 
-    /// The index is a function of the tar: it is made again and compared.
-    fn verify(&self, layer: &Path, watch: &dyn Watch) -> Result<Option<String>> {
+    /// The index is a function of the tar: it is made again and compared. So are those of runs of layers, which are looked
+    /// at with their lowest layer.
+    fn verify(&self, layer: &Path, derived: &Path, watch: &dyn Watch) -> Result<Option<String>> {
+        for name in runs::verify(layer, derived)? {
+            tracing::warn!(name, "the index of a run of layers was damaged; it is made again when it is needed");
+        }
         let mut builder = Builder::new(Namespace::Trusted);
         let unpacked = strata_layer::unpack(&mut *self.tar(layer)?, &mut builder, &Limits::GENEROUS, watch)?;
         let mut expected = Vec::new();
@@ -72,8 +78,12 @@ impl Driver for Erofs {
         upper::prepare(container)
     }
 
-    fn mount(&self, stack: &Stack<'_>, access: Access) -> Mount {
-        upper::mount(stack.layers.iter().map(|layer| image(layer)), stack, access)
+    fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
+        Ok(upper::mount(runs::mounts(stack.layers, stack.derived)?.into_iter(), stack, access))
+    }
+
+    fn discard_derived(&self, layer: &Path, derived: &Path) -> Result<Vec<String>> {
+        runs::remove(layer, derived)
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {

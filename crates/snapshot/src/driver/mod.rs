@@ -42,10 +42,16 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     /// Opens a layer's tar: exactly the bytes that its diff id is the digest of.
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>>;
 
-    /// Looks for damage that reading the tar does not show, and says it in words.
-    fn verify(&self, layer: &Path, watch: &dyn Watch) -> Result<Option<String>> {
-        let _ = (layer, watch);
+    /// Looks for damage that reading the tar does not show, and says it in words. What is damaged in `derived` is removed.
+    fn verify(&self, layer: &Path, derived: &Path, watch: &dyn Watch) -> Result<Option<String>> {
+        let _ = (layer, derived, watch);
         Ok(None)
+    }
+
+    /// Removes what in `derived` was made of a layer; says its names.
+    fn discard_derived(&self, layer: &Path, derived: &Path) -> Result<Vec<String>> {
+        let _ = (layer, derived);
+        Ok(Vec::new())
     }
 
     /// How long that tar is, if that is known without producing it.
@@ -58,7 +64,7 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()>;
 
     /// Says how a stack is mounted; without a container it is only ever seen read-only.
-    fn mount(&self, stack: &Stack<'_>, access: Access) -> Mount;
+    fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount>;
 
     /// Lists what a container changed.
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>>;
@@ -78,6 +84,8 @@ pub(crate) struct Stack<'a> {
     pub(crate) volatile: bool,
     /// An empty directory, for what is made of nothing and for unions of one.
     pub(crate) empty: &'a Path,
+    /// A directory of the driver's, perhaps not there yet, for what it makes of layers and can make again.
+    pub(crate) derived: &'a Path,
     /// What every running container has something mounted on, for images that lack it.
     pub(crate) places: Option<&'a Path>,
 }

@@ -28,6 +28,9 @@ pub(crate) const FILES: &str = "fs";
 /// What else the tar had.
 pub(super) const RECIPE: &str = "recipe";
 
+/// Overlayfs takes 500 directories (`OVL_MAX_STACK`), of which the container's own, nothing and the places need some.
+const LAYERS_MAX: usize = 490;
+
 impl Driver for Overlay {
     fn name(&self) -> DriverName {
         DriverName::Overlay
@@ -61,8 +64,11 @@ impl Driver for Overlay {
         upper::prepare(container)
     }
 
-    fn mount(&self, stack: &Stack<'_>, access: Access) -> Mount {
-        upper::mount(stack.layers.iter().map(|layer| Mount::Dir(layer.join(FILES))), stack, access)
+    fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
+        if stack.layers.len() > LAYERS_MAX {
+            return Err(Error::TooDeep { layers: stack.layers.len(), limit: LAYERS_MAX });
+        }
+        Ok(upper::mount(stack.layers.iter().map(|layer| Mount::Dir(layer.join(FILES))), stack, access))
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
@@ -142,7 +148,14 @@ pub(super) fn probe(scratch: &Path) -> Result<(), String> {
     let [below, container] = ["probe-below", "probe"].map(|name| scratch.join(name));
     let made = durable::create_dirs(&below, 0o755).map_err(Error::from).and_then(|()| upper::prepare(&container));
     made.map_err(|error| error.to_string())?;
-    let stack = Stack { layers: &[], container: Some(&container), volatile: true, empty: &below, places: None };
+    let stack = Stack {
+        layers: &[],
+        container: Some(&container),
+        volatile: true,
+        empty: &below,
+        derived: &below,
+        places: None,
+    };
     let root = upper::mount(std::iter::empty(), &stack, Access::ReadWrite);
     let plan = strata_types::mount::MountPlan { root, access: Access::ReadWrite };
     let mounts = strata_sys::layer_mounts::LayerMounts::new(scratch, scratch);

@@ -59,9 +59,9 @@ impl Driver for Vfs {
         copy_top(layers, &container.join(FILES))
     }
 
-    fn mount(&self, stack: &Stack<'_>, _access: Access) -> Mount {
+    fn mount(&self, stack: &Stack<'_>, _access: Access) -> Result<Mount> {
         let holder = stack.container.or_else(|| stack.layers.last().map(PathBuf::as_path));
-        Mount::Dir(holder.map_or_else(|| stack.empty.to_owned(), |holder| holder.join(FILES)))
+        Ok(Mount::Dir(holder.map_or_else(|| stack.empty.to_owned(), |holder| holder.join(FILES))))
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
