@@ -10,7 +10,7 @@
 //!
 //! Every inode is of the extended kind. Files are one run of blocks of the tar; files with holes are maps of chunks.
 //! Whiteouts are character devices 0:0, and opaque directories have overlayfs's attribute. The same tar gives the same
-//! image, byte for byte. [`merge`] makes one image of several layers, with a device for each. Format:
+//! image, byte for byte. [`merge()`] makes one image of several layers, with a device for each. Format:
 //! `Documentation/filesystems/erofs.rst` and `fs/erofs/erofs_fs.h` of Linux.
 
 mod builder;
