@@ -34,38 +34,39 @@ pub struct Registry {
 impl Registry {
     /// Starts one on the host's loopback and waits until it answers. Needs `host::program("docker-registry")`.
     pub fn start() -> Self {
-        Self::start_by(&|program| Command::new(program), Door::Open)
+        Self::start_by(None, Door::Open)
     }
 
     /// Starts one inside a machine, on its own loopback. Needs `host::program("docker-registry")` and `busybox`.
     pub fn start_in(machine: &Machine) -> Self {
-        Self::start_by(&|program| machine.command(program), Door::Open)
+        Self::start_by(Some(machine), Door::Open)
     }
 
     /// The same, for nobody but [`USER`] with [`PASSWORD`].
     pub fn start_locked_in(machine: &Machine) -> Self {
-        Self::start_by(&|program| machine.command(program), Door::Locked)
+        Self::start_by(Some(machine), Door::Locked)
     }
 
     /// Starts one on the host's loopback that speaks TLS only, with this certificate and key.
     pub fn start_tls(certificate: &Path, key: &Path) -> Self {
-        Self::start_by(&|program| Command::new(program), Door::Tls(certificate, key))
+        Self::start_by(None, Door::Tls(certificate, key))
     }
 
-    fn start_by(command: &dyn Fn(&str) -> Command, door: Door<'_>) -> Self {
+    fn start_by(machine: Option<&Machine>, door: Door<'_>) -> Self {
+        let command = |program: &str| machine.map_or_else(|| Command::new(program), |machine| machine.command(program));
         let dir = tempfile::Builder::new().prefix("strata-registry-").tempdir().unwrap();
         // Another process may take the port between its release and the registry's bind: then try the next one.
         for _attempt in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut process = spawn(command("docker-registry"), dir.path(), port, door);
-            let is_up = || match door {
-                Door::Tls(..) => std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(),
-                Door::Open | Door::Locked => {
-                    let mut ask = command("busybox");
-                    // Everybody may read the root, whatever is behind it.
-                    ask.args(["wget", "-q", "-O", "/dev/null", &format!("http://127.0.0.1:{port}/")]);
-                    ask.stderr(Stdio::null()).status().unwrap().success()
+            let is_up = || {
+                if machine.is_none() {
+                    return std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
                 }
+                let mut ask = command("busybox");
+                // Everybody may read the root, whatever is behind it.
+                ask.args(["wget", "-q", "-O", "/dev/null", &format!("http://127.0.0.1:{port}/")]);
+                ask.stderr(Stdio::null()).status().unwrap().success()
             };
             if answers(&process, &is_up) {
                 return Self { process, port, dir };
