@@ -24,6 +24,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("fsck.erofs", "erofs-utils"),
     Need("busybox", "busybox-static"),
     Need("mkfs.ext4", "e2fsprogs"),
+    Need("mkfs.xfs", "xfsprogs"),
     Need("openssl", "openssl"),
     Need("python3", "python3"),
     Need("zstd", "zstd"),

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use rustix::io::Errno;
 use strata_layer::pipeline::{self, Capture};
+use strata_layer::tar::Times;
 use strata_sys::durable::{self, Durability};
 use strata_sys::failpoint;
 use strata_types::{ContainerId, DiffId, Watch};
 
+use crate::driver::Source;
 use crate::snapshots::{FOOTING, Footing};
 use crate::{Error, LayerAdded, Result, Snapshots};
 
@@ -30,19 +32,40 @@ impl Snapshots {
     /// Takes down what a container changed, as fast as possible: who needs one moment of it keeps its processes still
     /// meanwhile. Small files are read; the data of large ones is shared where the filesystem can, copied where not.
     pub fn capture(&self, id: &ContainerId, watch: &dyn Watch) -> Result<Captured> {
-        let (footing, dirs) = self.footing(id)?;
-        let container = self.container_dir(id);
-        let mut capture = Capture::new(&container);
-        self.driver().hand_over(&dirs, &container, &mut capture, watch)?;
+        // These are somebody's files, and `make` looks at the time of each.
+        let (layers, capture) = self.take_down(id, Times::Nanoseconds, watch)?;
         let is_empty = capture.entries() == 0;
         let tar = if is_empty { None } else { Some(capture.finish()?) };
-        Ok(Captured { layers: footing.layers, tar })
+        Ok(Captured { layers, tar })
+    }
+
+    pub(crate) fn take_down(
+        &self,
+        id: &ContainerId,
+        times: Times,
+        watch: &dyn Watch,
+    ) -> Result<(Vec<DiffId>, Capture)> {
+        let (footing, dirs) = self.footing(id)?;
+        let container = self.container_dir(id);
+        let mut capture = Capture::new(&container, times);
+        self.driver().hand_over(&dirs, &container, &mut capture, watch)?;
+        Ok((footing.layers, capture))
     }
 
     /// Makes what was captured a layer; none if nothing was changed.
     pub fn seal(&self, captured: Captured, watch: &dyn Watch) -> Result<Option<LayerAdded>> {
         let Captured { layers, tar } = captured;
-        tar.map(|mut tar| self.import_layer(&layers, None, &mut tar, watch)).transpose()
+        tar.map(|tar| self.seal_tar(&layers, tar, watch)).transpose()
+    }
+
+    pub(crate) fn seal_tar(
+        &self,
+        layers: &[DiffId],
+        mut tar: pipeline::Captured,
+        watch: &dyn Watch,
+    ) -> Result<LayerAdded> {
+        let shares = tar.shares();
+        self.import(layers, None, Source { tar: &mut tar, shares }, watch)
     }
 
     /// Puts a container that does not run on `layers`, without any change of its own. What it had is gone. May be

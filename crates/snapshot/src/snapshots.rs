@@ -8,14 +8,16 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use strata_layer::Unpacked;
 use strata_layer::diff::Change;
+use strata_layer::tar::Times;
 use strata_sys::assemble::assemble;
 use strata_sys::durable::{self, Durability};
 use strata_sys::layer_mounts::LayerMounts;
+use strata_sys::reflink;
 use strata_sys::root_dir::RootDir;
 use strata_types::mount::{Access, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
-use crate::driver::{Driver, FILES, Stack};
+use crate::driver::{Driver, FILES, Source, Stack};
 use crate::places;
 use crate::staging::{self, Staging};
 use crate::{Availability, DriverName, Error, Model, Result};
@@ -130,6 +132,16 @@ impl Snapshots {
         parents: &[DiffId],
         expected: Option<&DiffId>,
         source: &mut dyn Read,
+        watch: &dyn Watch,
+    ) -> Result<LayerAdded> {
+        self.import(parents, expected, Source { tar: source, shares: None }, watch)
+    }
+
+    pub(crate) fn import(
+        &self,
+        parents: &[DiffId],
+        expected: Option<&DiffId>,
+        source: Source<'_>,
         watch: &dyn Watch,
     ) -> Result<LayerAdded> {
         let below = self.dirs(parents)?;
@@ -251,6 +263,10 @@ impl Snapshots {
     pub fn commit(&self, id: &ContainerId, watch: &dyn Watch) -> Result<LayerAdded> {
         let (footing, dirs) = self.footing(id)?;
         let container = self.container_dir(id);
+        if reflink::works_in(&container) {
+            let (layers, capture) = self.take_down(id, Times::Seconds, watch)?;
+            return self.seal_tar(&layers, capture.finish()?, watch);
+        }
         self.add(&footing.layers, None, |new| self.driver.pack(new, &dirs, &container, watch))
     }
 

@@ -5,7 +5,9 @@
 //! cannot (tmpfs, overlayfs on some) are written in the usual way.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
@@ -13,6 +15,7 @@ use std::thread::JoinHandle;
 use rustix::fs::OFlags;
 
 use crate::durable::start_writing;
+use crate::reflink;
 
 /// A new file that is written from its beginning to its end. Nothing is durable before [`finish`](Self::finish).
 ///
@@ -51,8 +54,25 @@ impl DirectFile {
     /// Creates the file, which must not exist.
     pub fn create(path: &Path) -> io::Result<Self> {
         let file = File::create_new(path)?;
-        let target = Target { direct: set_direct(&file, true).is_ok(), file, written_bytes: 0 };
+        let target = Target { direct: set_direct(&file, true).is_ok(), file, written: false };
         Ok(Self { block: Block::new(), stage: Stage::Small(Some(target)) })
+    }
+
+    /// Lets `bytes` from `offset` on be the blocks of `from` at `from_offset`, all of them multiples of a
+    /// [block](reflink::BLOCK_BYTES), before anything is written. False where the filesystem cannot; otherwise they are to
+    /// be [skipped](Self::skip) when writing comes to them.
+    pub fn share(&mut self, offset: u64, from: BorrowedFd<'_>, from_offset: u64, bytes: u64) -> io::Result<bool> {
+        let Stage::Small(Some(target)) = &self.stage else { return Ok(false) };
+        reflink::share(from, from_offset, bytes, target.file.as_fd(), offset)
+    }
+
+    /// Leaves out bytes that are there already.
+    pub fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        if self.block.filled > 0 {
+            self.pass_on()?;
+        }
+        self.block.at += bytes;
+        Ok(())
     }
 
     /// Adds bytes.
@@ -84,7 +104,10 @@ impl DirectFile {
         let Stage::Large(writing) = &mut self.stage else { return Err(gone()) };
         let next = writing.next_block();
         let sent = match next {
-            Some(next) => writing.full.send(std::mem::replace(&mut self.block, next)).is_ok(),
+            Some(mut next) => {
+                next.at = self.block.at + self.block.filled as u64;
+                writing.full.send(std::mem::replace(&mut self.block, next)).is_ok()
+            }
             None => false,
         };
         if sent { Ok(()) } else { self.failure() }
@@ -140,12 +163,14 @@ struct Block {
     memory: Vec<u8>,
     start: usize,
     filled: usize,
+    /// Where in the file it belongs.
+    at: u64,
 }
 
 impl Block {
     fn new() -> Self {
         let memory = vec![0; BLOCK_BYTES + ALIGN_BYTES];
-        Self { start: memory.as_ptr().align_offset(ALIGN_BYTES), memory, filled: 0 }
+        Self { start: memory.as_ptr().align_offset(ALIGN_BYTES), memory, filled: 0, at: 0 }
     }
 
     /// Takes as much as there is room for and gives the rest back.
@@ -166,28 +191,28 @@ impl Block {
 struct Target {
     file: File,
     direct: bool,
-    written_bytes: u64,
+    written: bool,
 }
 
 impl Target {
     fn write(&mut self, block: &Block) -> io::Result<()> {
         let bytes = block.bytes();
         // The last block is no multiple of anything.
-        if self.direct && bytes.len() < BLOCK_BYTES {
+        if self.direct && !(bytes.len().is_multiple_of(ALIGN_BYTES) && block.at.is_multiple_of(ALIGN_BYTES as u64)) {
             self.give_up_direct()?;
         }
-        match self.file.write_all(bytes) {
+        match self.file.write_all_at(bytes, block.at) {
             // Some filesystems take the flag and refuse the write; the first one tells.
-            Err(error) if self.direct && self.written_bytes == 0 && error.kind() == io::ErrorKind::InvalidInput => {
+            Err(error) if self.direct && !self.written && error.kind() == io::ErrorKind::InvalidInput => {
                 self.give_up_direct()?;
-                self.file.write_all(bytes)?;
+                self.file.write_all_at(bytes, block.at)?;
             }
             written => written?,
         }
         if !self.direct {
-            start_writing(&self.file, self.written_bytes, bytes.len() as u64)?;
+            start_writing(&self.file, block.at, bytes.len() as u64)?;
         }
-        self.written_bytes += bytes.len() as u64;
+        self.written = true;
         Ok(())
     }
 
@@ -227,7 +252,7 @@ mod tests {
     fn a_full_disk_is_told_by_the_write_or_the_end() {
         let error = (|| {
             let file = File::options().write(true).open("/dev/full")?;
-            let target = Target { file, direct: false, written_bytes: 0 };
+            let target = Target { file, direct: false, written: false };
             let mut file = DirectFile { block: Block::new(), stage: Stage::Small(Some(target)) };
             for _ in 0..10 {
                 file.write_all(&[1; BLOCK_BYTES])?;

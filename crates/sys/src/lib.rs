@@ -27,5 +27,6 @@ pub mod layer_mounts;
 pub mod lock;
 pub mod probe;
 pub mod random;
+pub mod reflink;
 mod remove_tree;
 pub mod root_dir;

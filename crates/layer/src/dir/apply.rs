@@ -8,11 +8,13 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
+use strata_sys::reflink;
 
 use super::attributes::{At, give, give_time};
 use super::remove::{Farewell, Own, Remover};
 use super::resolve::{Parent, Parents, open_in_root};
 use crate::path::shown;
+use crate::pipeline::{Piece, Shares};
 use crate::whiteout::{Meaning, Namespace, meaning};
 use crate::{Device, Entry, Error, Kind, LayerPath, LayerSink, Result, Time};
 
@@ -65,6 +67,8 @@ pub struct Applier {
     /// Directories with the mode and time they get at the end.
     dirs: Vec<(Vec<u8>, u16, Time)>,
     current: Option<Current>,
+    /// Content whose blocks the files can share.
+    shares: Option<Shares>,
 }
 
 /// The file whose content is coming.
@@ -73,6 +77,8 @@ struct Current {
     entry: Entry,
     /// Up to where content was written.
     end: u64,
+    /// Up to where it shares the blocks of another file, so that what comes is there already.
+    shared: u64,
     inode: u64,
     real: Vec<u8>,
 }
@@ -81,7 +87,26 @@ impl Applier {
     /// Starts on the directory `root`.
     pub fn new(root: OwnedFd, options: Options) -> Result<Self> {
         let parents = Parents::new(root)?;
-        Ok(Self { parents, options, own: Own::new(), dirs: Vec::new(), current: None })
+        Ok(Self { parents, options, own: Own::new(), dirs: Vec::new(), current: None, shares: None })
+    }
+
+    /// Lets files share the blocks of content that lies in a file already, where the filesystem can.
+    #[must_use]
+    pub fn sharing(self, shares: Option<Shares>) -> Self {
+        Self { shares, ..self }
+    }
+
+    /// Lets the file whose content is coming share all blocks of `from`, which is its content. False where the filesystem
+    /// cannot.
+    pub fn share_whole(&mut self, from: BorrowedFd<'_>) -> Result<bool> {
+        let Some(Current { file, entry, end, .. }) = &mut self.current else { return Ok(false) };
+        let size = entry.content_bytes();
+        let shared = reflink::share(from, 0, size, file.as_fd(), 0);
+        let shared = shared.map_err(|error| Error::file("share the blocks of", &entry.path, error))?;
+        if shared {
+            *end = size;
+        }
+        Ok(shared)
     }
 
     /// Completes the tree.
@@ -105,6 +130,23 @@ impl Applier {
     /// The inode number and the real path of the file whose content is coming.
     pub(crate) fn current_file(&self) -> Option<(u64, &[u8])> {
         self.current.as_ref().map(|current| (current.inode, current.real.as_slice()))
+    }
+
+    /// Takes what content it can of the file that was just made from where it lies already.
+    pub(crate) fn share(&mut self, data_offset: u64) -> Result<()> {
+        let (Some(shares), Some(current)) = (&self.shares, &mut self.current) else { return Ok(()) };
+        let Some(Piece { offset, bytes }) = shares.at(data_offset) else { return Ok(()) };
+        let whole = bytes - bytes % reflink::BLOCK_BYTES;
+        if bytes != current.entry.content_bytes() || whole == 0 {
+            return Ok(());
+        }
+        let shared = reflink::share(shares.file(), offset, whole, current.file.as_fd(), 0);
+        if shared.map_err(|error| Error::file("share the blocks of", &current.entry.path, error))? {
+            (current.shared, current.end) = (whole, whole);
+            let start = std::io::Seek::seek(&mut current.file, std::io::SeekFrom::Start(whole));
+            start.map_err(|error| Error::file("write", &current.entry.path, error))?;
+        }
+        Ok(())
     }
 
     /// Applies an entry; `farewell` sees regular files that it replaces.
@@ -216,7 +258,7 @@ impl Applier {
         let inode = self.note_own(file.as_fd(), entry)?;
         let slash = if parent.real.is_empty() { &b""[..] } else { b"/" };
         let real = [&parent.real[..], slash, name].concat();
-        self.current = Some(Current { file: file.into(), entry: entry.clone(), end: 0, inode, real });
+        self.current = Some(Current { file: file.into(), entry: entry.clone(), end: 0, shared: 0, inode, real });
         Ok(())
     }
 
@@ -331,12 +373,18 @@ impl Applier {
 }
 
 impl LayerSink for Applier {
-    fn entry(&mut self, entry: &Entry, _data_offset: u64) -> Result<()> {
-        self.apply(entry, &mut |_, _| Ok(()))
+    fn entry(&mut self, entry: &Entry, data_offset: u64) -> Result<()> {
+        self.apply(entry, &mut |_, _| Ok(()))?;
+        self.share(data_offset)
     }
 
     fn data(&mut self, offset: u64, chunk: &[u8]) -> Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
+        let there = usize::try_from(current.shared.saturating_sub(offset)).unwrap_or(usize::MAX).min(chunk.len());
+        let (offset, chunk) = (offset + there as u64, &chunk[there..]);
+        if chunk.is_empty() {
+            return Ok(());
+        }
         let written = if offset == current.end {
             // Without holes the file's own position is right.
             current.file.write_all(chunk)

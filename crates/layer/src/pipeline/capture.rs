@@ -1,20 +1,24 @@
 //! A layer's tar taken down as fast as possible, to be read later: whoever made the files stands still meanwhile.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use strata_sys::reflink;
 
 use super::pack::Pack;
-use crate::tar::{Times, encode, end_of_archive, padding_bytes};
+use super::{Piece, Shares};
+use crate::tar::{Times, encode, encode_aligned, end_of_archive, padding_bytes};
 use crate::{Entry, Error, Kind, Result};
 
-/// Files from this size on are copied by the kernel, which shares their blocks where the filesystem can (btrfs, XFS):
-/// below it, reading costs less than a system call that may have to write back first.
+/// Files from this size on share their blocks with what is taken down where the filesystem can (btrfs, XFS), and are copied by
+/// the kernel where not: below it, reading costs less than a system call that may have to write back first.
 const SHARED_BYTES_MIN: u64 = 64 << 10;
 /// How much is kept in memory; the rest goes to a file without a name.
 const MEMORY_BYTES_MAX: usize = 32 << 20;
@@ -23,22 +27,25 @@ const ALIGN_BYTES: u64 = 64 << 10;
 
 /// A tar that is in memory and in a file without a name, in parts. Nothing is hashed or synced while it is taken.
 ///
-/// Times keep their nanoseconds: these are somebody's files, and `make` looks at them.
+/// Content whose blocks are shared begins at a multiple of a block in the tar, so that the layer can share them, too.
 #[derive(Debug)]
 pub struct Capture {
     home: PathBuf,
+    times: Times,
     spool: Option<Spool>,
     parts: Vec<Part>,
     /// What is being collected.
     memory: Vec<u8>,
     kept_bytes: usize,
+    /// Bytes of all parts.
+    ended_bytes: u64,
     entries: u64,
 }
 
 #[derive(Debug)]
 enum Part {
     Memory(Vec<u8>),
-    Spooled { offset: u64, bytes: u64 },
+    Spooled { offset: u64, bytes: u64, shared: bool },
 }
 
 #[derive(Debug)]
@@ -49,8 +56,17 @@ struct Spool {
 
 impl Capture {
     /// Starts an empty one; if it needs a file, that is made in the directory `home`, best on the same filesystem.
-    pub fn new(home: &Path) -> Self {
-        Self { home: home.to_owned(), spool: None, parts: Vec::new(), memory: Vec::new(), kept_bytes: 0, entries: 0 }
+    pub fn new(home: &Path, times: Times) -> Self {
+        Self {
+            home: home.to_owned(),
+            times,
+            spool: None,
+            parts: Vec::new(),
+            memory: Vec::new(),
+            kept_bytes: 0,
+            ended_bytes: 0,
+            entries: 0,
+        }
     }
 
     /// How many entries it has.
@@ -62,12 +78,14 @@ impl Capture {
     pub fn finish(mut self) -> Result<Captured> {
         self.memory.extend_from_slice(end_of_archive());
         self.end_memory();
-        Ok(Captured { parts: self.parts, spool: self.spool, part: 0, position: 0 })
+        let spool = self.spool.map(|spool| Arc::new(spool.file));
+        Ok(Captured { parts: self.parts, spool, part: 0, position: 0 })
     }
 
     fn end_memory(&mut self) {
         if !self.memory.is_empty() {
             self.kept_bytes += self.memory.len();
+            self.ended_bytes += self.memory.len() as u64;
             self.parts.push(Part::Memory(std::mem::take(&mut self.memory)));
         }
     }
@@ -82,7 +100,7 @@ impl Capture {
         let offset = spool.end;
         spool.file.write_all_at(&bytes, offset).map_err(Error::io("set aside a container's files"))?;
         spool.end += bytes.len() as u64;
-        self.parts.push(Part::Spooled { offset, bytes: bytes.len() as u64 });
+        self.push_spooled(offset, bytes.len() as u64, false);
         Ok(())
     }
 
@@ -94,10 +112,31 @@ impl Capture {
         Ok(self.spool.as_mut().expect("it was just made"))
     }
 
-    fn copy(&mut self, entry: &Entry, content: BorrowedFd<'_>, size: u64) -> Result<()> {
-        self.end_memory();
+    fn push_spooled(&mut self, offset: u64, bytes: u64, shared: bool) {
+        self.ended_bytes += bytes;
+        self.parts.push(Part::Spooled { offset, bytes, shared });
+    }
+
+    /// Puts a large file's content aside, and its header before it.
+    fn put_aside(&mut self, entry: &Entry, content: BorrowedFd<'_>, size: u64) -> Result<()> {
         let spool = self.spool()?;
         let start = spool.end.next_multiple_of(ALIGN_BYTES);
+        let shared = reflink::share(content, 0, size, spool.file.as_fd(), start);
+        if shared.map_err(|error| Error::file("share the blocks of", &entry.path, error))? {
+            spool.end = start + size;
+            let position = self.ended_bytes + self.memory.len() as u64;
+            encode_aligned(entry, self.times, position, reflink::BLOCK_BYTES, &mut self.memory);
+            self.end_memory();
+            self.push_spooled(start, size, true);
+            return Ok(());
+        }
+        encode(entry, self.times, &mut self.memory);
+        self.end_memory();
+        self.copy(entry, content, size, start)
+    }
+
+    fn copy(&mut self, entry: &Entry, content: BorrowedFd<'_>, size: u64, start: u64) -> Result<()> {
+        let spool = self.spool()?;
         let (mut from, mut to) = (0, start);
         while from < size {
             let wanted = usize::try_from(size - from).unwrap_or(usize::MAX);
@@ -112,7 +151,7 @@ impl Capture {
             }
         }
         spool.end = start + size;
-        self.parts.push(Part::Spooled { offset: start, bytes: size });
+        self.push_spooled(start, size, false);
         Ok(())
     }
 
@@ -136,12 +175,16 @@ impl Capture {
 impl Pack for Capture {
     fn put(&mut self, entry: &Entry, content: Option<BorrowedFd<'_>>) -> Result<()> {
         self.entries += 1;
-        encode(entry, Times::Nanoseconds, &mut self.memory);
-        if let (Kind::File { size_bytes, .. }, Some(content)) = (&entry.kind, content) {
-            let size = *size_bytes;
-            if size >= SHARED_BYTES_MIN {
-                self.copy(entry, content, size)?;
-            } else {
+        let file = match (&entry.kind, content) {
+            (Kind::File { size_bytes, .. }, Some(content)) => Some((*size_bytes, content)),
+            _ => None,
+        };
+        match file {
+            Some((size, content)) if size >= SHARED_BYTES_MIN => self.put_aside(entry, content, size)?,
+            _ => encode(entry, self.times, &mut self.memory),
+        }
+        if let Some((size, content)) = file {
+            if size < SHARED_BYTES_MIN {
                 self.read(entry, content, size)?;
             }
             self.memory.resize(self.memory.len() + padding_bytes(size), 0);
@@ -154,9 +197,30 @@ impl Pack for Capture {
 #[derive(Debug)]
 pub struct Captured {
     parts: Vec<Part>,
-    spool: Option<Spool>,
+    spool: Option<Arc<File>>,
     part: usize,
     position: u64,
+}
+
+impl Captured {
+    /// What of it can be shared, if anything.
+    pub fn shares(&self) -> Option<Shares> {
+        let mut position = 0;
+        let mut pieces = BTreeMap::new();
+        for part in &self.parts {
+            position += match part {
+                Part::Memory(bytes) => bytes.len() as u64,
+                Part::Spooled { offset, bytes, shared } => {
+                    if *shared {
+                        pieces.insert(position, Piece { offset: *offset, bytes: *bytes });
+                    }
+                    *bytes
+                }
+            };
+        }
+        let file = self.spool.as_ref().filter(|_| !pieces.is_empty())?;
+        Some(Shares::new(Arc::clone(file), pieces))
+    }
 }
 
 impl Read for Captured {
@@ -170,9 +234,9 @@ impl Read for Captured {
                     buffer[..length].copy_from_slice(&rest[..length]);
                     length
                 }
-                (Some(Part::Spooled { offset, bytes }), Some(spool)) => {
+                (Some(Part::Spooled { offset, bytes, .. }), Some(spool)) => {
                     let left = usize::try_from(bytes - self.position).unwrap_or(usize::MAX).min(buffer.len());
-                    spool.file.read_at(&mut buffer[..left], offset + self.position)?
+                    spool.read_at(&mut buffer[..left], offset + self.position)?
                 }
                 (Some(Part::Spooled { .. }), None) => return Err(io::ErrorKind::UnexpectedEof.into()),
             };
@@ -231,8 +295,6 @@ fn nameless(home: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd as _;
-
     use super::*;
     use crate::tar::Limits;
     use crate::{LayerPath, LayerSink, Time};
@@ -261,7 +323,7 @@ mod tests {
     fn what_is_captured_is_a_tar_of_small_and_large_files() {
         let dir = tempfile::tempdir().unwrap();
         let sizes = [0, 1, 511, 512, 65_535, 65_536, 65_537, 300_000, 40 << 20, 3];
-        let mut capture = Capture::new(dir.path());
+        let mut capture = Capture::new(dir.path(), Times::Nanoseconds);
         let mut sum = 0;
         for (number, size) in sizes.into_iter().enumerate() {
             let path = dir.path().join(number.to_string());

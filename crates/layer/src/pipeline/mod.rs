@@ -2,6 +2,7 @@
 
 mod capture;
 mod pack;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod unpack;
@@ -10,6 +11,7 @@ use strata_types::DiffId;
 
 pub use capture::{Capture, Captured};
 pub use pack::{Pack, Packer};
+pub use shares::{Piece, Shares};
 pub use unpack::unpack;
 
 /// How much of a tar is handed from thread to thread at once: large enough that handing over costs nothing, small

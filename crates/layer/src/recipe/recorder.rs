@@ -56,9 +56,10 @@ impl<W: Write + Send> LayerSink for Recorder<W> {
         self.recipe.framing(chunk)
     }
 
-    fn entry(&mut self, entry: &Entry, _data_offset: u64) -> Result<()> {
+    fn entry(&mut self, entry: &Entry, data_offset: u64) -> Result<()> {
         let Self { applier, recipe } = self;
         applier.apply(entry, &mut |inode, file| recipe.keep(inode, file, entry))?;
+        applier.share(data_offset)?;
         match applier.current_file() {
             Some((inode, path)) if entry.packed_bytes() > 0 => recipe.content(inode, path, entry),
             _ => Ok(()),

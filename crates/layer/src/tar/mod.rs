@@ -17,7 +17,7 @@ mod writer;
 
 pub use limits::Limits;
 pub use parser::Parser;
-pub use writer::{Times, encode, end_of_archive};
+pub use writer::{Times, encode, encode_aligned, end_of_archive};
 
 /// What everything in a tar is a multiple of.
 pub const BLOCK_BYTES: usize = 512;

@@ -356,3 +356,36 @@ fn links_and_directories_have_no_content_whatever_their_size_says() {
     let tar = [&link[..], &raw(b"d", b'5', 4096), &raw(b"f", b'6', 1)].concat();
     assert_eq!(read(&tar).unwrap().items.len(), 3);
 }
+
+#[test]
+fn an_aligned_entry_is_the_same_entry_with_its_content_at_a_block() {
+    let entry = |name: &str, xattr: usize, nanoseconds| Entry {
+        path: path(name),
+        kind: Kind::File { size_bytes: 5, sparse: None },
+        mode: 0o640,
+        uid: 1,
+        gid: 2,
+        mtime: Time { seconds: 9, nanoseconds },
+        xattrs: (xattr > 0)
+            .then(|| crate::Xattr { name: b"user.x".to_vec(), value: vec![b'v'; xattr] })
+            .into_iter()
+            .collect(),
+    };
+    let long = "n".repeat(200);
+    for (name, xattr, nanoseconds) in [("a", 0, 0), ("b", 0, 7), (long.as_str(), 0, 0), ("c", 450, 0), ("d", 470, 0)] {
+        let entry = entry(name, xattr, nanoseconds);
+        for position in (0..4096).step_by(512) {
+            let mut tar = vec![0; position];
+            super::encode_aligned(&entry, Times::Nanoseconds, position as u64, 4096, &mut tar);
+            let content = tar.len();
+            assert_eq!(content % 4096, 0, "{name} at {position}");
+            assert!(content - position <= 4096 + 1024, "{name} at {position} takes {content}");
+            tar.extend_from_slice(b"hello");
+            tar.resize(tar.len() + 507, 0);
+            tar.extend_from_slice(end_of_archive());
+            let items = read(&tar[position..]).unwrap().items;
+            let seen: Vec<_> = items.into_iter().map(|item| (item.entry, item.content)).collect();
+            assert_eq!(seen, [(entry.clone(), b"hello".to_vec())], "at {position}");
+        }
+    }
+}

@@ -21,18 +21,31 @@ pub fn end_of_archive() -> &'static [u8] {
 /// Appends the header of `entry`, with its PAX header if it needs one. Content and padding follow; the content of a file
 /// with holes is written in full. The same entry always gives the same bytes.
 pub fn encode(entry: &Entry, times: Times, out: &mut Vec<u8>) {
-    let header = Plan::new(entry, times);
-    if !header.records.is_empty() {
-        let size = header.records.len();
-        let mut block = [0u8; BLOCK_BYTES];
-        block[field::NAME][..PAX_NAME.len()].copy_from_slice(PAX_NAME);
-        common(&mut block, Common { mode: 0o644, uid: 0, gid: 0, size: size as u64, mtime: 0, kind: b'x' });
-        out.extend_from_slice(&block);
-        out.extend_from_slice(&header.records);
-        out.resize(out.len() + padding_bytes(size as u64), 0);
-    }
-    out.extend_from_slice(&header.block);
+    Plan::new(entry, times).write(out);
 }
+
+/// [`encode`]s an entry that comes at `position` in a tar so that its content begins at a multiple of `align` bytes (itself
+/// one of a tar's block): a comment in the PAX header, which nobody reads, is as long as that takes.
+pub fn encode_aligned(entry: &Entry, times: Times, position: u64, align: u64, out: &mut Vec<u8>) {
+    let mut header = Plan::new(entry, times);
+    let used = header.records.len();
+    let blocks = if used == 0 { 1 } else { 2 };
+    let records = (used + padding_bytes(used as u64)) as u64;
+    let content = position + blocks * BLOCK_BYTES as u64 + records;
+    let mut gap = (content.next_multiple_of(align) - content) as usize;
+    if gap > 0 {
+        // A first record needs a header of its own.
+        let own = if used == 0 { BLOCK_BYTES } else { 0 };
+        while gap < own || records as usize + gap - own < used + COMMENT_BYTES_MIN {
+            gap += align as usize;
+        }
+        header.comment(records as usize + gap - own - used);
+    }
+    header.write(out);
+}
+
+/// `12 comment=` and a line feed.
+const COMMENT_BYTES_MIN: usize = 12;
 
 /// The name of every PAX header. Go derives it from the entry's; nobody reads it.
 const PAX_NAME: &[u8] = b"PaxHeaders.0/entry";
@@ -80,6 +93,29 @@ impl Plan {
         let Entry { mode, uid, gid, .. } = *entry;
         common(&mut plan.block, Common { mode, uid, gid, size, mtime, kind });
         plan
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        if !self.records.is_empty() {
+            let size = self.records.len();
+            let mut block = [0u8; BLOCK_BYTES];
+            block[field::NAME][..PAX_NAME.len()].copy_from_slice(PAX_NAME);
+            common(&mut block, Common { mode: 0o644, uid: 0, gid: 0, size: size as u64, mtime: 0, kind: b'x' });
+            out.extend_from_slice(&block);
+            out.extend_from_slice(&self.records);
+            out.resize(out.len() + padding_bytes(size as u64), 0);
+        }
+        out.extend_from_slice(&self.block);
+    }
+
+    /// Appends a record of `length` bytes that says nothing.
+    fn comment(&mut self, length: usize) {
+        let digits = length.to_string();
+        let fill = length - digits.len() - " comment=\n".len();
+        self.records.extend_from_slice(digits.as_bytes());
+        self.records.extend_from_slice(b" comment=");
+        self.records.resize(self.records.len() + fill, b' ');
+        self.records.push(b'\n');
     }
 
     fn name(&mut self, entry: &Entry) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use strata_layer::diff::{Change, upper_changes};
 use strata_layer::erofs::{Builder, Reader};
-use strata_layer::pipeline::Pack;
+use strata_layer::pipeline::{Pack, Shares};
 use strata_layer::tar::Limits;
 use strata_layer::whiteout::Namespace;
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
@@ -14,7 +14,7 @@ use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
-use super::{Driver, DriverName, Model, Stack, upper};
+use super::{Driver, DriverName, Model, Source, Stack, upper};
 use crate::import::TarFile;
 use crate::{Error, Result};
 
@@ -35,13 +35,14 @@ impl Driver for Erofs {
         Model::Diff
     }
 
-    fn fill(&self, layer: &Path, _below: &[PathBuf], source: &mut dyn Read, watch: &dyn Watch) -> Result<Unpacked> {
-        write(layer, |sink| strata_layer::unpack(source, sink, &Limits::GENEROUS, watch))
+    fn fill(&self, layer: &Path, _below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked> {
+        let Source { tar, shares } = source;
+        write(layer, shares.as_ref(), |sink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch))
     }
 
     fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
         let readers = below.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
-        write(layer, |sink| upper::pack(container, &|path| lookup(&readers, path), sink, watch))
+        write(layer, None, |sink| upper::pack(container, &|path| lookup(&readers, path), sink, watch))
     }
 
     fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
@@ -101,8 +102,12 @@ fn image(layer: &Path) -> Mount {
 }
 
 /// Writes both files of a layer while `produce` hands its tar to the sink.
-fn write(layer: &Path, produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer::Result<Unpacked>) -> Result<Unpacked> {
-    let mut sink = (TarFile::create(&layer.join(TAR))?, Builder::new(Namespace::Trusted));
+fn write(
+    layer: &Path,
+    shares: Option<&Shares>,
+    produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer::Result<Unpacked>,
+) -> Result<Unpacked> {
+    let mut sink = (TarFile::create(&layer.join(TAR), shares)?, Builder::new(Namespace::Trusted));
     let unpacked = produce(&mut sink)?;
     let (tar, builder) = sink;
     let path = layer.join(INDEX);

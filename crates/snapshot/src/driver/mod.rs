@@ -13,7 +13,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use strata_layer::pipeline::Pack;
+use strata_layer::pipeline::{Pack, Shares};
 use strata_layer::{Unpacked, diff::Change};
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
@@ -31,7 +31,7 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
 
     /// Writes the layer in `source`, a tar, compressed or not, into the empty directory `layer`. Everything is synced when
     /// it returns.
-    fn fill(&self, layer: &Path, below: &[PathBuf], source: &mut dyn Read, watch: &dyn Watch) -> Result<Unpacked>;
+    fn fill(&self, layer: &Path, below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked>;
 
     /// Makes the container's changes a layer in the empty directory `layer`. Synced like [`fill`](Self::fill).
     fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked>;
@@ -71,6 +71,14 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
 
     /// The names in a container's directory that are the driver's.
     fn parts(&self) -> &'static [&'static str];
+}
+
+/// A tar to make a layer of.
+pub(crate) struct Source<'a> {
+    /// Its bytes, compressed or not.
+    pub(crate) tar: &'a mut dyn Read,
+    /// Content that lies in a file already, whose blocks the layer may share. Its places are those in the plain tar.
+    pub(crate) shares: Option<Shares>,
 }
 
 /// Layers, and perhaps what a container writes on top of them.

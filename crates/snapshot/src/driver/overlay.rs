@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use strata_layer::diff::{Change, upper_changes};
 use strata_layer::dir::{Applier, Options, Power, Whiteouts, entry_at};
-use strata_layer::pipeline::Pack;
+use strata_layer::pipeline::{Pack, Shares};
 use strata_layer::recipe::{Player, Recorder};
 use strata_layer::tar::Limits;
 use strata_layer::whiteout::{Namespace, UpperMark, upper_mark};
@@ -17,7 +17,7 @@ use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
-use super::{Driver, DriverName, Model, Stack, upper};
+use super::{Driver, DriverName, Model, Source, Stack, upper};
 use crate::{Error, Result};
 
 #[derive(Debug)]
@@ -40,15 +40,16 @@ impl Driver for Overlay {
         Model::Diff
     }
 
-    fn fill(&self, layer: &Path, _below: &[PathBuf], source: &mut dyn Read, watch: &dyn Watch) -> Result<Unpacked> {
+    fn fill(&self, layer: &Path, _below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked> {
         durable::create_dirs(&layer.join(FILES), 0o755)?;
-        record(layer, marks(), |sink| strata_layer::unpack(source, sink, &Limits::GENEROUS, watch))
+        let Source { tar, shares } = source;
+        record(layer, marks(), shares, |sink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch))
     }
 
     fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
         durable::create_dirs(&layer.join(FILES), 0o755)?;
         let roots = roots(below)?;
-        record(layer, marks(), |sink| upper::pack(container, &|path| lookup(&roots, path), sink, watch))
+        record(layer, marks(), None, |sink| upper::pack(container, &|path| lookup(&roots, path), sink, watch))
     }
 
     fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
@@ -96,11 +97,13 @@ fn marks() -> Whiteouts {
 pub(super) fn record(
     layer: &Path,
     whiteouts: Whiteouts,
+    shares: Option<Shares>,
     produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer::Result<Unpacked>,
 ) -> Result<Unpacked> {
     let path = layer.join(RECIPE);
     let recipe = File::create_new(&path).map_err(Error::at("create", &path))?;
     let applier = Applier::new(open_dir(&layer.join(FILES))?, Options { whiteouts, power: Power::here() })?;
+    let applier = applier.sharing(shares);
     let mut recorder = Recorder::new(applier, BufWriter::new(recipe))?;
     let unpacked = produce(&mut recorder)?;
     let recipe = recorder.finish(&unpacked.diff_id)?;

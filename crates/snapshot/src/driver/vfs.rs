@@ -1,4 +1,4 @@
-//! A layer is a whole tree, copied from its parent. The driver to read first, and the one that works everywhere.
+//! A layer is a whole tree, copied from its parent (with its blocks shared where the filesystem can). The driver to read first, and the one that works everywhere.
 
 use std::io::Read;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -14,7 +14,7 @@ use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
 use super::overlay::{FILES, open_dir, play, record};
-use super::{Driver, DriverName, Model, Stack};
+use super::{Driver, DriverName, Model, Source, Stack};
 use crate::{Error, Result};
 
 #[derive(Debug)]
@@ -29,16 +29,17 @@ impl Driver for Vfs {
         Model::Tree
     }
 
-    fn fill(&self, layer: &Path, below: &[PathBuf], source: &mut dyn Read, watch: &dyn Watch) -> Result<Unpacked> {
+    fn fill(&self, layer: &Path, below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked> {
         copy_top(below, &layer.join(FILES))?;
-        record(layer, Whiteouts::Execute, |sink| strata_layer::unpack(source, sink, &Limits::GENEROUS, watch))
+        let Source { tar, shares } = source;
+        record(layer, Whiteouts::Execute, shares, |sink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch))
     }
 
     fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
         copy_top(below, &layer.join(FILES))?;
         let old = below.last().map(|top| open_dir(&top.join(FILES))).transpose()?;
         let new = open_dir(&container.join(FILES))?;
-        record(layer, Whiteouts::Execute, |sink| {
+        record(layer, Whiteouts::Execute, None, |sink| {
             let mut packer = Packer::new(sink);
             pack_trees(old.as_ref().map(|old| old.as_fd()), new.as_fd(), &mut packer, watch)?;
             packer.finish()
@@ -97,6 +98,9 @@ pub(crate) fn copy_tree(from: BorrowedFd<'_>, to: &Path) -> Result<()> {
 }
 
 fn copy_content(file: BorrowedFd<'_>, applier: &mut Applier) -> strata_layer::Result<()> {
+    if applier.share_whole(file)? {
+        return applier.end();
+    }
     let mut buffer = vec![0; COPY_BYTES];
     let mut offset = 0;
     loop {
