@@ -191,6 +191,8 @@ fn a_container_goes_on_when_who_froze_it_is_killed() {
     let mut command = machine.strata_command(["snapshot", "web"]);
     let killed = command.env(failpoint::VARIABLE, "engine.snapshot.frozen").output().unwrap();
     assert!(!killed.status.success());
+    // The shim hears of it when the connection ends.
+    wait_for(&machine, "web", "true");
     let count = |machine: &Machine| sh(machine, "web", "cat /root/count");
     let before = count(&machine);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
