@@ -460,7 +460,7 @@ fn digest_of_hex(hex: &str) -> Option<Digest> {
 }
 
 /// Adds up a directory's files, each inode once.
-fn usage(dir: &Path) -> Result<Usage> {
+pub(crate) fn usage(dir: &Path) -> Result<Usage> {
     use std::os::unix::fs::MetadataExt as _;
     let mut total = Usage::default();
     let mut seen = std::collections::HashSet::new();

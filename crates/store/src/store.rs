@@ -8,7 +8,7 @@ use strata_sys::lock::{Lock, Mode};
 use strata_types::ContainerId;
 
 use crate::database::Database;
-use crate::records::{Containers, Images, Intents, Layers, Networks, Snapshots, Tags, Volumes};
+use crate::records::{Containers, Images, Intents, Kept, Layers, Networks, Snapshots, Tags, Volumes};
 use crate::{Blobs, Lease, Result};
 
 /// Only root looks inside: images may hold setuid programs of other times and people.
@@ -70,6 +70,11 @@ impl Store {
     /// Which references name which images.
     pub fn tags(&self) -> Tags<'_> {
         Tags { store: self }
+    }
+
+    /// Which images a person wants kept.
+    pub fn kept(&self) -> Kept<'_> {
+        Kept { store: self }
     }
 
     /// What is known about layers.

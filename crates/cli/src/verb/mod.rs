@@ -27,6 +27,7 @@ pub mod export;
 pub mod fork;
 pub mod history;
 pub mod image_inspect;
+pub mod image_keep;
 pub mod image_prune;
 pub mod images;
 pub mod import;
@@ -71,7 +72,9 @@ pub mod start;
 pub mod stats;
 pub mod stop;
 pub mod stop_options;
+pub mod system_budget;
 pub mod system_df;
+pub mod system_gc;
 pub mod system_prune;
 pub mod tag;
 pub mod top;
@@ -227,6 +230,7 @@ pub static ENTRIES: &[Entry] = &[
     entry::<container_inspect::Args>("container inspect", Group::Unlisted, Some(("container", &["inspect"]))),
     entry::<container_prune::Args>("container prune", Group::Unlisted, Some(("container", &["prune"]))),
     entry::<image_inspect::Args>("image inspect", Group::Unlisted, Some(("image", &["inspect"]))),
+    entry::<image_keep::Args>("image keep", Group::Unlisted, Some(("image", &["keep"]))),
     entry::<image_prune::Args>("image prune", Group::Unlisted, Some(("image", &["prune"]))),
     entry::<reap_container::Args>("reap-container", Group::Unlisted, None),
     entry::<secret_create::Args>("secret create", Group::Unlisted, Some(("secret", &["create"]))),
@@ -237,7 +241,9 @@ pub static ENTRIES: &[Entry] = &[
     entry::<snapshot_inspect::Args>("snapshot inspect", Group::Unlisted, Some(("snapshot", &["inspect"]))),
     entry::<snapshot_ls::Args>("snapshot ls", Group::Unlisted, Some(("snapshot", &["ls", "list"]))),
     entry::<snapshot_rm::Args>("snapshot rm", Group::Unlisted, Some(("snapshot", &["rm", "remove"]))),
+    entry::<system_budget::Args>("system budget", Group::Unlisted, Some(("system", &["budget"]))),
     entry::<system_df::Args>("system df", Group::Unlisted, Some(("system", &["df"]))),
+    entry::<system_gc::Args>("system gc", Group::Unlisted, Some(("system", &["gc"]))),
     entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
     entry::<boot_unit::Args>("system boot-unit", Group::Unlisted, Some(("system", &["boot-unit"]))),
     entry::<complete::Args>("__complete", Group::Unlisted, None),

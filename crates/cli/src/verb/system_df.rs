@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use strata_engine::checkpoint::Node;
-use strata_engine::system::{ContainerUse, DiskUse, ImageUse, SizedVolume, Totals};
+use strata_engine::system::{ContainerUse, DiskUse, ImageUse, LayerUse, SizedVolume, Totals};
 
 use crate::container::row;
 use crate::format::{self, List, age, shorten, size};
@@ -85,6 +85,7 @@ fn verbose(used: &DiskUse, session: &Session) -> Result<String> {
         List { columns: fields, table: &cells.join("\t"), quiet: "" }.render(None, false, &rows(name))
     };
     let images = table(IMAGES, "Images")?;
+    let layers = table(LAYERS, "Layers")?;
     let containers = table(CONTAINERS, "Containers")?;
     let volumes = table(VOLUMES, "Volumes")?;
     let snapshots = match used.snapshots.is_empty() {
@@ -92,7 +93,7 @@ fn verbose(used: &DiskUse, session: &Session) -> Result<String> {
         false => format!("\nSnapshots space usage:\n\n{}", table(SNAPSHOTS, "Snapshots")?),
     };
     Ok(format!(
-        "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}{snapshots}\nLocal Volumes space usage:\n\n{volumes}\n\
+        "Images space usage:\n\n{images}\nLayers space usage:\n\n{layers}\nContainers space usage:\n\n{containers}{snapshots}\nLocal Volumes space usage:\n\n{volumes}\n\
          Build cache usage: 0B\n\nCACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED\n"
     ))
 }
@@ -106,6 +107,14 @@ const IMAGES: &[(&str, &str)] = &[
     ("SharedSize", "SHARED SIZE"),
     ("UniqueSize", "UNIQUE SIZE"),
     ("Containers", "CONTAINERS"),
+];
+const LAYERS: &[(&str, &str)] = &[
+    ("ID", "LAYER"),
+    ("Images", "IMAGES"),
+    ("Size", "SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("DiskSize", "ON DISK"),
 ];
 const CONTAINERS: &[(&str, &str)] = &[
     ("ID", "CONTAINER ID"),
@@ -129,8 +138,20 @@ fn details(used: &DiskUse, session: &Session) -> Json {
         json!({
             "Repository": names.repository, "Tag": names.tag, "ID": summary.id.short(), "CreatedSince": ago(summary.created),
             "Size": size::short(summary.size_bytes), "SharedSize": size::human(image.shared_bytes),
-            "UniqueSize": size::human(summary.size_bytes.saturating_sub(image.shared_bytes)),
-            "Containers": image.containers.to_string(),
+            "UniqueSize": size::human(image.unique_bytes), "Containers": image.containers.to_string(),
+            "SharedBytes": image.shared_bytes, "UniqueBytes": image.unique_bytes,
+        })
+    };
+    let layer = |layer: &LayerUse| {
+        let (shared, unique) = match layer.images {
+            0 | 1 => (0, layer.size_bytes),
+            _ => (layer.size_bytes, 0),
+        };
+        json!({
+            "ID": layer.diff_id.digest().short(), "Images": layer.images.to_string(), "Size": size::human(layer.size_bytes),
+            "SharedSize": size::human(shared), "UniqueSize": size::human(unique), "DiskSize": size::human(layer.disk_bytes),
+            "DiffID": layer.diff_id.to_string(), "SharedBytes": shared, "UniqueBytes": unique,
+            "DiskBytes": layer.disk_bytes,
         })
     };
     let container = |container: &ContainerUse| {
@@ -155,6 +176,7 @@ fn details(used: &DiskUse, session: &Session) -> Json {
     };
     json!({
         "Images": used.images.iter().map(image).collect::<Vec<_>>(),
+        "Layers": used.layers.iter().map(layer).collect::<Vec<_>>(), "LayersBytes": used.layers_bytes,
         "Containers": used.containers.iter().map(container).collect::<Vec<_>>(),
         "Volumes": used.volumes.iter().map(volume).collect::<Vec<_>>(),
         "Snapshots": used.snapshots.iter().map(snapshot).collect::<Vec<_>>(),

@@ -134,3 +134,27 @@ fn what_a_killed_shim_left_is_removed_by_the_next_command() {
     lab.serve("again", "-p 8080:80");
     assert_eq!(lab.eventually("busybox wget -qO- http://127.0.0.1:8080/"), "again\n");
 }
+
+#[test]
+fn forks_have_addresses_and_ports_of_their_own() {
+    need!(available());
+    let lab = Lab::start();
+    lab.serve("web", "-p 127.0.0.1:8080:80");
+    lab.eventually("busybox wget -qO- http://127.0.0.1:8080/");
+    assert_eq!(lab.strata("fork web one two").ok(), "one\ntwo\n");
+    let (mut addresses, mut ports) = (Vec::new(), Vec::new());
+    for name in ["web", "one", "two"] {
+        let address = lab.strata(&format!("inspect -f {{{{.NetworkSettings.IPAddress}}}} {name}")).ok();
+        addresses.push(address.trim().to_owned());
+        let port = lab.strata(&format!("port {name} 80")).ok();
+        let port = port.trim().to_owned();
+        // Each serves the page that the first one had made, where it is published.
+        assert_eq!(lab.eventually(&format!("busybox wget -qO- http://{port}/")), "web\n", "{name}");
+        ports.push(port);
+    }
+    for mut all in [addresses, ports] {
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 3, "{all:?}");
+    }
+}

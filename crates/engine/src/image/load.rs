@@ -54,7 +54,10 @@ impl Engine {
             let problem = "it holds no image for this platform".to_owned();
             return Err(ImageError::Archive { what: name.to_owned(), problem }.into());
         }
-        found.iter().map(|image| self.load_one(&bundle, image, name, watch)).collect()
+        let loaded: Vec<Loaded> =
+            found.iter().map(|image| self.load_one(&bundle, image, name, watch)).collect::<Result<_>>()?;
+        self.apply_budget(&loaded.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), watch);
+        Ok(loaded)
     }
 
     fn load_one(&self, bundle: &Bundle, found: &Found, archive: &str, watch: &dyn Watch) -> Result<Loaded> {

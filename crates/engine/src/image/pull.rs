@@ -50,7 +50,9 @@ impl Engine {
     /// disk is full. Images that are here stay as they are.
     pub fn pull(&self, reference: &Reference, wish: &PullWish, watch: &dyn Watch) -> Result<Vec<Pulled>> {
         if !wish.all_tags {
-            return Ok(vec![self.pull_one(&as_recorded(reference), wish, watch)?]);
+            let pulled = vec![self.pull_one(&as_recorded(reference), wish, watch)?];
+            self.apply_budget(&[pulled[0].image.clone()], watch);
+            return Ok(pulled);
         }
         if !reference.is_name_only() {
             return Err(ImageError::TagWithAll.into());
@@ -60,6 +62,7 @@ impl Engine {
             let Ok(tagged) = reference.with_tag(&tag) else { continue };
             pulled.push(self.pull_one(&tagged, wish, watch)?);
         }
+        self.apply_budget(&pulled.iter().map(|one| one.image.clone()).collect::<Vec<_>>(), watch);
         Ok(pulled)
     }
 

@@ -1,8 +1,9 @@
 //! What takes how much room.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use strata_runtime::State;
+use strata_store::{Key, LayerFiles as _};
 use strata_types::{DiffId, ImageId};
 
 use crate::checkpoint::Node;
@@ -17,6 +18,8 @@ pub struct DiskUse {
     pub images: Vec<ImageUse>,
     /// The bytes of all layers together, each counted once.
     pub layers_bytes: u64,
+    /// The images' layers, the largest first.
+    pub layers: Vec<LayerUse>,
     /// The containers.
     pub containers: Vec<ContainerUse>,
     /// The volumes.
@@ -30,10 +33,26 @@ pub struct DiskUse {
 pub struct ImageUse {
     /// The image.
     pub summary: Summary,
-    /// The bytes of layers it shares with other images.
+    /// The bytes of layers it shares with other images, each counted once.
     pub shared_bytes: u64,
+    /// The bytes of layers that no other image has. What all images have so, and what they share, is
+    /// [`layers_bytes`](DiskUse::layers_bytes).
+    pub unique_bytes: u64,
     /// How many containers were made from it.
     pub containers: usize,
+}
+
+/// A layer of images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerUse {
+    /// Which.
+    pub diff_id: DiffId,
+    /// The bytes of its files.
+    pub size_bytes: u64,
+    /// What it takes on the disk.
+    pub disk_bytes: u64,
+    /// How many images have it.
+    pub images: usize,
 }
 
 /// A container.
@@ -75,7 +94,7 @@ impl DiskUse {
     /// The line about images.
     pub fn image_totals(&self) -> Totals {
         let active: Vec<&ImageUse> = self.images.iter().filter(|image| image.containers > 0).collect();
-        let used: u64 = active.iter().map(|image| image.summary.size_bytes.saturating_sub(image.shared_bytes)).sum();
+        let used: u64 = active.iter().map(|image| image.unique_bytes).sum();
         Totals {
             count: self.images.len(),
             active: active.len(),
@@ -130,18 +149,27 @@ impl Engine {
         let sizes = self.layer_sizes()?;
         let mut layers: HashMap<ImageId, Vec<DiffId>> = HashMap::new();
         let mut holders: HashMap<DiffId, usize> = HashMap::new();
+        let mut keys: HashMap<DiffId, HashSet<Key>> = HashMap::new();
         for image in self.store().images().list()? {
             for layer in image.layers.iter().collect::<BTreeSet<_>>() {
                 *holders.entry(layer.clone()).or_default() += 1;
             }
+            for length in 1..=image.layers.len() {
+                // A driver that keeps trees has a layer once for each chain below it.
+                let own = self.snapshots()?.needed(&image.layers[..length]).into_iter().last();
+                keys.entry(image.layers[length - 1].clone()).or_default().extend(own);
+            }
             layers.insert(image.id, image.layers);
         }
-        let layers_bytes = holders.keys().map(|layer| sizes.get(layer).copied().unwrap_or(0)).sum();
+        let size = |layer: &DiffId| sizes.get(layer).copied().unwrap_or(0);
+        let layers_bytes = holders.keys().map(size).sum();
         let image = |summary: Summary| {
-            let own = layers.get(&summary.id).map(Vec::as_slice).unwrap_or_default();
-            let shared = own.iter().filter(|layer| holders.get(layer).is_some_and(|count| *count > 1));
+            let own: BTreeSet<&DiffId> = layers.get(&summary.id).into_iter().flatten().collect();
+            let (shared, unique): (Vec<&DiffId>, Vec<&DiffId>) =
+                own.into_iter().partition(|layer| holders.get(layer).is_some_and(|count| *count > 1));
             ImageUse {
-                shared_bytes: shared.map(|layer| sizes.get(layer).copied().unwrap_or(0)).sum(),
+                shared_bytes: shared.into_iter().map(size).sum(),
+                unique_bytes: unique.into_iter().map(size).sum(),
                 containers: containers.iter().filter(|container| container.known.record.image == summary.id).count(),
                 summary,
             }
@@ -149,10 +177,29 @@ impl Engine {
         Ok(DiskUse {
             images: summaries.into_iter().map(image).collect(),
             layers_bytes,
+            layers: self.layer_uses(&holders, &keys, &size)?,
             volumes: self.volume_sizes()?,
             snapshots: self.snapshot_nodes()?,
             containers: containers.into_iter().map(|listed| self.container_use(listed)).collect::<Result<_>>()?,
         })
+    }
+
+    fn layer_uses(
+        &self,
+        holders: &HashMap<DiffId, usize>,
+        keys: &HashMap<DiffId, HashSet<Key>>,
+        size: &dyn Fn(&DiffId) -> u64,
+    ) -> Result<Vec<LayerUse>> {
+        let mut uses = Vec::new();
+        for (diff_id, images) in holders {
+            let mut disk_bytes = 0;
+            for key in keys.get(diff_id).into_iter().flatten() {
+                disk_bytes += self.snapshots()?.usage_of(key)?.disk_bytes;
+            }
+            uses.push(LayerUse { diff_id: diff_id.clone(), size_bytes: size(diff_id), disk_bytes, images: *images });
+        }
+        uses.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.diff_id.cmp(&b.diff_id)));
+        Ok(uses)
     }
 
     fn container_use(&self, listed: Listed) -> Result<ContainerUse> {

@@ -2,10 +2,12 @@
 
 mod check;
 mod df;
+mod gc;
 mod info;
 mod prune;
 
 pub use check::{Checked, Finding};
-pub use df::{ContainerUse, DiskUse, ImageUse, SizedVolume, Totals};
+pub use df::{ContainerUse, DiskUse, ImageUse, LayerUse, SizedVolume, Totals};
+pub use gc::Budgeted;
 pub use info::{DriverState, Host, Info};
 pub use prune::PrunedVolumes;

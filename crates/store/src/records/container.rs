@@ -64,6 +64,7 @@ impl Containers<'_> {
                 return Ok(Inserted::NameTaken(holder));
             }
             let rows = insert(transaction, container, "WHERE EXISTS (SELECT 1 FROM image WHERE id = ?3)")?;
+            super::image::note_use(transaction, &container.image, container.created)?;
             Ok(if rows == 0 { Inserted::ImageGone } else { Inserted::Done })
         })
     }
@@ -138,6 +139,10 @@ impl Containers<'_> {
             let Some(container) = by_id(transaction, id)? else { return Ok(false) };
             transaction.prepare_cached("DELETE FROM container WHERE id = ?1")?.execute([id.as_str()])?;
             super::snapshot::forget_all(transaction, id)?;
+            // It was in use until now.
+            if let Ok(now) = Timestamp::try_from(strata_sys::clock::now()) {
+                super::image::note_use(transaction, &container.image, now)?;
+            }
             let mut image = transaction.prepare_cached("SELECT layers FROM image WHERE id = ?1")?;
             let image = row::first(image.query([container.image.to_string()])?, |found| {
                 row::json::<Vec<DiffId>>(found, "layers")

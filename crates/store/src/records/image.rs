@@ -29,7 +29,7 @@ pub struct ImageRecord {
     pub added: Timestamp,
     /// When its config says it was made.
     pub created: Option<Timestamp>,
-    /// When a container was last made from it.
+    /// When a container was last made from it, or removed that was.
     pub last_used: Option<Timestamp>,
     /// `check --repair` took away something it needs: pulling it again mends it.
     pub damaged: bool,
@@ -130,11 +130,9 @@ impl Images<'_> {
 
     /// Notes that the image was used. Not worth a sync.
     pub fn touch(&self, id: &ImageId, at: Timestamp) -> Result<()> {
-        self.store.database.write(Durability::Ephemeral, "note the image's use", |transaction| {
-            let mut update = transaction.prepare_cached("UPDATE image SET last_used = ?2 WHERE id = ?1")?;
-            update.execute(params![id.to_string(), row::to_ns(at)])?;
-            Ok(())
-        })
+        self.store
+            .database
+            .write(Durability::Ephemeral, "note the image's use", |transaction| note_use(transaction, id, at))
     }
 
     /// Removes images and names from the records in one durable step, so that a crash leaves all of them or none.
@@ -164,6 +162,13 @@ impl Images<'_> {
             Ok(())
         })
     }
+}
+
+/// Notes that an image, if it is there, was used.
+pub(super) fn note_use(transaction: &Transaction<'_>, id: &ImageId, at: Timestamp) -> Result<()> {
+    let mut update = transaction.prepare_cached("UPDATE image SET last_used = ?2 WHERE id = ?1")?;
+    update.execute(params![id.to_string(), row::to_ns(at)])?;
+    Ok(())
 }
 
 /// What stands against a removal, if anything.

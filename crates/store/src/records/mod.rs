@@ -3,6 +3,7 @@
 mod container;
 mod image;
 mod intent;
+mod kept;
 mod layer;
 mod network;
 pub(crate) mod row;
@@ -14,6 +15,7 @@ mod volume;
 pub use container::{ContainerRecord, Containers, Inserted, Renamed};
 pub use image::{ImageRecord, Images, InUse, NewImage, Removal, Removed};
 pub use intent::{IntentRecord, Intents};
+pub use kept::Kept;
 pub use layer::{LayerForm, LayerRecord, Layers};
 pub use network::{CreatedNetwork, NetworkRecord, Networks};
 pub use snapshot::{CreatedSnapshot, SnapshotRecord, Snapshots, Standing};

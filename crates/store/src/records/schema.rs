@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use crate::Result;
 
 /// The schema this program writes. A newer one is refused, an older one migrated.
-pub(crate) const VERSION: i64 = 3;
+pub(crate) const VERSION: i64 = 4;
 
 /// The size of a database page: small, because most transactions change a few short rows and the log holds whole pages.
 pub(crate) const PAGE_BYTES: u32 = 2048;
@@ -109,6 +109,14 @@ CREATE TABLE network (
 );
 ";
 
+/// Images that stay came with version 4, by name or id.
+const VERSION_4: &str = "
+CREATE TABLE kept (
+  name TEXT NOT NULL PRIMARY KEY,
+  since INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
 /// Brings the tables from version `found` (0: none) to [`VERSION`].
 pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     if found < 1 {
@@ -119,6 +127,9 @@ pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     }
     if found < 3 {
         transaction.execute_batch(VERSION_3)?;
+    }
+    if found < 4 {
+        transaction.execute_batch(VERSION_4)?;
     }
     Ok(())
 }

@@ -59,6 +59,34 @@ pub(super) fn snapshot(bench: &Bench) -> Done<Table> {
     Ok(Table { title: "Snapshot of a running container, 100 changed files", note, body: timings.markdown(), targets })
 }
 
+/// Ten containers forked from a snapshot of one that runs, beside the start of one.
+pub(super) fn forks(bench: &Bench) -> Done<Table> {
+    let arena = &bench.arena;
+    let command = &bench.engines.first().ok_or("no engine")?.command;
+    arena.setup(&bench.engines.first().ok_or("no engine")?.pull("debian"))?;
+    let change =
+        "mkdir /c; i=0; while [ $i -lt 100 ]; do head -c 5000 /dev/urandom > /c/$i; i=$((i+1)); done; sleep 100000";
+    arena.setup(&format!(
+        "{command} rm -f origin one >/dev/null 2>&1; {command} run -d --name origin --network none {REGISTRY}/debian \
+         sh -c '{change}' && {command} create --name one --network none {REGISTRY}/debian sleep 100000"
+    ))?;
+    arena.wait_for(&format!("{command} exec origin test -s /c/99"))?;
+    arena.setup(&format!("{command} snapshot origin now"))?;
+    let names: Vec<String> = (0..10).map(|number| format!("fork{number}")).collect();
+    let names = names.join(" ");
+    let entries = [
+        Entry::new("fork of ten", format!("{command} fork origin:now {names}"))
+            .after(format!("{command} rm -f {names}")),
+        Entry::new("start of one", format!("{command} start one")).after(format!("{command} kill one")),
+    ];
+    let timings = interleaved(arena, bench.rounds(1, 10), &entries)?;
+    arena.setup(&format!("{command} rm -f origin one"))?;
+    let targets = vec![timings.target(Cost::Wall, 10.0, &["start of one"])];
+    let note =
+        "Ten containers are made and started from a snapshot with 100 changed files; one that is there is started.";
+    Ok(Table { title: "Forks", note: note.to_owned(), body: timings.markdown(), targets })
+}
+
 fn commit(bench: &Bench, rounds: Rounds, change: &str) -> Done<Timings> {
     let arena = &bench.arena;
     let script = arena.dir().join("change.sh");

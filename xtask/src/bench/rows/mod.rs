@@ -32,6 +32,7 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "commit-small", about: "a container with one changed file", measure: commit::small },
     Row { name: "commit-big", about: "a container with 20,000 new files", measure: commit::big },
     Row { name: "snapshot", about: "a running container with 100 changed files", measure: commit::snapshot },
+    Row { name: "forks", about: "ten forks of a container, beside one start", measure: commit::forks },
     Row { name: "save", about: "an image into an archive", measure: archive::save },
     Row { name: "load", about: "an archive into an empty store", measure: archive::load },
     Row { name: "memory", about: "idle containers and daemons", measure: memory::measure },

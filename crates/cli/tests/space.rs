@@ -1,0 +1,102 @@
+//! Space is managed: what takes how much adds up, and a budget removes what was used longest ago and nothing that is needed.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use strata_testkit::image::{Compression, Image};
+use strata_testkit::tar::Tar;
+use strata_testkit::{Machine, host, need};
+
+const MIB: usize = 1 << 20;
+
+/// An image with a layer that all have, and one of its own of that many MiB.
+fn image(name: &str, mib: usize) -> Vec<u8> {
+    let own: Vec<u8> = (0..mib * MIB).map(|at| (at / 512 + name.len() * at) as u8).collect();
+    let own = Tar::new().file(name, 0o644, name.as_bytes()).file("own", 0o644, &own).finish();
+    Image::busybox().layer(own, Compression::Plain).docker_archive(&format!("{name}:latest"))
+}
+
+fn machine(images: &[(&str, usize)]) -> Machine {
+    let machine = Machine::start();
+    for (name, mib) in images {
+        machine.strata_with_input(["load", "-q"], &image(name, *mib)).ok();
+    }
+    machine
+}
+
+fn names(machine: &Machine) -> Vec<String> {
+    let mut names: Vec<String> =
+        machine.strata(["images", "--format", "{{.Repository}}"]).ok().lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+fn details(machine: &Machine) -> serde_json::Value {
+    serde_json::from_str(&machine.strata(["system", "df", "-v", "--format", "json"]).ok()).unwrap()
+}
+
+#[test]
+fn what_images_share_and_what_is_their_own_adds_up() {
+    need!(host::root(), host::program("busybox"));
+    let machine = machine(&[("a", 3), ("bb", 2)]);
+    machine.strata_with_input(["load", "-q"], &Image::busybox().docker_archive("base:latest")).ok();
+    let used = details(&machine);
+    let (images, layers) = (used["Images"].as_array().unwrap(), used["Layers"].as_array().unwrap());
+    let sum =
+        |rows: &[serde_json::Value], field: &str| rows.iter().map(|row| row[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((images.len(), layers.len()), (3, 3));
+    assert_eq!(sum(images, "UniqueBytes"), sum(layers, "UniqueBytes"));
+    assert_eq!(sum(layers, "UniqueBytes") + sum(layers, "SharedBytes"), used["LayersBytes"].as_u64().unwrap());
+    assert_eq!(sum(images, "SharedBytes"), 3 * sum(layers, "SharedBytes"), "all three have the shared layer");
+    assert_eq!(sum(images, "UniqueBytes"), (5 * MIB + 3) as u64);
+    // And on the disk: what du counts below the layers' directory, but for the directories themselves.
+    let blocks = "find store/layers/erofs -type f -printf '%b\\n' | awk '{ sum += $1 * 512 } END { print sum }'";
+    let disk: u64 = machine.sh(blocks).ok().trim().parse().unwrap();
+    assert_eq!(sum(layers, "DiskBytes"), disk);
+    let shown = machine.strata(["system", "df", "-v"]).ok();
+    assert!(shown.contains("Layers space usage:\n\nLAYER          IMAGES    SIZE"), "{shown}");
+}
+
+#[test]
+fn what_was_used_longest_ago_goes_first_and_nothing_that_is_needed() {
+    need!(host::root(), host::program("busybox"));
+    let machine = machine(&[("oldest", 4), ("kept", 4), ("used", 4), ("again", 4), ("newest", 4)]);
+    machine.strata(["create", "--name", "user", "used"]).ok();
+    assert_eq!(machine.strata(["image", "keep", "kept"]).ok(), "kept:latest\n");
+    assert_eq!(machine.strata(["image", "keep"]).ok(), "kept:latest\n");
+    machine.strata(["run", "--rm", "--network", "none", "again", "true"]).ok();
+    assert!(machine.strata(["system", "gc"]).fails(1).starts_with("strata: say how much to keep"));
+    let before = details(&machine)["LayersBytes"].as_u64().unwrap();
+    let out = machine.strata(["system", "gc", "--keep", &(before - MIB as u64).to_string()]).ok();
+    assert!(out.starts_with("Deleted Images:\nuntagged: oldest:latest\ndeleted: sha256:"), "{out}");
+    assert!(out.contains("Total reclaimed space: 4."), "{out}");
+    assert_eq!(names(&machine), ["again", "kept", "newest", "used"]);
+    // The one that was loaded later was used less recently than the one that ran.
+    let out = machine.strata(["system", "gc", "--keep", &(before - 5 * MIB as u64).to_string()]).ok();
+    assert!(out.contains("untagged: newest:latest"), "{out}");
+    let ran = machine.strata(["system", "gc", "--keep", "0"]);
+    assert!(ran.err.contains("is in use or kept"), "{ran:?}");
+    ran.ok();
+    assert_eq!(names(&machine), ["kept", "used"]);
+    assert_eq!(machine.strata(["image", "keep", "--undo", "kept"]).ok(), "kept\n");
+    assert_eq!(machine.strata(["image", "keep", "--undo", "used"]).fails(1), "strata: image used is not kept\n");
+    machine.strata(["system", "gc", "--keep", "0"]).ok();
+    machine.strata(["rm", "user"]).ok();
+    machine.strata(["system", "gc", "--keep=0"]).ok();
+    assert_eq!(names(&machine), [""; 0]);
+    assert_eq!(std::fs::read_dir(machine.root().join("layers/erofs")).unwrap().count(), 0);
+    assert!(machine.strata(["check"]).ok().starts_with("no problems"));
+}
+
+#[test]
+fn a_budget_is_applied_after_every_load_and_spares_what_came() {
+    need!(host::root(), host::program("busybox"));
+    let machine = machine(&[("first", 4)]);
+    assert_eq!(machine.strata(["system", "budget"]).ok(), "none\n");
+    machine.strata(["system", "budget", "1m"]).ok();
+    assert_eq!(machine.strata(["system", "budget"]).ok(), "1MiB\n");
+    assert!(machine.strata(["system", "budget", "lots"]).fails(1).contains("invalid size: 'lots'"));
+    machine.strata_with_input(["load", "-q"], &image("second", 4)).ok();
+    assert_eq!(names(&machine), ["second"]);
+    machine.strata(["system", "budget", "none"]).ok();
+    machine.strata_with_input(["load", "-q"], &image("third", 4)).ok();
+    assert_eq!(names(&machine), ["second", "third"]);
+}
