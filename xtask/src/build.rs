@@ -11,7 +11,7 @@ pub(crate) fn release() -> Done<PathBuf> {
 }
 
 /// The folder of the host's target triple, where `.cargo/config.toml` puts everything.
-fn target() -> Done<PathBuf> {
+pub(crate) fn target() -> Done<PathBuf> {
     let version = output(std::process::Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc names no host")?;
     let dir = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);

@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask demo|test|bench|dist`.
+//! The project's tasks: `cargo xtask demo|test|test-vm|bench|dist`.
 
 mod base;
 mod bench;
@@ -9,6 +9,7 @@ mod packages;
 mod shell;
 mod test;
 mod tutorial;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ Usage: cargo xtask TASK
 Tasks:
   demo        The whole way on a real image: pull, run, change, commit, push, remove, pull again
   test        Everything CI runs: format, lints, tests, documentation, tutorial
+  test-vm [NAME...]  Tests in a guest with Debian's kernel: pure control groups of version 2
   bench       Measure against crun, tar and the engines that are installed; write docs/benchmarks.md
   dist [DIR]  Build the release binary, man pages and completions into DIR (default: target/dist)
   tutorial [--bless]  Run the commands of docs/tutorial*.md and compare (or rewrite) their outputs
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["demo"] => demo::run(),
         ["test"] => test::run(),
+        ["test-vm", names @ ..] => vm::run_suites(names),
         ["bench", rest @ ..] => bench::run(rest),
         ["dist"] => dist::run("target/dist".as_ref()),
         ["dist", dir] => dist::run(dir.as_ref()),

@@ -39,6 +39,20 @@ pub(crate) const TEST: &[Need] = &[
     Need("pasta", "passt"),
 ];
 
+/// For the tests in a guest: an emulator, and what the guest's root is made of.
+pub(crate) const VM: &[Need] = &[
+    Need("qemu-system-x86_64", "qemu-system-x86"),
+    Need("depmod", "kmod"),
+    Need("xz", "xz-utils"),
+    Need("busybox", "busybox-static"),
+    Need("mkfs.ext4", "e2fsprogs"),
+    Need("mkfs.btrfs", "btrfs-progs"),
+    Need("dmsetup", "dmsetup"),
+    Need("fsck.erofs", "erofs-utils"),
+    Need("ip", "iproute2"),
+    Need("ps", "procps"),
+];
+
 /// For the bench: what we are compared with.
 pub(crate) const BENCH: &[Need] = &[
     Need("mmdebstrap", "mmdebstrap"),
@@ -66,7 +80,7 @@ pub(crate) fn install(needs: &[Need]) -> Done {
 }
 
 /// apt without questions; `RUNLEVEL=1` keeps it from starting the daemons it installs.
-fn apt() -> Command {
+pub(crate) fn apt() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").stdout(std::process::Stdio::null());
     command

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::shell::{self, Done, cargo, workspace};
-use crate::{packages, tutorial};
+use crate::{packages, tutorial, vm};
 
 /// Runs every stage; the first that fails ends it.
 pub(crate) fn run() -> Done {
@@ -22,6 +22,7 @@ pub(crate) fn run() -> Done {
     stage("program", || shell::run(&mut cargo(&["build", "--quiet", "--package", "strata-cli"])))?;
     stage("tests", || shell::run(&mut tests))?;
     stage("skips", || check_skips(&skips))?;
+    stage("guest", || vm::run_suites(&[]))?;
     stage("documentation", || shell::run(&mut docs))?;
     stage("tutorial", || tutorial::run(tutorial::Mode::Compare))
 }
@@ -36,11 +37,14 @@ fn stage(name: &str, act: impl FnOnce() -> Done) -> Done {
 
 /// A test that lacks something on this host says so; what may be lacking is listed, so that nothing stops running unseen.
 fn check_skips(skips: &Path) -> Done {
-    let list = workspace().join("xtask/expected-skips.txt");
-    let expected =
-        std::fs::read_to_string(&list).map_err(|error| format!("cannot read {}: {error}", list.display()))?;
-    let expected: Vec<&str> = expected.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let seen = std::fs::read_to_string(skips).unwrap_or_default();
+    unexpected_skips(&seen, &workspace().join("xtask/expected-skips.txt"))
+}
+
+/// Compares the lines about skipped tests with a list.
+pub(crate) fn unexpected_skips(seen: &str, list: &Path) -> Done {
+    let expected = std::fs::read_to_string(list).map_err(|error| format!("cannot read {}: {error}", list.display()))?;
+    let expected: Vec<&str> = expected.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let unexpected: BTreeSet<&str> =
         seen.lines().filter(|line| !expected.iter().any(|known| line.ends_with(known))).collect();
     for line in &unexpected {

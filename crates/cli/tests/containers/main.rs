@@ -12,6 +12,7 @@ mod refusals;
 mod restart;
 mod secrets;
 mod users;
+mod version_2;
 mod volumes;
 
 use std::time::{Duration, Instant};
