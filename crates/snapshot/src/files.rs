@@ -1,6 +1,6 @@
 //! The layers' files as the store's collector and checker see them.
 
-use strata_store::{BoxError, Key, LayerFiles};
+use strata_store::{BoxError, Depth, Key, LayerFiles};
 use strata_types::{DiffId, Digest, ErrorClass, Hasher, Watch};
 
 use crate::{Model, Result, Snapshots};
@@ -26,8 +26,14 @@ impl LayerFiles for Snapshots {
         }
     }
 
-    fn verify(&self, key: &Key, watch: &dyn Watch) -> Result<Option<String>, BoxError> {
+    fn verify(&self, key: &Key, depth: Depth, watch: &dyn Watch) -> Result<Option<String>, BoxError> {
         let Some(digest) = self.digest_of(key) else { return Ok(None) };
+        if depth == Depth::Structure {
+            return match self.driver().look(&self.layer_dir(digest)) {
+                Ok(found) => Ok(found),
+                Err(error) => Ok(Some(sentence(&error))),
+            };
+        }
         let verified = match key {
             Key::Layer(id) => self.read_whole(digest, Some(id), watch),
             // A chain id does not say the digest of its uppermost layer; the recipe does, and its player compares.

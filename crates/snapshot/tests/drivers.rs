@@ -12,7 +12,7 @@ use fixture::{open, with_each_driver};
 use model::{Model, Node, Step};
 use proptest::prelude::*;
 use strata_snapshot::{Change, ChangeKind, DriverName, Error, Prepare, Snapshots};
-use strata_store::LayerFiles;
+use strata_store::{Depth, LayerFiles};
 use strata_sys::root_dir::RootDir;
 use strata_testkit::tar::{Header, Tar};
 use strata_testkit::{host, need};
@@ -286,7 +286,7 @@ fn a_removed_layer_comes_back_and_stays_with_those_who_see_it() {
         let chain = [import(snapshots, &[], &base())];
         let seen = snapshots.open_root(&snapshots.view(&chain).unwrap()).unwrap();
         let key = snapshots.list().unwrap().remove(0);
-        assert_eq!(snapshots.verify(&key, &Silent).unwrap(), None);
+        assert_eq!(snapshots.verify(&key, Depth::Bytes, &Silent).unwrap(), None);
         assert!(LayerFiles::remove(snapshots, &key).unwrap());
         assert!(!LayerFiles::remove(snapshots, &key).unwrap());
         assert!(!snapshots.has_layer(&chain));
@@ -321,10 +321,15 @@ fn damage_of_either_file_is_told() {
             let middle = damaged.len() / 2;
             damaged[middle] ^= 0x55;
             std::fs::write(&path, damaged).unwrap();
-            assert!(snapshots.verify(&key, &Silent).unwrap().is_some(), "{}", path.display());
+            assert!(snapshots.verify(&key, Depth::Bytes, &Silent).unwrap().is_some(), "{}", path.display());
             std::fs::write(&path, whole).unwrap();
-            assert_eq!(snapshots.verify(&key, &Silent).unwrap(), None);
+            assert_eq!(snapshots.verify(&key, Depth::Bytes, &Silent).unwrap(), None);
         }
+        assert_eq!(snapshots.verify(&key, Depth::Structure, &Silent).unwrap(), None);
+        let layer = layers_dir(snapshots).join(key.to_string().rsplit(':').next().unwrap());
+        let part = if snapshots.driver_name() == DriverName::Erofs { "tar" } else { "fs/etc/motd" };
+        std::fs::remove_file(layer.join(part)).unwrap();
+        assert!(snapshots.verify(&key, Depth::Structure, &Silent).unwrap().is_some());
     });
 }
 

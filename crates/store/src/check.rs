@@ -18,8 +18,17 @@ pub trait LayerFiles {
     fn needed(&self, layers: &[DiffId]) -> Vec<Key>;
     /// Removes a layer's files; says whether they were there. A key that means nothing to the driver was not there.
     fn remove(&self, key: &Key) -> Result<bool, BoxError>;
-    /// Reads a layer's files again and says in words what is wrong with them, if anything.
-    fn verify(&self, key: &Key, watch: &dyn Watch) -> Result<Option<String>, BoxError>;
+    /// Looks at a layer's files again and says in words what is wrong with them, if anything.
+    fn verify(&self, key: &Key, depth: Depth, watch: &dyn Watch) -> Result<Option<String>, BoxError>;
+}
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// That all is there that should be, and can be made sense of. Does not see a changed byte of content.
+    Structure,
+    /// Every byte.
+    Bytes,
 }
 
 /// Something that is not as it should be.
@@ -129,8 +138,8 @@ impl fmt::Display for Problem {
 type Needs = BTreeMap<Key, BTreeSet<ImageId>>;
 
 impl Store {
-    /// Reads everything again and returns what is wrong, in order of gravity. That nobody needs something is no problem.
-    pub fn check(&self, files: &dyn LayerFiles, watch: &dyn Watch) -> Result<Vec<Problem>> {
+    /// Looks at everything again and returns what is wrong, in order of gravity. That nobody needs something is no problem.
+    pub fn check(&self, files: &dyn LayerFiles, depth: Depth, watch: &dyn Watch) -> Result<Vec<Problem>> {
         let mut problems = self.check_database()?;
         if !problems.is_empty() {
             return Ok(problems);
@@ -140,8 +149,8 @@ impl Store {
             problems.push(Problem::ImageIncomplete { images: incomplete.iter().cloned().collect() });
         }
         let needs = self.needs(files, &incomplete)?;
-        self.check_blobs(&needs, watch, &mut problems)?;
-        self.check_layers(&needs, files, watch, &mut problems)?;
+        self.check_blobs(&needs, depth, watch, &mut problems)?;
+        self.check_layers(&needs, (files, depth), watch, &mut problems)?;
         self.check_snapshots(files, &mut problems)?;
         self.check_containers(&mut problems)?;
         Ok(problems)
@@ -199,7 +208,7 @@ impl Store {
         })
     }
 
-    fn check_blobs(&self, needs: &Needs, watch: &dyn Watch, problems: &mut Vec<Problem>) -> Result<()> {
+    fn check_blobs(&self, needs: &Needs, depth: Depth, watch: &dyn Watch, problems: &mut Vec<Problem>) -> Result<()> {
         let here = self.blobs().list()?;
         for key in needs.keys() {
             if let Key::Blob(digest) = key
@@ -207,6 +216,9 @@ impl Store {
             {
                 problems.push(Problem::BlobMissing { digest: digest.clone(), images: users(needs, key) });
             }
+        }
+        if depth == Depth::Structure {
+            return Ok(());
         }
         for digest in here {
             stop_if(watch)?;
@@ -222,7 +234,7 @@ impl Store {
     fn check_layers(
         &self,
         needs: &Needs,
-        files: &dyn LayerFiles,
+        (files, depth): (&dyn LayerFiles, Depth),
         watch: &dyn Watch,
         problems: &mut Vec<Problem>,
     ) -> Result<()> {
@@ -232,7 +244,7 @@ impl Store {
         }
         for key in here {
             stop_if(watch)?;
-            let verified = files.verify(&key, watch).map_err(|source| Error::Layers { act: "check", source })?;
+            let verified = files.verify(&key, depth, watch).map_err(|source| Error::Layers { act: "check", source })?;
             if let Some(message) = verified {
                 let images = users(needs, &key);
                 problems.push(Problem::LayerDamaged { key, message, images });

@@ -26,7 +26,7 @@ mod repair;
 mod store;
 
 pub use blobs::Blobs;
-pub use check::{LayerFiles, Problem};
+pub use check::{Depth, LayerFiles, Problem};
 pub use error::{BoxError, Error, Result};
 pub use gc::{Collected, Scope};
 pub use ingest::{Begin, Ingest};

@@ -1,15 +1,16 @@
 //! `strata check`: checks the store and says what is wrong.
 
-use std::collections::BTreeSet;
-
-use strata_engine::system::Checked;
+use strata_engine::system::{Checked, Depth, Finding, Problem};
 
 use crate::verb::prelude::*;
 
 /// What `strata check` understands.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Repair what can be repaired
+    /// Look at structure only, not at every byte
+    #[arg(long)]
+    pub fast: bool,
+    /// Remove what is damaged or left over, and fetch that again from where it came
     #[arg(long)]
     pub repair: bool,
 }
@@ -19,24 +20,35 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let checked = session.engine()?.check(self.repair, &strata_types::Silent)?;
+        let depth = if self.fast { Depth::Structure } else { Depth::Bytes };
+        let checked = session.engine()?.check_to(depth, self.repair, &strata_types::Silent)?;
         for finding in &checked.findings {
             let mended = if finding.is_mended { "repaired: " } else { "" };
             writeln!(session.out, "{mended}{}", finding.problem)?;
         }
-        if checked.findings.is_empty() {
+        let mut is_lacking = false;
+        for fetched in &checked.fetched {
+            match &fetched.failure {
+                None => writeln!(session.out, "fetched what was missing of {}", fetched.name)?,
+                Some(failure) => {
+                    is_lacking = true;
+                    writeln!(session.err, "strata: cannot fetch {} again: {failure}", fetched.name)?;
+                }
+            }
+        }
+        if checked.findings.is_empty() && checked.fetched.is_empty() {
             let Checked { images, blobs, layers, .. } = checked;
             writeln!(session.out, "no problems in {images} images, {layers} layers, {blobs} blobs")?;
             return Ok(Exit::SUCCESS);
         }
-        let hurt: BTreeSet<_> = checked.findings.iter().flat_map(|finding| &finding.images).collect();
-        let is_left = checked.findings.iter().any(|finding| !finding.is_mended);
+        // That an image lacked something is over once it was fetched.
+        let is_over = |finding: &Finding| {
+            finding.is_mended || (!is_lacking && matches!(finding.problem, Problem::ImageIncomplete { .. }))
+        };
+        let is_left = is_lacking || !checked.findings.iter().all(|finding| self.repair && is_over(finding));
         if is_left && !self.repair {
-            writeln!(session.err, "hint: `strata check --repair` removes what is damaged or left over")?;
-        } else {
-            for name in hurt {
-                writeln!(session.err, "hint: `strata pull {name}` brings back what was removed")?;
-            }
+            let hint = "removes what is damaged or left over, and fetches that again from where it came";
+            writeln!(session.err, "hint: `strata check --repair` {hint}")?;
         }
         Ok(if is_left { Exit::FAILURE } else { Exit::SUCCESS })
     }

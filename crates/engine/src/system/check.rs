@@ -1,8 +1,11 @@
 //! Looking whether the store is whole, and mending it.
 
-use strata_store::{Collected, Problem};
-use strata_types::Watch;
+use strata_store::records::{self, ImageRecord, InUse};
+use strata_store::{Collected, Depth, Problem};
+use strata_types::reference::Reference;
+use strata_types::{ErrorClass, ImageId, Watch};
 
+use crate::image::PullWish;
 use crate::{Engine, Result};
 
 /// What a check found, and what a repair did about it.
@@ -18,6 +21,17 @@ pub struct Checked {
     pub layers: usize,
     /// What the repair removed because nobody needs it.
     pub collected: Collected,
+    /// What became of the images that lacked something after the repair.
+    pub fetched: Vec<Fetched>,
+}
+
+/// An image that lacked something, and was fetched again as far as that was missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its name, or its id if it has none.
+    pub name: String,
+    /// Why it still lacks that.
+    pub failure: Option<String>,
 }
 
 /// One thing that is not as it should be.
@@ -33,13 +47,21 @@ pub struct Finding {
 
 impl Engine {
     /// Reads everything in the store again and compares it with its digest and the records. With `repair`, removes what
-    /// is damaged or left over: nothing else, and no image that is whole.
+    /// is damaged or left over: nothing else, and no image that is whole; then fetches that from where it came.
     ///
     /// # Errors
     /// When the disk cannot be read; damage is no error but a finding.
     pub fn check(&self, repair: bool, watch: &dyn Watch) -> Result<Checked> {
+        self.check_to(Depth::Bytes, repair, watch)
+    }
+
+    /// The same, as closely as `depth` says.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_to(&self, depth: Depth, repair: bool, watch: &dyn Watch) -> Result<Checked> {
         let snapshots = self.snapshots()?;
-        let problems = self.store().check(snapshots, watch)?;
+        let problems = self.store().check(snapshots, depth, watch)?;
         if problems.iter().any(|problem| matches!(problem, Problem::Database { .. })) {
             let finding = |problem| Finding { problem, images: Vec::new(), is_mended: false };
             return Ok(Checked { findings: problems.into_iter().map(finding).collect(), ..Checked::default() });
@@ -50,6 +72,7 @@ impl Engine {
             blobs: self.store().blobs().list()?.len(),
             layers: self.store().layers().list()?.len(),
             collected: Collected::default(),
+            fetched: Vec::new(),
         };
         if repair {
             let repaired = self.store().repair(problems, snapshots, watch)?;
@@ -59,6 +82,9 @@ impl Engine {
                 }
             }
             checked.collected = repaired.collected;
+            for image in self.store().images().list()?.into_iter().filter(|image| image.damaged) {
+                checked.fetched.push(self.fetch_again(&image, watch)?);
+            }
         } else {
             for problem in problems {
                 checked.findings.push(self.finding(problem, false)?);
@@ -70,14 +96,46 @@ impl Engine {
     fn finding(&self, problem: Problem, is_mended: bool) -> Result<Finding> {
         let mut images = Vec::new();
         for id in problem.images() {
-            let tags = self.store().tags().of(id)?;
-            let names = tags.iter().map(|tag| &tag.name).filter(|name| name.tag().is_some());
-            let before = images.len();
-            images.extend(names.map(strata_types::reference::Reference::familiar));
-            if images.len() == before {
-                images.push(id.short().to_owned());
-            }
+            images.extend(self.names_of(id)?);
         }
         Ok(Finding { problem, images, is_mended })
     }
+
+    /// The tags of an image, or its id.
+    fn names_of(&self, id: &ImageId) -> Result<Vec<String>> {
+        let tags = self.store().tags().of(id)?;
+        let tagged = tags.iter().map(|tag| &tag.name).filter(|name| name.tag().is_some());
+        let names: Vec<String> = tagged.map(Reference::familiar).collect();
+        Ok(if names.is_empty() { vec![id.short().to_owned()] } else { names })
+    }
+
+    /// Fetches what an image lacks from where it came.
+    fn fetch_again(&self, image: &ImageRecord, watch: &dyn Watch) -> Result<Fetched> {
+        let name = self.names_of(&image.id)?.swap_remove(0);
+        let tags = self.store().tags().of(&image.id)?;
+        // The very manifest: a tag may mean something else by now.
+        let from = tags.iter().find_map(|tag| Some(tag.name.with_digest(tag.manifest.clone()?)));
+        let Some(from) = from else {
+            let failure = Some("it came from no registry: load, import or build it again".to_owned());
+            return Ok(Fetched { name, failure });
+        };
+        let was_named = self.store().tags().get(&from)?.is_some();
+        let pulled = self.pull(&from, &PullWish::default(), watch);
+        if !was_named {
+            // The person never asked for it by this digest.
+            let removal = records::Removal { tags: vec![from], images: Vec::new(), in_use: InUse::Keep };
+            self.store().images().remove(&removal)?;
+        }
+        match pulled {
+            Ok(_) => Ok(Fetched { name, failure: None }),
+            Err(error) if error.class() == ErrorClass::Cancelled => Err(error),
+            Err(error) => Ok(Fetched { name, failure: Some(sentence(&error)) }),
+        }
+    }
+}
+
+/// An error with its causes in one sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

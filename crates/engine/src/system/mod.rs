@@ -6,8 +6,9 @@ mod gc;
 mod info;
 mod prune;
 
-pub use check::{Checked, Finding};
+pub use check::{Checked, Fetched, Finding};
 pub use df::{ContainerUse, DiskUse, ImageUse, LayerUse, SizedVolume, Totals};
 pub use gc::Budgeted;
 pub use info::{DriverState, Host, Info};
 pub use prune::PrunedVolumes;
+pub use strata_store::{Depth, Problem};

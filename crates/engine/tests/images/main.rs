@@ -4,4 +4,5 @@
 mod archives;
 mod pulls;
 mod removals;
+mod repairs;
 mod support;

@@ -94,6 +94,11 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Whether the tar is as long as the index says.
+    pub fn fits(&self, tar_bytes: u64) -> bool {
+        tar_bytes.div_ceil(BLOCK_BYTES as u64) == self.tar.end - self.tar.start
+    }
+
     /// The root directory.
     pub(super) fn root(&self) -> Result<Node> {
         self.node(self.root, LayerPath::root())

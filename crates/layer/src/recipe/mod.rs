@@ -19,7 +19,7 @@ mod recorder;
 #[cfg(test)]
 mod tests;
 
-pub use player::Player;
+pub use player::{Player, look};
 pub use recorder::Recorder;
 
 const MAGIC: &[u8] = b"strata recipe 1\n";

@@ -129,6 +129,39 @@ impl Read for Player {
     }
 }
 
+/// Looks whether a recipe can be read to its end and whether the files that it names are there and long enough.
+///
+/// # Errors
+/// When that is not so.
+pub fn look(recipe: File, tree: OwnedFd) -> Result<()> {
+    let again = recipe.try_clone().map_err(READ)?;
+    let kept = Records::open(recipe)?.kept()?;
+    let mut again = again;
+    again.seek(SeekFrom::Start(0)).map_err(READ)?;
+    let mut records = Records::open(again)?;
+    let mut files = 0;
+    loop {
+        match records.next()? {
+            Record::Framing(_) => {}
+            Record::Kept { length, .. } => records.skip(length)?,
+            Record::End(_) => return Ok(()),
+            Record::Content { path, extents } => {
+                files += 1;
+                if kept.contains_key(&(files - 1)) {
+                    continue;
+                }
+                let file = open_beneath(tree.as_fd(), &path, OFlags::PATH | OFlags::NOFOLLOW);
+                let length = file.and_then(|file| rustix::fs::fstat(&file)).map(|stat| stat.st_size as u64);
+                let length = length.map_err(|error| Error::file("open", shown(&path), error))?;
+                if extents.iter().any(|extent| extent.offset + extent.length > length) {
+                    let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it was");
+                    return Err(Error::file("read", shown(&path), source));
+                }
+            }
+        }
+    }
+}
+
 const READ: fn(io::Error) -> Error = |source| Error::Io { act: "read the layer's recipe", source };
 
 const fn damaged(problem: &'static str) -> Error {

@@ -70,6 +70,14 @@ impl Driver for Erofs {
         Ok((index != expected).then(|| "its index does not describe its tar".to_owned()))
     }
 
+    fn look(&self, layer: &Path) -> Result<Option<String>> {
+        let index = reader(layer)?;
+        index.walk(&mut |node| index.pieces(node).map(drop))?;
+        let tar = layer.join(TAR);
+        let tar_bytes = std::fs::metadata(&tar).map_err(Error::at("look at", &tar))?.len();
+        Ok((!index.fits(tar_bytes)).then(|| "its tar is not as long as its index says".to_owned()))
+    }
+
     fn tar_bytes(&self, layer: &Path) -> Result<Option<u64>> {
         let path = layer.join(TAR);
         Ok(Some(std::fs::metadata(&path).map_err(Error::at("look at", &path))?.len()))

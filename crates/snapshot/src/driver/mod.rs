@@ -48,6 +48,9 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Looks whether a layer has all its parts, and they fit, without reading its content; says in words what is wrong.
+    fn look(&self, layer: &Path) -> Result<Option<String>>;
+
     /// Removes what in `derived` was made of a layer; says its names.
     fn discard_derived(&self, layer: &Path, derived: &Path) -> Result<Vec<String>> {
         let _ = (layer, derived);

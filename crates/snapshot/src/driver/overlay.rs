@@ -61,6 +61,10 @@ impl Driver for Overlay {
         play(layer)
     }
 
+    fn look(&self, layer: &Path) -> Result<Option<String>> {
+        look(layer)
+    }
+
     fn prepare(&self, container: &Path, _layers: &[PathBuf]) -> Result<()> {
         upper::prepare(container)
     }
@@ -118,6 +122,14 @@ pub(super) fn play(layer: &Path) -> Result<Box<dyn Read + Send>> {
     let path = layer.join(RECIPE);
     let recipe = File::open(&path).map_err(Error::at("open", &path))?;
     Ok(Box::new(Player::new(recipe, open_dir(&layer.join(FILES))?)?))
+}
+
+/// The recipe can be read, and all files that it names are there.
+pub(super) fn look(layer: &Path) -> Result<Option<String>> {
+    let path = layer.join(RECIPE);
+    let recipe = File::open(&path).map_err(Error::at("open", &path))?;
+    strata_layer::recipe::look(recipe, open_dir(&layer.join(FILES))?)?;
+    Ok(None)
 }
 
 pub(super) fn open_dir(path: &Path) -> Result<OwnedFd> {

@@ -13,7 +13,7 @@ use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
-use super::overlay::{FILES, open_dir, play, record};
+use super::overlay::{FILES, look, open_dir, play, record};
 use super::{Driver, DriverName, Model, Source, Stack};
 use crate::{Error, Result};
 
@@ -54,6 +54,10 @@ impl Driver for Vfs {
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
         play(layer)
+    }
+
+    fn look(&self, layer: &Path) -> Result<Option<String>> {
+        look(layer)
     }
 
     fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {

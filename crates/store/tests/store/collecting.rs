@@ -158,8 +158,13 @@ impl strata_store::LayerFiles for Slow<'_> {
         self.layers.remove(key)
     }
 
-    fn verify(&self, key: &Key, watch: &dyn strata_types::Watch) -> Result<Option<String>, strata_store::BoxError> {
-        self.layers.verify(key, watch)
+    fn verify(
+        &self,
+        key: &Key,
+        depth: strata_store::Depth,
+        watch: &dyn strata_types::Watch,
+    ) -> Result<Option<String>, strata_store::BoxError> {
+        self.layers.verify(key, depth, watch)
     }
 }
 

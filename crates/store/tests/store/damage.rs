@@ -8,7 +8,7 @@ use strata_types::Silent;
 use crate::fixture::{Layers, assert_whole, bring, container, diff_id};
 
 fn check(store: &Store) -> Vec<Problem> {
-    store.check(&Layers::of(store), &Silent).unwrap()
+    store.check(&Layers::of(store), strata_store::Depth::Bytes, &Silent).unwrap()
 }
 
 fn blob(root: &Path, digest: &strata_types::Digest) -> std::path::PathBuf {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use jiff::Timestamp;
 use strata_store::records::{ContainerRecord, ImageRecord, InUse, LayerRecord, NewImage, Removal, Removed, TagRecord};
-use strata_store::{BoxError, Key, LayerFiles, Store};
+use strata_store::{BoxError, Depth, Key, LayerFiles, Store};
 use strata_types::{ContainerId, DiffId, Digest, ImageId, Watch};
 
 /// Tells a child what to do where.
@@ -124,7 +124,7 @@ impl LayerFiles for Layers {
         Ok(strata_sys::durable::remove(&self.path(diff_id))?)
     }
 
-    fn verify(&self, key: &Key, _watch: &dyn Watch) -> Result<Option<String>, BoxError> {
+    fn verify(&self, key: &Key, _depth: Depth, _watch: &dyn Watch) -> Result<Option<String>, BoxError> {
         let Key::Layer(expected) = key else { return Ok(None) };
         let found = Digest::sha256(&std::fs::read(self.path(expected))?);
         Ok((found != *expected.digest()).then(|| format!("the digest is {found}")))
@@ -134,7 +134,7 @@ impl LayerFiles for Layers {
 /// Fails unless the store is whole and these are its images, whole too.
 pub(crate) fn assert_whole(root: &Path, images: &[&ImageRecord]) {
     let store = Store::open(root).unwrap();
-    assert_eq!(store.check(&Layers::of(&store), &strata_types::Silent).unwrap(), []);
+    assert_eq!(store.check(&Layers::of(&store), Depth::Bytes, &strata_types::Silent).unwrap(), []);
     for image in images {
         let here = store.images().get(&image.id).unwrap().expect("a committed image was lost");
         assert!(!here.damaged);
