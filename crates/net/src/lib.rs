@@ -34,6 +34,6 @@ pub use plan::{
     Address, Attachment, Bridge, Connected, Driver, Endpoint, Mac, MacvlanMode, Network, PASTA, Pasta, Plan, Protocol,
     Publish, Published, Resolver, ports_by_name,
 };
-pub use sandbox::Sandbox;
+pub use sandbox::{Leaving, Sandbox};
 pub use subnet::{Pool, Subnet, SubnetError};
 pub use sweep::{endpoints, host_routes, sweep};

@@ -8,6 +8,7 @@
 //!   next                           the number of the address that was given away last
 //!   made                           its bridge was made by us and goes with the last endpoint
 //!   172.17.0.2  10.0.0.2,fd00::2   one Endpoint each, named by its addresses; its owner holds a lock on it and dies with it
+//!   left-172.17.0.2                one that is gone, as long as something of it may be in the kernel
 //! ```
 //!
 //! Addresses are given in turn rather than lowest first, because the interface of a container that has just ended lives for
@@ -28,6 +29,13 @@ use crate::{Endpoint, Pool};
 /// A kernel name for things of ours that belong to this run directory.
 const PREFIX: &str = "strata-";
 
+/// What stands before the name of an endpoint that is gone.
+const LEFT: &str = "left-";
+
+/// So many owners are looked for when a container is connected, so that the thousandth does not pay for all before it.
+/// What a killed one left is in nobody's way until its address or port is wanted, and then all are looked for.
+const LOOKS: usize = 4;
+
 /// The files of one run directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
@@ -43,6 +51,13 @@ pub(crate) struct Changing(#[allow(dead_code, reason = "held, not read")] Lock);
 pub(crate) struct Claim {
     file: File,
     path: PathBuf,
+}
+
+/// An endpoint that is gone, but perhaps not from the kernel: its note stays until [`Registry::close`].
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) endpoint: Endpoint,
+    note: PathBuf,
 }
 
 impl Registry {
@@ -104,21 +119,51 @@ impl Registry {
         Ok(all)
     }
 
-    /// Forgets the endpoints of a network whose owners are dead; gives them.
-    pub(crate) fn bury(&self, network: &str, _permission: &Changing) -> Result<Vec<Endpoint>> {
-        let mut dead = Vec::new();
-        for path in self.claims(network)? {
-            if lock::is_held(&path).map_err(Error::step("look for the owner of an address"))? {
-                continue;
-            }
-            match read_endpoint(&path) {
-                Ok(endpoint) => dead.extend(endpoint),
-                // Its owner died while writing: there is nothing in the kernel yet.
-                Err(error) => tracing::debug!(%error, "an unfinished endpoint"),
-            }
-            remove_file(&path)?;
+    /// Takes the addresses from the endpoints of a network whose owners are dead; gives those.
+    pub(crate) fn bury(&self, network: &str, permission: &Changing) -> Result<Vec<Left>> {
+        self.bury_those(network, self.claims(network)?, permission)
+    }
+
+    /// [`Registry::bury`] that looks for a few owners only, others each time.
+    pub(crate) fn bury_some(&self, network: &str, permission: &Changing) -> Result<Vec<Left>> {
+        let mut claims = self.claims(network)?;
+        if claims.len() > LOOKS {
+            let start = usize::from(u16::from_ne_bytes(strata_sys::random::bytes())) % claims.len();
+            claims.rotate_left(start);
+            claims.truncate(LOOKS);
         }
-        Ok(dead)
+        self.bury_those(network, claims, permission)
+    }
+
+    fn bury_those(&self, network: &str, claims: Vec<PathBuf>, _permission: &Changing) -> Result<Vec<Left>> {
+        let dir = self.dir.join(network);
+        let mut notes = Vec::new();
+        for path in claims {
+            if !lock::is_held(&path).map_err(Error::step("look for the owner of an address"))? {
+                notes.extend(leave(&path)?);
+            }
+        }
+        // Those that somebody was about to remove from the kernel when it died.
+        let names = names_in(&dir)?.into_iter().filter(|name| name.starts_with(LEFT)).map(|name| dir.join(name));
+        notes.extend(names.filter(|note| !notes.contains(note)).collect::<Vec<_>>());
+        let mut left = Vec::new();
+        for note in notes {
+            match read_endpoint(&note) {
+                Ok(Some(endpoint)) => left.push(Left { endpoint, note }),
+                Ok(None) => {}
+                // Its owner died while writing: there is nothing in the kernel yet.
+                Err(error) => {
+                    tracing::debug!(%error, "an unfinished endpoint");
+                    remove_file(&note)?;
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// Forgets endpoints of which nothing is left in the kernel.
+    pub(crate) fn close(&self, left: &[Left], _permission: &Changing) -> Result<()> {
+        left.iter().try_for_each(|left| remove_file(&left.note))
     }
 
     /// Finds addresses for an endpoint and claims them.
@@ -220,9 +265,14 @@ impl Claim {
         write.map_err(Error::step("write an endpoint"))
     }
 
-    /// Gives the addresses back.
+    /// Gives the addresses back, of which nothing is in the kernel.
     pub(crate) fn release(self, _permission: &Changing) -> Result<()> {
         remove_file(&self.path)
+    }
+
+    /// Gives the addresses back, and notes that something may be in the kernel.
+    pub(crate) fn leave(self, endpoint: Endpoint, _permission: &Changing) -> Result<Option<Left>> {
+        Ok(leave(&self.path)?.map(|note| Left { endpoint, note }))
     }
 }
 
@@ -250,6 +300,17 @@ fn choose(
 /// The addresses in a file's name; nothing if it is another file.
 fn addresses_of(name: &str) -> impl Iterator<Item = IpAddr> {
     name.split(',').map_while(|word| word.parse().ok())
+}
+
+/// Takes an endpoint's addresses from it; the name of the note that stays, if it was there.
+fn leave(path: &Path) -> Result<Option<PathBuf>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let note = dir.join(format!("{LEFT}{}", name.display()));
+    match std::fs::rename(path, &note) {
+        Ok(()) => Ok(Some(note)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::step("give an address back")(error)),
+    }
 }
 
 fn read_endpoint(path: &Path) -> Result<Option<Endpoint>> {
@@ -335,14 +396,44 @@ mod tests {
         claim.fill(&endpoint(&network)).unwrap();
         let wish = ["10.0.0.2".parse().unwrap()];
         assert!(matches!(registry.claim(&network, &wish, &changing), Err(Error::AddressTaken)));
-        assert_eq!(registry.bury(&network.id, &changing).unwrap(), []);
+        assert!(registry.bury(&network.id, &changing).unwrap().is_empty());
         drop(claim);
-        assert_eq!(registry.bury(&network.id, &changing).unwrap(), [endpoint(&network)]);
+        // As long as the kernel may have something of it, it is found again.
+        for _ in 0..2 {
+            let left = registry.bury(&network.id, &changing).unwrap();
+            assert_eq!(left.iter().map(|left| &left.endpoint).collect::<Vec<_>>(), [&endpoint(&network)]);
+        }
+        registry.close(&registry.bury(&network.id, &changing).unwrap(), &changing).unwrap();
+        assert!(registry.bury(&network.id, &changing).unwrap().is_empty());
         let (next, addresses) = registry.claim(&network, &[], &changing).unwrap();
         assert_eq!(addresses[0].to_string(), "10.0.0.3");
         next.release(&changing).unwrap();
         let (_claim, addresses) = registry.claim(&network, &wish, &changing).unwrap();
         assert_eq!(addresses[0].to_string(), "10.0.0.2");
+    }
+
+    #[test]
+    fn a_start_looks_for_a_few_owners_only_and_in_time_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::in_run_dir(dir.path());
+        let (network, changing) = (network(), registry.change().unwrap());
+        let claims: Vec<Claim> = (0..40)
+            .map(|_| {
+                let (mut claim, _) = registry.claim(&network, &[], &changing).unwrap();
+                claim.fill(&endpoint(&network)).unwrap();
+                claim
+            })
+            .collect();
+        assert!(registry.bury_some(&network.id, &changing).unwrap().is_empty());
+        drop(claims);
+        let mut buried = 0;
+        while registry.is_used(&network.id).unwrap() {
+            let left = registry.bury_some(&network.id, &changing).unwrap();
+            assert!((1..=LOOKS).contains(&left.len()), "{}", left.len());
+            registry.close(&left, &changing).unwrap();
+            buried += left.len();
+        }
+        assert_eq!(buried, 40);
     }
 
     #[test]

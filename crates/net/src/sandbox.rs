@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use strata_sys::packet;
 use strata_sys::process::{self, NamespaceSet};
 
@@ -14,17 +15,17 @@ use crate::dns::{Names, Server};
 use crate::error::{Error, Result};
 use crate::firewall::Firewall;
 use crate::link::{Links, Veth};
-use crate::netlink::Socket;
+use crate::netlink::{Socket, is};
 use crate::pasta::{self, Helper};
 use crate::plan::{
     Address, Attachment, Bridge, Connected, Driver, Endpoint, Mac, Network, PASTA, Pasta, Plan, Published,
 };
 use crate::port::{self, Kinds, Reserved};
-use crate::registry::{Changing, Claim, Registry};
+use crate::registry::{Changing, Claim, Left, Registry};
 use crate::{host, sweep};
 
-/// A running container's connections. What it holds outside this process is given back by [`Sandbox::release`], or by
-/// [`crate::sweep()`] if this process is killed.
+/// A running container's connections. What it holds outside this process is given back by [`Sandbox::leave`] and
+/// [`Leaving::finish`], or by [`crate::sweep()`] if this process is killed.
 #[derive(Debug)]
 pub struct Sandbox {
     registry: Registry,
@@ -52,6 +53,22 @@ struct Held {
     _ports: Vec<Reserved>,
 }
 
+/// Connections that are given back: their addresses and ports are free, and the kernel still knows of them. Nobody else
+/// changes anything until that is over.
+#[derive(Debug)]
+pub struct Leaving {
+    registry: Registry,
+    left: Vec<Left>,
+    changing: Changing,
+}
+
+impl Leaving {
+    /// Removes what was there for them alone.
+    pub fn finish(self) -> Result<()> {
+        sweep::remove_from_kernel(&self.registry, &self.left, &self.changing)
+    }
+}
+
 impl Sandbox {
     /// Connects the container whose network namespace is given. If that fails, nothing stays.
     pub fn connect(run_dir: &Path, plan: &Plan, namespace: OwnedFd) -> Result<Self> {
@@ -62,7 +79,7 @@ impl Sandbox {
         match sandbox.connect_all() {
             Ok(()) => Ok(sandbox),
             Err(error) => {
-                sandbox.release_or_log();
+                sandbox.leave_or_log();
                 Err(error)
             }
         }
@@ -142,10 +159,7 @@ impl Sandbox {
             return Err(Error::Invalid(format!("endpoint with name {name} already exists in network {network}")));
         }
         let changing = self.registry.change()?;
-        self.make_room(&attachment.network, &changing)?;
-        let wished: Vec<IpAddr> =
-            attachment.ipv4.map(IpAddr::V4).into_iter().chain(attachment.ipv6.map(IpAddr::V6)).collect();
-        let (mut claim, addresses) = self.registry.claim(&attachment.network, &wished, &changing)?;
+        let (mut claim, addresses) = self.claim(attachment, &changing)?;
         let made = self.make(attachment, &addresses, &mut claim, &changing);
         let (endpoint, ports) = match made {
             Ok(made) => made,
@@ -186,13 +200,13 @@ impl Sandbox {
         Ok(true)
     }
 
-    /// Gives everything back.
-    pub fn release(mut self) -> Result<()> {
+    /// Gives everything back. What waits for the kernel is left to [`Leaving::finish`]: nobody has to wait for that.
+    pub fn leave(mut self) -> Result<Option<Leaving>> {
         if let Some(outside) = self.outside.take() {
             outside.helper.end();
         }
         let held = std::mem::take(&mut self.held);
-        self.let_go(held)
+        self.leave_those(held)
     }
 
     /// Connects it by pasta(1).
@@ -245,8 +259,8 @@ impl Sandbox {
         Ok(Outside { endpoint, helper })
     }
 
-    fn release_or_log(self) {
-        if let Err(error) = self.release() {
+    fn leave_or_log(self) {
+        if let Err(error) = self.leave().and_then(|leaving| leaving.map_or(Ok(()), Leaving::finish)) {
             tracing::debug!(%error, "connections of a container that did not start stay");
         }
     }
@@ -259,22 +273,35 @@ impl Sandbox {
     }
 
     fn let_go(&self, held: Vec<Held>) -> Result<()> {
-        if held.is_empty() {
-            return Ok(());
-        }
-        let changing = self.registry.change()?;
-        let mut gone = Vec::new();
-        for Held { endpoint, claim, .. } in held {
-            claim.release(&changing)?;
-            gone.push(endpoint);
-        }
-        sweep::remove_from_kernel(&self.registry, &gone, &changing)
+        self.leave_those(held)?.map_or(Ok(()), Leaving::finish)
     }
 
-    /// Buries the dead of a network.
-    fn make_room(&self, network: &Network, changing: &Changing) -> Result<()> {
-        let dead = self.registry.bury(&network.id, changing)?;
-        if dead.is_empty() { Ok(()) } else { sweep::remove_from_kernel(&self.registry, &dead, changing) }
+    fn leave_those(&self, held: Vec<Held>) -> Result<Option<Leaving>> {
+        if held.is_empty() {
+            return Ok(None);
+        }
+        let changing = self.registry.change()?;
+        let mut left = Vec::new();
+        for Held { endpoint, claim, .. } in held {
+            left.extend(claim.leave(endpoint, &changing)?);
+        }
+        Ok(Some(Leaving { registry: self.registry.clone(), left, changing }))
+    }
+
+    /// Finds addresses. If those wished for are taken, or none is left, the dead give back theirs first.
+    fn claim(&self, attachment: &Attachment, changing: &Changing) -> Result<(Claim, Vec<IpAddr>)> {
+        let network = &attachment.network;
+        let wished: Vec<IpAddr> =
+            attachment.ipv4.map(IpAddr::V4).into_iter().chain(attachment.ipv6.map(IpAddr::V6)).collect();
+        let dead = self.registry.bury_some(&network.id, changing)?;
+        sweep::remove_from_kernel(&self.registry, &dead, changing)?;
+        match self.registry.claim(network, &wished, changing) {
+            Err(Error::AddressTaken | Error::AddressesExhausted { .. }) => {
+                sweep::bury_all(&self.registry, changing)?;
+                self.registry.claim(network, &wished, changing)
+            }
+            other => other,
+        }
     }
 
     /// Removes a network nobody is connected to.
@@ -297,7 +324,7 @@ impl Sandbox {
         attachment: &Attachment,
         addresses: &[IpAddr],
         claim: &mut Claim,
-        _changing: &Changing,
+        changing: &Changing,
     ) -> Result<(Endpoint, Vec<Reserved>)> {
         let mut endpoint = self.endpoint(attachment, addresses);
         let mut ports = Vec::new();
@@ -317,7 +344,15 @@ impl Sandbox {
             self.ensure_bridge(&attachment.network, bridge)?;
             let mut firewall =
                 Firewall::open(self.registry.table()).map_err(Error::step("speak to the packet filter (nf_tables)"))?;
-            if !firewall.add(&endpoint).map_err(Error::step("add rules to the packet filter (nf_tables)"))? {
+            let added = match firewall.add(&endpoint) {
+                // A dead one published the port.
+                Err(error) if is(&error, Errno::BUSY) || is(&error, Errno::EXIST) => {
+                    sweep::bury_all(&self.registry, changing)?;
+                    false
+                }
+                other => other.map_err(Error::step("add rules to the packet filter (nf_tables)"))?,
+            };
+            if !added {
                 sweep::rebuild(&self.registry, &mut firewall)?;
             }
         }
@@ -377,7 +412,7 @@ impl Sandbox {
     fn plug(&self, endpoint: &Endpoint) -> Result<()> {
         let failed = || Error::step(format!("connect the container to network {}", endpoint.network_name));
         let mut links = Links::open().map_err(failed())?;
-        let missing = || std::io::Error::from(rustix::io::Errno::NODEV);
+        let missing = || std::io::Error::from(Errno::NODEV);
         let namespace = self.namespace.as_fd();
         match &endpoint.driver {
             Driver::Bridge(bridge) => {
@@ -412,7 +447,7 @@ impl Sandbox {
         for held in &self.held {
             match self.route_by(&held.endpoint, &before) {
                 // The way was there already.
-                Err(Error::Step { source, .. }) if crate::netlink::is(&source, rustix::io::Errno::EXIST) => {}
+                Err(Error::Step { source, .. }) if is(&source, Errno::EXIST) => {}
                 other => other?,
             }
             before.push(&held.endpoint);
@@ -440,7 +475,7 @@ impl Sandbox {
     /// Does something in the container's network namespace.
     fn inside<T>(&self, act: impl FnOnce(&mut Links) -> std::io::Result<T>) -> std::io::Result<T> {
         let sockets = self.within(|| Ok(vec![Links::open()?.into()]))?;
-        let socket = sockets.into_iter().next().ok_or(rustix::io::Errno::BADF)?;
+        let socket = sockets.into_iter().next().ok_or(Errno::BADF)?;
         act(&mut Links::from(socket))
     }
 
@@ -480,10 +515,10 @@ fn by_another(
     drop(theirs);
     let heard = packet::receive(ours.as_fd())?;
     process::reap(other.pidfd.as_fd(), true)?;
-    let heard = heard.ok_or(rustix::io::Errno::PIPE)?;
+    let heard = heard.ok_or(Errno::PIPE)?;
     if heard.fds.is_empty() {
         let errno = std::str::from_utf8(&heard.bytes).ok().and_then(|text| text.parse().ok());
-        return Err(errno.map_or_else(|| rustix::io::Errno::IO.into(), std::io::Error::from_raw_os_error));
+        return Err(errno.map_or_else(|| Errno::IO.into(), std::io::Error::from_raw_os_error));
     }
     Ok(heard.fds)
 }

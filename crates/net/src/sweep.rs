@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::firewall::{Firewall, Wanted};
 use crate::link::Links;
-use crate::registry::{Changing, Registry};
+use crate::registry::{Changing, Left, Registry};
 use crate::{Endpoint, Subnet, host};
 
 /// Removes what shims that were killed left behind: addresses, rules, bridges. Costs next to nothing where no container was
@@ -16,14 +16,16 @@ pub fn sweep(run_dir: &Path) -> Result<()> {
         return Ok(());
     }
     let changing = registry.change()?;
+    bury_all(&registry, &changing)
+}
+
+/// Removes what is left of all whose owners are dead.
+pub(crate) fn bury_all(registry: &Registry, changing: &Changing) -> Result<()> {
     let mut dead = Vec::new();
     for network in registry.networks()? {
-        dead.extend(registry.bury(&network, &changing)?);
+        dead.extend(registry.bury(&network, changing)?);
     }
-    if dead.is_empty() {
-        return Ok(());
-    }
-    remove_from_kernel(&registry, &dead, &changing)
+    remove_from_kernel(registry, &dead, changing)
 }
 
 /// Who is connected to a network now.
@@ -37,18 +39,21 @@ pub fn host_routes() -> Result<Vec<Subnet>> {
     routes.map_err(Error::step("list the host's routes"))
 }
 
-/// Removes from the kernel what was there for endpoints that are in the registry no more, and what was there for the last
-/// of its kind.
-pub(crate) fn remove_from_kernel(registry: &Registry, gone: &[Endpoint], changing: &Changing) -> Result<()> {
+/// Removes from the kernel what was there for endpoints that have left, and what was there for the last of its kind.
+pub(crate) fn remove_from_kernel(registry: &Registry, left: &[Left], changing: &Changing) -> Result<()> {
+    if left.is_empty() {
+        return Ok(());
+    }
     let mut firewall = Firewall::open(registry.table()).map_err(Error::step("speak to the packet filter"))?;
     let mut complete = true;
-    for endpoint in gone {
+    for Left { endpoint, .. } in left {
         let is_last = !registry.is_used(&endpoint.network)?;
         complete &= firewall.remove(endpoint, is_last).map_err(Error::step("remove rules of the packet filter"))?;
         if is_last {
             remove_network(registry, endpoint, changing)?;
         }
     }
+    registry.close(left, changing)?;
     if registry.networks()?.is_empty() {
         firewall.remove_all().map_err(Error::step("remove our tables from the packet filter"))?;
         registry.note_stamp(None)?;

@@ -158,3 +158,33 @@ fn forks_have_addresses_and_ports_of_their_own() {
         assert_eq!(all.len(), 3, "{all:?}");
     }
 }
+
+#[test]
+fn what_many_killed_shims_left_is_in_nobodys_way() {
+    need!(available());
+    let lab = Lab::start();
+    lab.strata("network create --subnet 10.77.0.0/24 blue").ok();
+    let ports: Vec<String> = (8080..8088).map(|port| format!("{port}:80")).collect();
+    let pids: Vec<String> = ports
+        .iter()
+        .map(|port| {
+            let options = format!("-p {port} --network blue --ip 10.77.0.{}", &port[2..4]);
+            let id = lab.strata(&format!("run -d {options} box sleep 1000")).ok();
+            lab.strata(&format!("inspect -f {{{{.State.Pid}}}} {}", id.trim())).ok().trim().to_owned()
+        })
+        .collect();
+    for pid in &pids {
+        lab.sh(&format!("kill -9 $(awk '{{print $4}}' /proc/{pid}/stat)")).ok();
+        lab.eventually(&format!("! kill -0 {pid}"));
+    }
+    // More than the few that a start looks for: their ports and addresses are wanted all the same.
+    let options: String = ports.iter().map(|port| format!("-p {port} ")).collect();
+    lab.serve("web", &format!("{options} --network blue --ip 10.77.0.87"));
+    for port in 8080..8088 {
+        assert_eq!(lab.eventually(&format!("busybox wget -qO- http://127.0.0.1:{port}/")), "web\n");
+    }
+    for id in lab.strata("ps -aq").ok().lines() {
+        lab.strata(&format!("rm -f {id}")).ok();
+    }
+    lab.is_clean();
+}

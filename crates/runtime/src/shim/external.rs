@@ -113,7 +113,7 @@ impl<'a> External<'a> {
         // The namespaces are there, and the program is not executed yet.
         let sandbox = network::connect(spec, places, launched.program.pid, &mut launched.warnings)?;
         if let Err(error) = self.run(self.command(&["start", self.id])) {
-            network::release(sandbox);
+            network::finish(sandbox.and_then(network::leave));
             return Err(error);
         }
         launched.sandbox = sandbox;

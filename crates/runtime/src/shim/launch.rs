@@ -82,7 +82,7 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     match done {
         Ok(program) => Ok((Launched { program, sandbox, warnings }, cgroup)),
         Err(error) => {
-            super::network::release(sandbox);
+            super::network::finish(sandbox.and_then(super::network::leave));
             if let Err(error) = cgroup.remove() {
                 tracing::debug!(%error, "control groups of a container that did not start stay");
             }

@@ -102,7 +102,7 @@ impl Shim {
         }
         let disconnected = self.of_networks("disconnect");
         if let Some(sandbox) = self.sandbox.take() {
-            network::release(Some(sandbox));
+            self.leaving = network::leave(sandbox);
             network::forget(&self.places.run_dir, &self.id);
         }
         let groups = self.cgroup.remove();

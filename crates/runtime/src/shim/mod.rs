@@ -58,6 +58,8 @@ struct Shim {
     log: Option<Log>,
     cgroup: Cgroup,
     sandbox: Option<strata_net::Sandbox>,
+    /// The connections of a run that has ended, until everybody knows.
+    leaving: Option<strata_net::Leaving>,
     programs: Vec<Program>,
     /// The number of the container's first process: in this run, or in the next one while it waits for that.
     first: u32,
@@ -181,6 +183,7 @@ impl Shim {
             log,
             cgroup,
             sandbox: launched.sandbox,
+            leaving: None,
             programs: vec![launched.program],
             first: 0,
             next_number: 1,
@@ -211,6 +214,7 @@ impl Shim {
             self.go_on()?;
             let over = self.phase == Phase::Over;
             self.tell_ends(over);
+            network::finish(self.leaving.take());
             if over && self.clients.is_empty() && !self.accept_late() {
                 break;
             }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use strata_net::{Connected, Sandbox};
+use strata_net::{Connected, Leaving, Sandbox};
 use strata_types::ContainerId;
 
 use super::client::Client;
@@ -32,7 +32,7 @@ pub(super) fn connect(
     match tell(&sandbox, spec, places) {
         Ok(()) => Ok(Some(sandbox)),
         Err(error) => {
-            release(Some(sandbox));
+            finish(leave(sandbox));
             Err(error)
         }
     }
@@ -67,10 +67,17 @@ fn tell(sandbox: &Sandbox, spec: &Spec, places: &Places) -> Result<(), Error> {
     }
 }
 
-/// Gives back what a container that has ended had. What cannot be given back now is swept by another.
-pub(super) fn release(sandbox: Option<Sandbox>) {
-    if let Some(Err(error)) = sandbox.map(Sandbox::release) {
-        tracing::debug!(%error, "networks of a container that has ended stay");
+/// Gives back what a container that has ended had: its addresses and ports are free at once, the rest when that is
+/// finished. What cannot be given back now is swept by another.
+pub(super) fn leave(sandbox: Sandbox) -> Option<Leaving> {
+    let left = sandbox.leave();
+    left.inspect_err(|error| tracing::debug!(%error, "networks of a container that has ended stay")).ok().flatten()
+}
+
+/// Has the kernel forget what was there for such a container.
+pub(super) fn finish(leaving: Option<Leaving>) {
+    if let Some(Err(error)) = leaving.map(Leaving::finish) {
+        tracing::debug!(%error, "something of the networks of a container that has ended stays");
     }
 }
 
