@@ -1,16 +1,17 @@
 //! Performing a mount plan: the one place where plans become mounts.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use strata_types::mount::{Access, Mount, MountPlan, Upper};
 
-use crate::detached;
 use crate::layer_mounts::{Inside, LayerMounts, on_thread, open_tree};
 use crate::user_namespace;
+use crate::{detached, isolate};
 
 /// Mounts what a plan says and gives it as a detached mount, to be attached by move_mount(2) or worked in by descriptor. It
 /// is gone when the last descriptor and the last place it is attached to are.
@@ -54,7 +55,7 @@ pub struct ForUsers<'a> {
 /// Like [`assemble`], with the ids of a user namespace: what belongs to 0 on the disk belongs to the namespace's root, and
 /// what it writes is kept as 0's. Layers stay shared, and nothing is copied.
 ///
-/// Needs Linux 6.15 for unions, whose parts are given by descriptor, and filesystems that can map ids.
+/// Needs filesystems that can map ids.
 pub fn assemble_for(plan: &MountPlan, layers: &LayerMounts, users: ForUsers<'_>) -> io::Result<OwnedFd> {
     let mapped = |mount: OwnedFd| -> io::Result<OwnedFd> {
         detached::map_ids(mount.as_fd(), users.namespace, false)?;
@@ -106,22 +107,61 @@ fn holder(upper: &Upper) -> io::Result<&Path> {
     }
 }
 
+/// Makes an overlay of detached mounts. The calling thread ends soon: on kernels before 6.15 it is in another mount namespace
+/// afterwards.
 fn union_of(lower: &[OwnedFd], upper: Option<(&Upper, &OwnedFd)>, access: Access) -> io::Result<OwnedFd> {
+    if let Some((upper, _)) = upper.filter(|(upper, _)| upper.volatile) {
+        // The mark of an earlier volatile mount: see `union`.
+        crate::durable::remove(&upper.work.join("work/incompat")).map_err(|error| error.source)?;
+    }
+    match try_union_of(Given::ByDescriptor, lower, upper, access) {
+        // Descriptors like these are not taken, and neither is what is mounted nowhere.
+        Err(Errno::BADF | Errno::INVAL) => {
+            isolate::own_mounts()?;
+            let place = crate::process::open_dir(Path::new("/"))?;
+            for mount in lower.iter().chain(upper.map(|(_, mount)| mount)) {
+                detached::attach(mount.as_fd(), place.as_fd())?;
+            }
+            Ok(try_union_of(Given::ByPath, lower, upper, access)?)
+        }
+        tried => Ok(tried?),
+    }
+}
+
+/// How overlayfs is told a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    /// Linux 6.15; it may be mounted nowhere.
+    ByDescriptor,
+    /// It has to be mounted in this thread's namespace.
+    ByPath,
+}
+
+fn try_union_of(
+    given: Given,
+    lower: &[OwnedFd],
+    upper: Option<(&Upper, &OwnedFd)>,
+    access: Access,
+) -> rustix::io::Result<OwnedFd> {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
+    let set = |key: &str, part: &OwnedFd| match given {
+        Given::ByDescriptor => rustix::mount::fsconfig_set_fd(context, key, part),
+        Given::ByPath => {
+            let path = format!("/proc/thread-self/fd/{}", part.as_raw_fd());
+            rustix::mount::fsconfig_set_string(context, key, path)
+        }
+    };
     for part in lower {
-        rustix::mount::fsconfig_set_fd(context, "lowerdir+", part)?;
+        set("lowerdir+", part)?;
     }
     if let Some((upper, mount)) = upper {
         for (key, path) in [("upperdir", &upper.dir), ("workdir", &upper.work)] {
             let name = path.file_name().unwrap_or_default();
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let opened = rustix::fs::openat(mount, name, flags, Mode::empty())?;
-            rustix::mount::fsconfig_set_fd(context, key, &opened)?;
+            set(key, &rustix::fs::openat(mount, name, flags, Mode::empty())?)?;
         }
         if upper.volatile {
-            // The mark of an earlier volatile mount: see `union`.
-            crate::durable::remove(&upper.work.join("work/incompat")).map_err(|error| error.source)?;
             rustix::mount::fsconfig_set_flag(context, "volatile")?;
         }
     }
@@ -129,7 +169,7 @@ fn union_of(lower: &[OwnedFd], upper: Option<(&Upper, &OwnedFd)>, access: Access
         rustix::mount::fsconfig_set_string(context, feature, "off")?;
     }
     rustix::mount::fsconfig_create(context)?;
-    Ok(rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes_for(access))?)
+    rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes_for(access))
 }
 
 fn attributes_for(access: Access) -> MountAttrFlags {

@@ -1,11 +1,15 @@
 //! Mounts that are not in any tree yet: made, configured and then attached by descriptor (fsopen(2), open_tree(2),
 //! mount_setattr(2)).
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::io::{Errno, Result};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
+use crate::isolate;
+use crate::layer_mounts::on_thread;
 use crate::signal::last_errno;
 
 /// What mount_setattr(2) takes.
@@ -45,6 +49,22 @@ pub fn copy(at: BorrowedFd<'_>, path: &str, recursive: bool) -> Result<OwnedFd> 
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
     }
     rustix::mount::open_tree(at, path, flags)
+}
+
+/// Makes a second sight of `inside`, which is open in the detached `mount`; with the mounts below it if `recursive`. The
+/// mount itself is used up.
+///
+/// Kernels before 6.15 copy only what is mounted in the caller's namespace: there it is attached for a moment, in a
+/// namespace that one thread is in.
+pub fn part(mount: OwnedFd, inside: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
+    match copy(inside, "", recursive) {
+        Err(Errno::INVAL) => on_thread(|| {
+            isolate::own_mounts()?;
+            attach(mount.as_fd(), crate::process::open_dir(Path::new("/"))?.as_fd())?;
+            Ok(copy(inside, "", recursive)?)
+        }),
+        copied => Ok(copied?),
+    }
 }
 
 /// Forbids writing through this mount, and through those below it if `recursive`.
@@ -149,5 +169,22 @@ mod tests {
         let here = crate::process::open_dir(std::path::Path::new("/")).unwrap();
         assert_eq!(pivot(here.as_fd()), Err(Errno::PERM));
         assert_eq!(make_all_private(), Err(Errno::PERM));
+    }
+
+    #[test]
+    fn a_file_is_taken_out_of_a_mount_that_is_nowhere() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let memory = filesystem("tmpfs", &[], MountAttrFlags::empty()).unwrap();
+        let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::RDWR;
+        let file = rustix::fs::openat(&memory, "file", flags, rustix::fs::Mode::RUSR).unwrap();
+        rustix::io::write(&file, b"content").unwrap();
+        drop(file);
+        let inside = rustix::fs::openat(&memory, "file", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        let taken = part(memory, inside.as_fd(), false).unwrap();
+        let path = format!("/proc/self/fd/{}", taken.as_raw_fd());
+        assert_eq!(std::fs::read(path).unwrap(), b"content");
     }
 }

@@ -79,7 +79,7 @@ fn places(spec: &Spec, rootfs: BorrowedFd<'_>, root: (u32, u32)) -> Result<(), E
 fn explain(error: std::io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::INVAL | Errno::OPNOTSUPP) => Error::Unsupported(format!(
-            "cannot map the ids of the container's files: {error}; user namespaces need Linux 6.15 and a store on a filesystem \
+            "cannot map the ids of the container's files: {error}; user namespaces need a store on a filesystem \
              with idmapped mounts, such as ext4, xfs or btrfs"
         )),
         _ => Error::io("mount the container's layers for its users")(error),

@@ -41,7 +41,7 @@ pub(super) fn part(plan: OwnedFd, subpath: Option<&str>) -> Result<OwnedFd, Erro
     let Some(subpath) = subpath else { return Ok(plan) };
     let missing = || Error::Spec(format!("`{subpath}` is not in the image"));
     let inside = place::find(plan.as_fd(), subpath)?.ok_or_else(missing)?;
-    detached::copy(inside.as_fd(), "", true).map_err(Error::path("open", subpath))
+    detached::part(plan, inside.as_fd(), true).map_err(Error::path("open", subpath))
 }
 
 /// All sources in the order of `spec.mounts`: those that the shim opened, and memory.
@@ -78,7 +78,8 @@ pub(crate) fn filesystem(kind: &str, device: &str, options: &[String]) -> Result
 /// A directory of a mounted volume; all of it without.
 pub(super) fn below(made: OwnedFd, subpath: Option<&str>) -> Result<OwnedFd, Error> {
     let Some(subpath) = subpath else { return Ok(made) };
-    detached::copy(beneath(made.as_fd(), subpath)?.as_fd(), "", false).map_err(Error::path("bind", subpath))
+    let inside = beneath(made.as_fd(), subpath)?;
+    detached::part(made, inside.as_fd(), false).map_err(Error::path("bind", subpath))
 }
 
 /// Options that are the mount's and not the filesystem's, as mount(8) has them.

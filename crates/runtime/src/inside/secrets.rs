@@ -35,7 +35,7 @@ pub(super) fn file(file: &SecretFile, target: &str) -> Result<OwnedFd, Error> {
     let memory = directory(std::slice::from_ref(file), target)?;
     let opened = rustix::fs::openat(&memory, file.name.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let opened = opened.map_err(Error::path("open the secret for", target))?;
-    detached::copy(std::os::fd::AsFd::as_fd(&opened), "", false).map_err(Error::path("open the secret for", target))
+    detached::part(memory, std::os::fd::AsFd::as_fd(&opened), false).map_err(Error::path("open the secret for", target))
 }
 
 fn put(memory: &OwnedFd, secret: &SecretFile) -> Result<(), Error> {
