@@ -23,6 +23,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("dockerd", "docker.io"),
     Need("fsck.erofs", "erofs-utils"),
     Need("busybox", "busybox-static"),
+    Need("mkfs.btrfs", "btrfs-progs"),
     Need("mkfs.ext4", "e2fsprogs"),
     Need("mkfs.xfs", "xfsprogs"),
     Need("openssl", "openssl"),

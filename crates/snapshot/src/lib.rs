@@ -5,13 +5,14 @@
 //! ROOT/layers/<driver>/<id>/         a sealed layer; <id> is the hex of its diff id, or of its chain id where trees are kept
 //!      erofs:   tar  index.erofs     the exact tar, and metadata whose extents point into it
 //!      overlay: fs/  recipe          the files as overlayfs wants them, and what else the tar had
+//!      btrfs:   fs/  recipe          the whole tree as a subvolume, and what else the layer's tar had
 //!      vfs:     fs/  recipe          the whole tree, and what else the layer's tar had
 //! ROOT/layers/<driver>/.new-<random>/   a layer being made or removed, flock'd by who does; garbage without an owner
 //! ROOT/layers/empty/                 nothing, where a union needs something
 //! ROOT/layers/places/                what every container has something mounted on
 //! ROOT/containers/<id>/layers.json   what the container stands on
 //!      erofs, overlay: upper/ work/
-//!      vfs:            fs/
+//!      btrfs, vfs:     fs/
 //! ROOT/containers/<id>/.old-<part>   what a container had before it was put back; garbage
 //! ```
 //!

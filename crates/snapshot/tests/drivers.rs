@@ -1,17 +1,19 @@
 //! Every driver shows the same trees, the same changes and the same tars.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
+mod btrfs;
 mod fixture;
 mod model;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use fixture::{open, with_each_driver};
 use model::{Model, Node, Step};
 use proptest::prelude::*;
-use strata_snapshot::{Change, ChangeKind, DriverName, Error, Prepare, Snapshots};
+use strata_snapshot::{Change, ChangeKind, DriverName, Error, Model as SnapshotModel, Prepare, Snapshots};
 use strata_store::{Depth, LayerFiles};
 use strata_sys::root_dir::RootDir;
 use strata_testkit::tar::{Header, Tar};
@@ -328,6 +330,10 @@ fn damage_of_either_file_is_told() {
         assert_eq!(snapshots.verify(&key, Depth::Structure, &Silent).unwrap(), None);
         let layer = layers_dir(snapshots).join(key.to_string().rsplit(':').next().unwrap());
         let part = if snapshots.driver_name() == DriverName::Erofs { "tar" } else { "fs/etc/motd" };
+        if snapshots.driver_name() == DriverName::Btrfs {
+            let subvolume = std::fs::File::open(layer.join("fs")).unwrap();
+            strata_sys::btrfs::set_read_only(subvolume.as_fd(), false).unwrap();
+        }
         std::fs::remove_file(layer.join(part)).unwrap();
         assert!(snapshots.verify(&key, Depth::Structure, &Silent).unwrap().is_some());
     });
@@ -354,7 +360,7 @@ fn many_layers_become_one_tree() {
     need!(host::root(), host::filesystem("erofs"));
     with_each_driver(|snapshots| {
         let mut chain = Vec::new();
-        let depth = if snapshots.driver_name() == DriverName::Vfs { 20 } else { 130 };
+        let depth = if snapshots.model() == SnapshotModel::Tree { 20 } else { 130 };
         for number in 0..depth {
             let tar = Tar::new().file(&format!("file{number}"), 0o644, format!("{number}").as_bytes()).finish();
             let layer = import(snapshots, &chain, &tar);

@@ -1,8 +1,10 @@
-//! Removing a tree that an image or a container made: no symlink is followed, no depth is too deep.
+//! Removing a tree that an image or a container made: no symlink is followed, no depth is too deep. A subvolume of btrfs goes at
+//! once, whatever is in it.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, open, openat, renameat, unlinkat};
@@ -28,6 +30,12 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<bool> {
         Err(Errno::NOTDIR) => return Err(refused.into()),
         Err(error) => return Err(error.into()),
     };
+    if let Some((parent, name)) = path.parent().zip(path.file_name()) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        if crate::btrfs::destroy(open(parent, flags & !OFlags::NOFOLLOW, Mode::empty())?.as_fd(), name, top.as_fd())? {
+            return Ok(true);
+        }
+    }
     loop {
         empty(top.as_fd(), top.as_fd(), 0)?;
         match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
@@ -53,6 +61,9 @@ fn empty(top: BorrowedFd<'_>, dir: BorrowedFd<'_>, depth: usize) -> io::Result<(
             continue;
         }
         if let Some(child) = open_dir(dir, &name)? {
+            if crate::btrfs::destroy(dir, OsStr::from_bytes(name.to_bytes()), child.as_fd())? {
+                continue;
+            }
             empty(top, child.as_fd(), depth + 1)?;
         }
         match unlinkat(dir, &name, AtFlags::REMOVEDIR) {

@@ -79,7 +79,7 @@ fn watch(child: &mut Child) -> Done<Said> {
         };
         if let Some(lines) = &mut early {
             lines.push_str(&format!("{line}\n"));
-            if line == BEGIN {
+            if line.ends_with(BEGIN) {
                 early = None;
             }
             continue;

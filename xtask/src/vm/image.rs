@@ -12,6 +12,7 @@ use crate::shell::{Done, output, run};
 
 /// Programs whose busybox cousins can less. Everything else is busybox.
 const PROGRAMS: &[&str] = &[
+    "btrfs",
     "busybox",
     "dmsetup",
     "fsck.erofs",
@@ -24,6 +25,7 @@ const PROGRAMS: &[&str] = &[
     "nsenter",
     "ps",
     "setpriv",
+    "sh",
     "tar",
     "umount",
     "unshare",

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod crash;
+mod drivers;
 mod escapes;
 mod events;
 mod life;

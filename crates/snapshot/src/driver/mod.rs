@@ -1,7 +1,9 @@
 //! What a storage driver is, which there are, and which of them work here.
 
+mod btrfs;
 mod erofs;
 mod overlay;
+mod tree;
 mod upper;
 mod vfs;
 
@@ -117,6 +119,8 @@ pub enum DriverName {
     Erofs,
     /// A layer is a directory for overlayfs.
     Overlay,
+    /// A layer is a subvolume, a snapshot of the one below.
+    Btrfs,
     /// A layer is a copy of everything.
     Vfs,
 }
@@ -132,13 +136,14 @@ pub struct Availability {
 
 impl DriverName {
     /// All of them, the best first: the order in which they are tried.
-    pub const ALL: [Self; 3] = [Self::Erofs, Self::Overlay, Self::Vfs];
+    pub const ALL: [Self; 4] = [Self::Erofs, Self::Overlay, Self::Btrfs, Self::Vfs];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Erofs => "erofs",
             Self::Overlay => "overlay",
+            Self::Btrfs => "btrfs",
             Self::Vfs => "vfs",
         }
     }
@@ -147,7 +152,8 @@ impl DriverName {
         match self {
             Self::Erofs => Box::new(erofs::Erofs),
             Self::Overlay => Box::new(overlay::Overlay),
-            Self::Vfs => Box::new(vfs::Vfs),
+            Self::Btrfs => Box::new(tree::Tree(btrfs::Subvolumes)),
+            Self::Vfs => Box::new(tree::Tree(vfs::Copies)),
         }
     }
 
@@ -156,6 +162,7 @@ impl DriverName {
         match self {
             Self::Erofs => erofs::probe(scratch),
             Self::Overlay => overlay::probe(scratch),
+            Self::Btrfs => btrfs::probe(scratch),
             Self::Vfs => Ok(()),
         }
     }

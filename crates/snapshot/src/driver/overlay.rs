@@ -43,13 +43,17 @@ impl Driver for Overlay {
     fn fill(&self, layer: &Path, _below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked> {
         durable::create_dirs(&layer.join(FILES), 0o755)?;
         let Source { tar, shares } = source;
-        record(layer, marks(), shares, |sink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch))
+        record(layer, open_dir(&layer.join(FILES))?, marks(), shares, |sink| {
+            strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch)
+        })
     }
 
     fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
         durable::create_dirs(&layer.join(FILES), 0o755)?;
         let roots = roots(below)?;
-        record(layer, marks(), None, |sink| upper::pack(container, &|path| lookup(&roots, path), sink, watch))
+        record(layer, open_dir(&layer.join(FILES))?, marks(), None, |sink| {
+            upper::pack(container, &|path| lookup(&roots, path), sink, watch)
+        })
     }
 
     fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
@@ -58,11 +62,11 @@ impl Driver for Overlay {
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
-        play(layer)
+        play(layer, open_dir(&layer.join(FILES))?)
     }
 
     fn look(&self, layer: &Path) -> Result<Option<String>> {
-        look(layer)
+        look(layer, open_dir(&layer.join(FILES))?)
     }
 
     fn prepare(&self, container: &Path, _layers: &[PathBuf]) -> Result<()> {
@@ -97,16 +101,17 @@ fn marks() -> Whiteouts {
     Whiteouts::Overlay(if initial { Namespace::Trusted } else { Namespace::User })
 }
 
-/// Applies what `produce` hands over to a layer's directory and keeps its recipe; all is synced at the end.
+/// Applies what `produce` hands over to a layer's files below `root` and keeps its recipe; all is synced at the end.
 pub(super) fn record(
     layer: &Path,
+    root: OwnedFd,
     whiteouts: Whiteouts,
     shares: Option<Shares>,
     produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer::Result<Unpacked>,
 ) -> Result<Unpacked> {
     let path = layer.join(RECIPE);
     let recipe = File::create_new(&path).map_err(Error::at("create", &path))?;
-    let applier = Applier::new(open_dir(&layer.join(FILES))?, Options { whiteouts, power: Power::here() })?;
+    let applier = Applier::new(root, Options { whiteouts, power: Power::here() })?;
     let applier = applier.sharing(shares);
     let mut recorder = Recorder::new(applier, BufWriter::new(recipe))?;
     let unpacked = produce(&mut recorder)?;
@@ -117,18 +122,18 @@ pub(super) fn record(
     Ok(unpacked)
 }
 
-/// The tar again, from the recipe and the files.
-pub(super) fn play(layer: &Path) -> Result<Box<dyn Read + Send>> {
+/// The tar again, from the recipe and the files below `root`.
+pub(super) fn play(layer: &Path, root: OwnedFd) -> Result<Box<dyn Read + Send>> {
     let path = layer.join(RECIPE);
     let recipe = File::open(&path).map_err(Error::at("open", &path))?;
-    Ok(Box::new(Player::new(recipe, open_dir(&layer.join(FILES))?)?))
+    Ok(Box::new(Player::new(recipe, root)?))
 }
 
-/// The recipe can be read, and all files that it names are there.
-pub(super) fn look(layer: &Path) -> Result<Option<String>> {
+/// The recipe can be read, and all files that it names are there, below `root`.
+pub(super) fn look(layer: &Path, root: OwnedFd) -> Result<Option<String>> {
     let path = layer.join(RECIPE);
     let recipe = File::open(&path).map_err(Error::at("open", &path))?;
-    strata_layer::recipe::look(recipe, open_dir(&layer.join(FILES))?)?;
+    strata_layer::recipe::look(recipe, root)?;
     Ok(None)
 }
 

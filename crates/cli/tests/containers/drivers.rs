@@ -1,0 +1,71 @@
+//! The program on the storage drivers that not every filesystem has.
+
+use strata_testkit::image::Image;
+use strata_testkit::machine::Ran;
+use strata_testkit::{Machine, host, need};
+
+use super::needs;
+
+/// A machine whose store lies on a new filesystem of that kind, if the host can mount one.
+fn store_on(kind: &str) -> Result<Machine, String> {
+    let machine = Machine::isolated();
+    let made = format!("truncate -s 1G disk && mkfs.{kind} -q disk && mkdir store && mount -o loop disk store");
+    match machine.sh(&made) {
+        Ran { code: 0, .. } => Ok(machine),
+        ran => Err(format!("the filesystem `{kind}` on a loop device: {}", ran.err.trim())),
+    }
+}
+
+#[test]
+fn info_says_which_drivers_work_here_and_why_others_do_not() {
+    need!(needs());
+    let machine = Machine::isolated();
+    machine.sh("mkdir -p store && mount -t tmpfs none store").ok();
+    let said = machine.strata(["info"]).ok();
+    let lines: Vec<&str> = said.lines().skip_while(|line| !line.starts_with(" Free Space")).skip(1).collect();
+    assert!(lines[0].starts_with(" erofs: the kernel mounts no EROFS image from a file"), "{said}");
+    assert!(lines.contains(&" btrfs: the root directory is not on btrfs"), "{said}");
+    assert!(lines.contains(&" vfs: works here"), "{said}");
+    let refused = machine.strata(["--root", "store/other", "--storage-driver", "btrfs", "info"]).fails(1);
+    assert!(
+        refused.contains("the storage driver `btrfs` is not available: the root directory is not on btrfs"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_store_of_subvolumes() {
+    need!(needs(), host::program("mkfs.btrfs"));
+    let machine = match store_on("btrfs") {
+        Ok(machine) => machine,
+        Err(missing) => return host::skipped(module_path!(), &missing),
+    };
+    let strata = |words: &str| machine.strata(format!("--storage-driver btrfs {words}").split(' '));
+    let script = |words: &[&str], script: &str| machine.strata([words, &["sh", "-c", script]].concat());
+    std::fs::write(machine.dir().join("box.tar"), Image::busybox().docker_archive("box:latest")).unwrap();
+    strata(&format!("load -qi {}", machine.dir().join("box.tar").display())).ok();
+    assert!(machine.strata(["info"]).ok().contains("Storage Driver: btrfs\n Backing Filesystem: btrfs\n"));
+    assert!(machine.strata(["info"]).ok().contains("\n btrfs: works here\n"));
+    script(&["run", "--network", "none", "--name", "one", "box"], "echo new > /etc/new; rm /etc/group").ok();
+    assert_eq!(machine.strata(["diff", "one"]).ok(), "C /etc\nD /etc/group\nA /etc/new\n");
+    machine.strata(["commit", "one", "made"]).ok();
+    let seen = script(&["run", "--rm", "--network", "none", "--userns", "auto", "made"], "cat /etc/new; ls /etc/group");
+    assert_eq!((seen.code, seen.out.as_str()), (1, "new\n"), "{}", seen.err);
+    // What is saved is what the other drivers save.
+    machine.strata(["save", "-o", "made.tar", "made"]).ok();
+    machine.strata(["--root", "other", "--storage-driver", "vfs", "load", "-qi", "made.tar"]).ok();
+    let id = |root: &str| machine.strata(["--root", root, "inspect", "-f", "{{.Id}} {{.RootFS.Layers}}", "made"]).ok();
+    assert_eq!(id("store"), id("other"));
+    // Forward and back.
+    machine.strata(["run", "-d", "--network", "none", "--name", "web", "made", "sleep", "1000"]).ok();
+    machine.strata(["snapshot", "web", "before"]).ok();
+    machine.strata(["exec", "web", "rm", "/etc/new"]).ok();
+    machine.strata(["rollback", "web", "before"]).ok();
+    assert_eq!(machine.strata(["exec", "web", "cat", "/etc/new"]).ok(), "new\n");
+    machine.strata(["rm", "-f", "web", "one"]).ok();
+    machine.strata(["check"]).ok();
+    machine.strata(["system", "prune", "-af"]).ok();
+    assert_eq!(machine.sh("ls store/layers/btrfs").ok(), "");
+    assert_eq!(machine.sh("btrfs subvolume list store").ok(), "");
+    machine.strata(["check"]).ok();
+}

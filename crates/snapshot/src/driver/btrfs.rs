@@ -1,0 +1,51 @@
+//! A tree is a subvolume of btrfs, and becomes the copy of another as its snapshot: at once, and without taking room.
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use strata_sys::btrfs;
+
+use super::DriverName;
+use super::overlay::{FILES, open_dir};
+use super::tree::Trees;
+use crate::{Error, Result};
+
+/// Subvolumes. Those of layers cannot be written.
+#[derive(Debug)]
+pub(super) struct Subvolumes;
+
+impl Trees for Subvolumes {
+    fn name(&self) -> DriverName {
+        DriverName::Btrfs
+    }
+
+    fn make(&self, below: Option<&Path>, holder: &Path) -> Result<()> {
+        let to = holder.join(FILES);
+        match below {
+            Some(below) => btrfs::snapshot(&below.join(FILES), &to)
+                .map_err(Error::at("make a snapshot of the layer below as", &to)),
+            None => {
+                btrfs::create(&to).map_err(Error::at("create the subvolume", &to))?;
+                // The kernel takes the process's mask into account.
+                let mode = rustix::fs::Mode::from_raw_mode(0o755);
+                rustix::fs::fchmod(open_dir(&to)?, mode).map_err(Error::at("set the mode of", &to))
+            }
+        }
+    }
+
+    fn seal(&self, holder: &Path) -> Result<()> {
+        let path = holder.join(FILES);
+        btrfs::set_read_only(open_dir(&path)?.as_fd(), true).map_err(Error::at("seal the subvolume", &path))
+    }
+}
+
+/// Makes a subvolume.
+pub(super) fn probe(scratch: &Path) -> Result<(), String> {
+    match btrfs::is_btrfs(scratch) {
+        Ok(true) => {}
+        Ok(false) => return Err("the root directory is not on btrfs".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    }
+    let made = btrfs::create(&scratch.join("probe-subvolume"));
+    made.map_err(|error| format!("no subvolume can be made here: {error}"))
+}

@@ -1,0 +1,121 @@
+//! Drivers whose layers are whole trees. They differ in how a tree becomes the copy of another, and share the rest.
+
+use std::fmt;
+use std::io::Read;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use strata_layer::Unpacked;
+use strata_layer::diff::{Change, pack_trees, tree_changes};
+use strata_layer::dir::Whiteouts;
+use strata_layer::pipeline::{Pack, Packer};
+use strata_layer::tar::Limits;
+use strata_types::Watch;
+use strata_types::mount::{Access, Mount};
+
+use super::overlay::{FILES, look, open_dir, play, record};
+use super::{Driver, DriverName, Model, Source, Stack};
+use crate::Result;
+
+/// How trees are kept. Each is in a directory of its own, the holder: a layer's or a container's.
+pub(super) trait Trees: Send + Sync + fmt::Debug {
+    /// Whose they are.
+    fn name(&self) -> DriverName;
+
+    /// Makes the holder's tree: a copy of that of the layer `below`, or an empty one.
+    fn make(&self, below: Option<&Path>, holder: &Path) -> Result<()>;
+
+    /// Opens a tree's root directory.
+    fn open(&self, holder: &Path) -> Result<OwnedFd> {
+        open_dir(&holder.join(FILES))
+    }
+
+    /// Nothing in the tree changes from here on.
+    fn seal(&self, holder: &Path) -> Result<()> {
+        let _ = holder;
+        Ok(())
+    }
+
+    /// Says how the tree is mounted.
+    fn mount(&self, holder: &Path) -> Mount {
+        Mount::Dir(holder.join(FILES))
+    }
+}
+
+/// A driver made of them.
+#[derive(Debug)]
+pub(super) struct Tree<T>(pub(super) T);
+
+impl<T: Trees> Tree<T> {
+    fn make_on(&self, below: &[PathBuf], holder: &Path) -> Result<OwnedFd> {
+        self.0.make(below.last().map(PathBuf::as_path), holder)?;
+        self.0.open(holder)
+    }
+
+    fn top(&self, layers: &[PathBuf]) -> Result<Option<OwnedFd>> {
+        layers.last().map(|top| self.0.open(top)).transpose()
+    }
+}
+
+impl<T: Trees> Driver for Tree<T> {
+    fn name(&self) -> DriverName {
+        self.0.name()
+    }
+
+    fn model(&self) -> Model {
+        Model::Tree
+    }
+
+    fn fill(&self, layer: &Path, below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked> {
+        let root = self.make_on(below, layer)?;
+        let Source { tar, shares } = source;
+        let act = |sink: &mut dyn strata_layer::LayerSink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch);
+        let unpacked = record(layer, root, Whiteouts::Execute, shares, act)?;
+        self.0.seal(layer)?;
+        Ok(unpacked)
+    }
+
+    fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
+        let root = self.make_on(below, layer)?;
+        let (old, new) = (self.top(below)?, self.0.open(container)?);
+        let unpacked = record(layer, root, Whiteouts::Execute, None, |sink| {
+            let mut packer = Packer::new(sink);
+            pack_trees(old.as_ref().map(|old| old.as_fd()), new.as_fd(), &mut packer, watch)?;
+            packer.finish()
+        })?;
+        self.0.seal(layer)?;
+        Ok(unpacked)
+    }
+
+    fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
+        let (old, new) = (self.top(below)?, self.0.open(container)?);
+        Ok(pack_trees(old.as_ref().map(|old| old.as_fd()), new.as_fd(), to, watch)?)
+    }
+
+    fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
+        play(layer, self.0.open(layer)?)
+    }
+
+    fn look(&self, layer: &Path) -> Result<Option<String>> {
+        look(layer, self.0.open(layer)?)
+    }
+
+    fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {
+        self.0.make(layers.last().map(PathBuf::as_path), container)
+    }
+
+    fn mount(&self, stack: &Stack<'_>, _access: Access) -> Result<Mount> {
+        let holder = stack.container.or_else(|| stack.layers.last().map(PathBuf::as_path));
+        Ok(holder.map_or_else(|| Mount::Dir(stack.empty.to_owned()), |holder| self.0.mount(holder)))
+    }
+
+    fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
+        let new = self.0.open(container)?;
+        let Some(old) = self.top(layers)? else { return Ok(Vec::new()) };
+        Ok(tree_changes(old.as_fd(), new.as_fd())?)
+    }
+
+    fn parts(&self) -> &'static [&'static str] {
+        &[FILES]
+    }
+}
