@@ -12,7 +12,7 @@ use strata_types::{ContainerId, DiffId, Watch};
 
 use crate::driver::Source;
 use crate::snapshots::{FOOTING, Footing};
-use crate::{Error, LayerAdded, Result, Snapshots};
+use crate::{Error, LayerAdded, Prepare, Result, Snapshots};
 
 /// What a container changed, taken down at a moment but not a layer yet.
 #[derive(Debug)]
@@ -70,13 +70,14 @@ impl Snapshots {
 
     /// Puts a container that does not run on `layers`, without any change of its own. What it had is gone. May be
     /// repeated when it was interrupted anywhere; until then its files are [unsettled](Error::Unsettled).
-    pub fn reset(&self, id: &ContainerId, layers: &[DiffId], volatile: bool) -> Result<()> {
+    pub fn reset(&self, id: &ContainerId, layers: &[DiffId], options: Prepare) -> Result<()> {
         let dirs = self.dirs(layers)?;
         let container = self.container_dir(id);
         let new = container.join(NEW);
         durable::remove(&new)?;
         durable::create_dirs(&new, 0o710)?;
-        self.driver().prepare(&new, &dirs)?;
+        self.furnish(&new, &dirs, options)?;
+        let volatile = options.volatile;
         failpoint!("snapshot.reset.prepared");
         let durability = if volatile { Durability::Ephemeral } else { Durability::Durable };
         let stand = |unsettled: bool| -> Result<()> {

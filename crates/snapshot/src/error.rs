@@ -69,6 +69,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The driver cannot limit sizes.
+    #[error("the storage driver `{0}` cannot limit what a container holds; `btrfs` can")]
+    NoLimit(DriverName),
     /// More layers than the driver can show at once.
     #[error(
         "an image of {layers} layers is too deep for the storage driver `overlay`, which shows {limit} at most: `erofs` and `vfs` have no such limit"
@@ -100,7 +103,7 @@ impl Error {
             Self::File(error) => error.class(),
             Self::Mount { source, .. } => class_of(source),
             Self::UnknownDriver(_) | Self::OtherDriver { .. } => ErrorClass::InvalidInput,
-            Self::Unavailable { .. } | Self::TooDeep { .. } => ErrorClass::Unsupported,
+            Self::Unavailable { .. } | Self::NoLimit(_) | Self::TooDeep { .. } => ErrorClass::Unsupported,
         }
     }
 

@@ -59,6 +59,8 @@ pub struct LayerAdded {
 pub struct Prepare {
     /// The container is removed when it ends, so its files need not survive a power failure.
     pub volatile: bool,
+    /// How much its tree may hold, the files of its layers included.
+    pub size_bytes: Option<u64>,
 }
 
 /// What something takes on the disk.
@@ -185,11 +187,17 @@ impl Snapshots {
         let dirs = self.dirs(layers)?;
         let container = self.container_dir(id);
         durable::create_dirs(&container, 0o710)?;
-        self.driver.prepare(&container, &dirs)?;
+        self.furnish(&container, &dirs, options)?;
         let footing = Footing { layers: layers.to_vec(), volatile: options.volatile, unsettled: false };
         let text = serde_json::to_vec(&footing).map_err(|source| Error::Record { path: container.clone(), source })?;
         let durability = if options.volatile { Durability::Ephemeral } else { Durability::Durable };
         Ok(durable::write_file(&container.join(FOOTING), &text, 0o600, durability)?)
+    }
+
+    /// Makes the driver's parts of a container in an empty directory.
+    pub(crate) fn furnish(&self, dir: &Path, layers: &[PathBuf], options: Prepare) -> Result<()> {
+        self.driver.prepare(dir, layers)?;
+        options.size_bytes.map_or(Ok(()), |bytes| self.driver.limit(dir, bytes))
     }
 
     /// [`plan`](Self::plan) for a container that has to stand on `layers`: it may have been put on others, but not all

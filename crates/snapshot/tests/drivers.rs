@@ -6,7 +6,7 @@ mod fixture;
 mod model;
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ use strata_testkit::{host, need};
 use strata_types::mount::Access;
 use strata_types::{ContainerId, DiffId, Digest, Silent};
 
-const KEPT: Prepare = Prepare { volatile: false };
+const KEPT: Prepare = Prepare { volatile: false, size_bytes: None };
 
 fn diff_id(tar: &[u8]) -> DiffId {
     DiffId::new(Digest::sha256(tar))
@@ -254,7 +254,7 @@ fn a_volatile_container_can_be_mounted_again() {
     need!(host::root(), host::filesystem("erofs"));
     with_each_driver(|snapshots| {
         let chain = [import(snapshots, &[], &base())];
-        snapshots.prepare(&id(1), &chain, Prepare { volatile: true }).unwrap();
+        snapshots.prepare(&id(1), &chain, Prepare { volatile: true, size_bytes: None }).unwrap();
         for name in ["first", "second"] {
             let root = snapshots.open_root(&snapshots.plan(&id(1), Access::ReadWrite).unwrap()).unwrap();
             root.create_file(Path::new(name), 0o600).unwrap();
@@ -367,6 +367,30 @@ fn many_layers_become_one_tree() {
             chain.push(layer);
         }
         assert_eq!(view(snapshots, &chain).len(), depth);
+    });
+}
+
+#[test]
+fn a_size_is_a_limit_or_refused_in_words() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        let chain = [import(snapshots, &[], &base())];
+        let made = snapshots.prepare(&id(1), &chain, Prepare { volatile: false, size_bytes: Some(8 << 20) });
+        if snapshots.driver_name() != DriverName::Btrfs {
+            let refused = made.unwrap_err().to_string();
+            assert!(refused.contains("cannot limit what a container holds; `btrfs` can"), "{refused}");
+            return;
+        }
+        made.unwrap();
+        snapshots.prepare(&id(2), &chain, KEPT).unwrap();
+        for (container, fits) in [(id(1), false), (id(2), true)] {
+            let root = snapshots.open_root(&snapshots.plan(&container, Access::ReadWrite).unwrap()).unwrap();
+            let mut file = root.create_file(Path::new("large"), 0o600).unwrap();
+            let content: Vec<u8> = (0..16u64 << 20).map(|at| (at.wrapping_mul(at) >> 9) as u8).collect();
+            let written = file.write_all(&content).and_then(|()| file.sync_all());
+            let refused = written.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::QuotaExceeded);
+            assert_eq!((written.is_ok(), refused), (fits, !fits), "{written:?}");
+        }
     });
 }
 

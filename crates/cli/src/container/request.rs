@@ -207,6 +207,7 @@ fn host(session: &Session, options: &ContainerOptions) -> Result<HostConfig> {
         uts_mode: text(&options.uts),
         userns_mode: text(&options.userns),
         shm_size: options.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE_BYTES),
+        storage_opt: storage_options(&options.storage_opt)?,
         sysctls: pairs("sysctl", &options.sysctl)?,
         runtime: options.runtime.clone().unwrap_or(usual.runtime),
         resources: resources(options),
@@ -330,6 +331,11 @@ fn pairs(option: &str, words: &[String]) -> Result<BTreeMap<String, String>> {
         map.insert(key, value);
     }
     Ok(map)
+}
+
+fn storage_options(words: &[String]) -> Result<BTreeMap<String, String>> {
+    let pair = |word: &String| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    words.iter().map(|word| pair(word).ok_or_else(|| Failure::new("invalid storage option"))).collect()
 }
 
 /// Where to connect the container; `network_mode` is the first of them, or what takes the place of networks.

@@ -214,6 +214,9 @@ pub struct ContainerOptions {
     /// Signal to stop the container
     #[arg(long)]
     pub stop_signal: Option<String>,
+    /// Storage driver options for the container
+    #[arg(long, value_name = "list")]
+    pub storage_opt: Vec<String>,
     /// Timeout (in seconds) to stop a container
     #[arg(long, value_name = "int")]
     pub stop_timeout: Option<i64>,

@@ -63,6 +63,19 @@ fn a_store_of_subvolumes() {
     machine.strata(["rollback", "web", "before"]).ok();
     assert_eq!(machine.strata(["exec", "web", "cat", "/etc/new"]).ok(), "new\n");
     machine.strata(["rm", "-f", "web", "one"]).ok();
+    // A container that may hold 32 MB does, and no more.
+    let limited = ["run", "--name", "small", "--network", "none", "--storage-opt", "size=32m", "made"];
+    let full = script(
+        &limited,
+        "dd if=/dev/urandom of=/f bs=1M count=8 conv=fsync && dd if=/dev/urandom of=/g bs=1M count=64 conv=fsync",
+    );
+    assert_eq!(full.code, 1, "{full:?}");
+    assert!(full.err.contains("8+0 records out") && full.err.contains("Disk quota exceeded"), "{}", full.err);
+    assert_eq!(machine.strata(["inspect", "-f", "{{.HostConfig.StorageOpt}}", "small"]).ok(), "map[size:32m]\n");
+    machine.strata(["rm", "small"]).ok();
+    let refused = machine.strata(["--root", "other", "run", "--storage-opt", "size=1g", "made", "true"]).fails(125);
+    assert!(refused.contains("the storage driver `vfs` cannot limit what a container holds"), "{refused}");
+    assert_eq!(machine.strata(["--root", "other", "ps", "-aq"]).ok(), "");
     machine.strata(["check"]).ok();
     machine.strata(["system", "prune", "-af"]).ok();
     assert_eq!(machine.sh("ls store/layers/btrfs").ok(), "");

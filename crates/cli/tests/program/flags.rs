@@ -9,7 +9,7 @@ const GOLDEN: &str = include_str!("../golden/docker-flags.txt");
 /// Flags that are left out, with the reason.
 const LEFT_OUT: &[(&str, &[&str])] = &[
     ("signed tags went out of use", &["disable-content-trust"]),
-    ("for Windows", &["isolation", "storage-opt"]),
+    ("for Windows", &["isolation"]),
     ("out of use even there", &["link-local-ip"]),
     ("needs a vendor's runtime", &["gpus"]),
 ];

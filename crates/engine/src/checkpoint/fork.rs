@@ -1,13 +1,12 @@
 //! Starting further containers from a snapshot.
 
 use strata_runtime::Started;
-use strata_snapshot::Prepare;
 use strata_store::Key;
 use strata_store::records::{ContainerRecord, Inserted, SnapshotRecord};
 use strata_sys::failpoint;
 use strata_types::ContainerId;
 
-use crate::container::{ContainerError, Document, Known, MountFrom, VolumeRequest, check, user_namespace};
+use crate::container::{ContainerError, Document, Known, MountFrom, VolumeRequest, check, storage, user_namespace};
 use crate::{Engine, Result, events};
 
 /// What to make of a snapshot.
@@ -95,7 +94,7 @@ impl Engine {
         }
         failpoint!("engine.fork.recorded");
         forks.iter().for_each(|fork| self.record_event(events::of(fork, "create")));
-        let prepare = Prepare { volatile: document.host.auto_remove };
+        let prepare = storage::prepare(&document.host)?;
         for fork in &forks {
             if let Err(error) = self.snapshots()?.prepare(fork.id(), &snapshot.layers, prepare) {
                 forks.iter().for_each(|fork| self.undo(fork));

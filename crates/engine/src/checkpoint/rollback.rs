@@ -12,7 +12,7 @@ use strata_sys::failpoint;
 use strata_sys::signal::Signal;
 use strata_types::Silent;
 
-use crate::container::{ContainerError, Known, check};
+use crate::container::{ContainerError, Known, check, storage};
 use crate::{Engine, Result, events};
 
 /// How to go back.
@@ -63,8 +63,7 @@ impl Engine {
             return Err(gone().into());
         }
         failpoint!("engine.rollback.recorded");
-        let volatile = known.document.host.auto_remove;
-        self.snapshots()?.reset(known.id(), &snapshot.layers, volatile)?;
+        self.snapshots()?.reset(known.id(), &snapshot.layers, storage::prepare(&known.document.host)?)?;
         failpoint!("engine.rollback.reset");
         self.record_event(events::of(known, "rollback").with("snapshot", &snapshot.name));
         let started =
@@ -76,8 +75,8 @@ impl Engine {
 
     /// Finishes putting a container back that somebody began and died over.
     pub(crate) fn settle(&self, known: &Known) -> Result<()> {
-        let volatile = known.document.host.auto_remove;
-        Ok(self.snapshots()?.reset(known.id(), &known.record.layers, volatile)?)
+        let prepare = storage::prepare(&known.document.host)?;
+        Ok(self.snapshots()?.reset(known.id(), &known.record.layers, prepare)?)
     }
 
     /// [`Engine::settle`] where that is needed, for containers that are not about to be started.

@@ -105,6 +105,9 @@ pub struct HostConfig {
     pub userns_mode: String,
     /// `--shm-size`.
     pub shm_size: u64,
+    /// `--storage-opt`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_opt: BTreeMap<String, String>,
     /// `--sysctl`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
@@ -447,6 +450,7 @@ impl Default for HostConfig {
             uts_mode: String::new(),
             userns_mode: String::new(),
             shm_size: SHM_SIZE_BYTES,
+            storage_opt: BTreeMap::new(),
             sysctls: BTreeMap::new(),
             runtime: String::from("strata"),
             isolation: String::new(),

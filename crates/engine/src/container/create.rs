@@ -12,7 +12,7 @@ use strata_types::config::RunConfig;
 
 use crate::container::{
     ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, SecretMount, check, life, merge, names,
-    spec, user_namespace,
+    spec, storage, user_namespace,
 };
 use crate::network::EndpointWish;
 use crate::{Engine, Result, events};
@@ -61,6 +61,7 @@ impl Engine {
             check::name(name)?;
         }
         check::host(&mut host)?;
+        let prepare = storage::prepare(&host)?;
         let mut warnings = Vec::new();
         self.resolve_networks(&mut host, &mut networks, &mut warnings)?;
         let image_config = self.config(&image.id)?;
@@ -97,7 +98,7 @@ impl Engine {
         }
         drop(taken);
         let known = Known { record, document };
-        match self.furnish(&known, volatile) {
+        match self.furnish(&known, prepare) {
             Ok(()) => {
                 self.record_event(events::of(&known, "create"));
                 Ok(Created { known, warnings })
@@ -133,9 +134,9 @@ impl Engine {
     }
 
     /// Makes the container's directory and writable layer.
-    fn furnish(&self, known: &Known, volatile: bool) -> Result<()> {
+    fn furnish(&self, known: &Known, prepare: Prepare) -> Result<()> {
         failpoint!("engine.create.before-files");
-        self.snapshots()?.prepare(known.id(), &known.record.layers, Prepare { volatile })?;
+        self.snapshots()?.prepare(known.id(), &known.record.layers, prepare)?;
         failpoint!("engine.create.after-files");
         Ok(())
     }

@@ -40,6 +40,7 @@ mod spec;
 mod start;
 mod stats;
 mod stop;
+pub(crate) mod storage;
 mod top;
 mod transfer;
 pub(crate) mod user_namespace;

@@ -37,6 +37,11 @@ impl Trees for Subvolumes {
         let path = holder.join(FILES);
         btrfs::set_read_only(open_dir(&path)?.as_fd(), true).map_err(Error::at("seal the subvolume", &path))
     }
+
+    fn limit(&self, container: &Path, bytes: u64) -> Result<()> {
+        let path = container.join(FILES);
+        btrfs::limit(&path, bytes).map_err(Error::at("limit the size of the subvolume", &path))
+    }
 }
 
 /// Makes a subvolume.

@@ -68,6 +68,12 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     /// Makes a container's writable layer in its directory.
     fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()>;
 
+    /// Limits what a container just made may hold, its layers included.
+    fn limit(&self, container: &Path, bytes: u64) -> Result<()> {
+        let _ = (container, bytes);
+        Err(Error::NoLimit(self.name()))
+    }
+
     /// Says how a stack is mounted; without a container it is only ever seen read-only.
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount>;
 

@@ -15,7 +15,7 @@ use strata_types::mount::{Access, Mount};
 
 use super::overlay::{FILES, look, open_dir, play, record};
 use super::{Driver, DriverName, Model, Source, Stack};
-use crate::Result;
+use crate::{Error, Result};
 
 /// How trees are kept. Each is in a directory of its own, the holder: a layer's or a container's.
 pub(super) trait Trees: Send + Sync + fmt::Debug {
@@ -34,6 +34,12 @@ pub(super) trait Trees: Send + Sync + fmt::Debug {
     fn seal(&self, holder: &Path) -> Result<()> {
         let _ = holder;
         Ok(())
+    }
+
+    /// Limits what a container's tree may hold, that of its layers included.
+    fn limit(&self, container: &Path, bytes: u64) -> Result<()> {
+        let _ = (container, bytes);
+        Err(Error::NoLimit(self.name()))
     }
 
     /// Says how the tree is mounted.
@@ -102,6 +108,10 @@ impl<T: Trees> Driver for Tree<T> {
 
     fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {
         self.0.make(layers.last().map(PathBuf::as_path), container)
+    }
+
+    fn limit(&self, container: &Path, bytes: u64) -> Result<()> {
+        self.0.limit(container, bytes)
     }
 
     fn mount(&self, stack: &Stack<'_>, _access: Access) -> Result<Mount> {

@@ -12,7 +12,7 @@ use strata_types::{ContainerId, Silent};
 
 use crate::fixture::with_driver;
 
-const KEPT: Prepare = Prepare { volatile: false };
+const KEPT: Prepare = Prepare { volatile: false, size_bytes: None };
 
 /// What the program `btrfs` says.
 fn btrfs(words: &[&str], path: &Path) -> String {
