@@ -220,6 +220,10 @@ fn put_rules(transaction: &mut Transaction<'_>, family: Family, only_ours: bool)
     }
     for (name, number) in [("in", PREROUTING), ("out", OUTPUT)] {
         transaction.chain(name, hook("nat", number, -100));
+        if family == Family::V6 {
+            // The kernel takes no answers to ::1 from a bridge: better refused at once, so that 127.0.0.1 is tried, than lost.
+            transaction.rule(name, |rule| rule.loopback_address(false).verdict(verdict::ACCEPT, None));
+        }
         for (map, with_address) in [("at", true), ("any", false)] {
             transaction.rule(name, |rule| rule.for_this_host().find_port(map, with_address).redirect());
         }

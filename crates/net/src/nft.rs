@@ -328,11 +328,15 @@ impl Rule<'_, '_> {
         self
     }
 
-    /// Fits packets with a source or destination in 127.0.0.0/8.
+    /// Fits packets with a source or destination in 127.0.0.0/8, or that is ::1.
     pub(crate) fn loopback_address(&mut self, source: bool) -> &mut Self {
-        let (offset, _) = self.family.address(source);
-        self.load_payload(NETWORK, offset, 1, FIRST);
-        self.compare(true, &[127]);
+        let (offset, length) = self.family.address(source);
+        let (length, address) = match self.family {
+            Family::V4 => (1, vec![127]),
+            Family::V6 => (length, std::net::Ipv6Addr::LOCALHOST.octets().to_vec()),
+        };
+        self.load_payload(NETWORK, offset, length, FIRST);
+        self.compare(true, &address);
         self
     }
 

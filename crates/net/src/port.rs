@@ -22,6 +22,8 @@ pub(crate) struct Reserved {
 pub(crate) struct Kinds {
     pub(crate) ipv4: bool,
     pub(crate) ipv6: bool,
+    /// ::1 is one of them: the kernel takes no answers to it from a bridge.
+    pub(crate) ipv6_loopback: bool,
 }
 
 /// Reserves all ports of a plan.
@@ -48,6 +50,10 @@ fn reserve_one(
     };
     let reachable: Vec<IpAddr> =
         hosts.iter().copied().filter(|host| if host.is_ipv4() { kinds.ipv4 } else { kinds.ipv6 }).collect();
+    if reachable.iter().any(|host| host.is_ipv6() && host.is_loopback()) && !kinds.ipv6_loopback {
+        let port = wish.port;
+        return Err(Error::Invalid(format!("cannot publish port {port} at ::1 by a bridge: use 127.0.0.1")));
+    }
     let Some(first) = reachable.first() else {
         let (host, kind) = (hosts[0], if hosts[0].is_ipv4() { "IPv4" } else { "IPv6" });
         return Err(Error::Invalid(format!(
@@ -165,7 +171,7 @@ mod tests {
         Plan { name: "web".into(), ports: vec![publish], ..Plan::default() }
     }
 
-    const KINDS: Kinds = Kinds { ipv4: true, ipv6: false };
+    const KINDS: Kinds = Kinds { ipv4: true, ipv6: false, ipv6_loopback: false };
 
     #[test]
     fn a_reserved_port_is_taken_for_all_others() {
@@ -198,5 +204,7 @@ mod tests {
     fn an_address_of_a_kind_that_the_container_lacks_is_refused() {
         let refused = reserve(&plan("::1", None), None, KINDS, "e").unwrap_err();
         assert_eq!(refused.to_string(), "cannot publish port 80 at ::1: the container has no IPv6 address");
+        let refused = reserve(&plan("::1", None), None, Kinds { ipv6: true, ..KINDS }, "e").unwrap_err();
+        assert_eq!(refused.to_string(), "cannot publish port 80 at ::1 by a bridge: use 127.0.0.1");
     }
 }

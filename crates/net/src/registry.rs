@@ -100,7 +100,7 @@ impl Registry {
     /// The files of a network's endpoints.
     fn claims(&self, network: &str) -> Result<Vec<PathBuf>> {
         let dir = self.dir.join(network);
-        let names = names_in(&dir)?.into_iter().filter(|name| addresses_of(name).next().is_some());
+        let names = names_in(&dir)?.into_iter().filter(|name| is_claim(name));
         Ok(names.map(|name| dir.join(name)).collect())
     }
 
@@ -121,35 +121,32 @@ impl Registry {
 
     /// Takes the addresses from the endpoints of a network whose owners are dead; gives those.
     pub(crate) fn bury(&self, network: &str, permission: &Changing) -> Result<Vec<Left>> {
-        self.bury_those(network, self.claims(network)?, permission)
+        self.bury_among(network, usize::MAX, permission)
     }
 
     /// [`Registry::bury`] that looks for a few owners only, others each time.
     pub(crate) fn bury_some(&self, network: &str, permission: &Changing) -> Result<Vec<Left>> {
-        let mut claims = self.claims(network)?;
-        if claims.len() > LOOKS {
-            let start = usize::from(u16::from_ne_bytes(strata_sys::random::bytes())) % claims.len();
-            claims.rotate_left(start);
-            claims.truncate(LOOKS);
-        }
-        self.bury_those(network, claims, permission)
+        self.bury_among(network, LOOKS, permission)
     }
 
-    fn bury_those(&self, network: &str, claims: Vec<PathBuf>, _permission: &Changing) -> Result<Vec<Left>> {
+    fn bury_among(&self, network: &str, looks: usize, _permission: &Changing) -> Result<Vec<Left>> {
         let dir = self.dir.join(network);
-        let mut notes = Vec::new();
-        for path in claims {
+        // Those that have left already, when somebody was about to remove them from the kernel and died.
+        let (left, mut names): (Vec<String>, _) = names_in(&dir)?.into_iter().partition(|name| name.starts_with(LEFT));
+        if names.len() > looks {
+            let start = usize::from(u16::from_ne_bytes(strata_sys::random::bytes())) % names.len();
+            names.rotate_left(start);
+        }
+        let mut notes: Vec<PathBuf> = left.into_iter().map(|name| dir.join(name)).collect();
+        for path in names.into_iter().filter(|name| is_claim(name)).take(looks).map(|name| dir.join(name)) {
             if !lock::is_held(&path).map_err(Error::step("look for the owner of an address"))? {
                 notes.extend(leave(&path)?);
             }
         }
-        // Those that somebody was about to remove from the kernel when it died.
-        let names = names_in(&dir)?.into_iter().filter(|name| name.starts_with(LEFT)).map(|name| dir.join(name));
-        notes.extend(names.filter(|note| !notes.contains(note)).collect::<Vec<_>>());
-        let mut left = Vec::new();
+        let mut all = Vec::new();
         for note in notes {
             match read_endpoint(&note) {
-                Ok(Some(endpoint)) => left.push(Left { endpoint, note }),
+                Ok(Some(endpoint)) => all.push(Left { endpoint, note }),
                 Ok(None) => {}
                 // Its owner died while writing: there is nothing in the kernel yet.
                 Err(error) => {
@@ -158,7 +155,7 @@ impl Registry {
                 }
             }
         }
-        Ok(left)
+        Ok(all)
     }
 
     /// Forgets endpoints of which nothing is left in the kernel.
@@ -175,8 +172,15 @@ impl Registry {
     ) -> Result<(Claim, Vec<IpAddr>)> {
         let dir = self.dir.join(&network.id);
         make_dir(&dir)?;
-        let used: Vec<IpAddr> = names_in(&dir)?.iter().flat_map(|name| addresses_of(name)).collect();
-        let is_free = |address: IpAddr| !used.contains(&address);
+        // A file of one address has that for its name; of several, all names have to be looked at.
+        let used: Option<Vec<IpAddr>> = match network.pools.len() {
+            0 | 1 => None,
+            _ => Some(names_in(&dir)?.iter().flat_map(|name| addresses_of(name)).collect()),
+        };
+        let is_free = |address: IpAddr| match &used {
+            Some(used) => !used.contains(&address),
+            None => !dir.join(address.to_string()).exists(),
+        };
         let next = dir.join("next");
         let after: Option<u128> = std::fs::read_to_string(&next).ok().and_then(|text| text.parse().ok());
         let mut chosen = Vec::new();
@@ -201,7 +205,7 @@ impl Registry {
 
     /// Whether a network has endpoints.
     pub(crate) fn is_used(&self, network: &str) -> Result<bool> {
-        Ok(!self.claims(network)?.is_empty())
+        Ok(names_in(&self.dir.join(network))?.iter().any(|name| is_claim(name)))
     }
 
     /// Forgets a network that has no endpoints.
@@ -295,6 +299,11 @@ fn choose(
         return Err(Error::AddressTaken);
     }
     Ok(wish)
+}
+
+/// Whether a file of that name is an endpoint's.
+fn is_claim(name: &str) -> bool {
+    addresses_of(name).next().is_some()
 }
 
 /// The addresses in a file's name; nothing if it is another file.

@@ -215,7 +215,7 @@ impl Sandbox {
         pasta::check(&self.plan.ports)?;
         let has_ipv6 =
             Links::open().and_then(|mut links| links.gateways()).map_err(Error::step("look at the routes"))?;
-        let kinds = Kinds { ipv4: true, ipv6: has_ipv6.iter().any(IpAddr::is_ipv6) };
+        let kinds = Kinds { ipv4: true, ipv6: has_ipv6.iter().any(IpAddr::is_ipv6), ipv6_loopback: true };
         let id = strata_sys::random::hex::<32>();
         // Says who has a port that is taken, and chooses those that nobody chose. pasta takes them a moment later.
         let reserved = port::reserve(&self.plan, None, kinds, &id)?;
@@ -335,7 +335,8 @@ impl Sandbox {
             && is_first
             && !endpoint.internal
         {
-            let kinds = Kinds { ipv4: endpoint.ipv4.is_some(), ipv6: endpoint.ipv6.is_some() };
+            let (ipv4, ipv6) = (endpoint.ipv4.is_some(), endpoint.ipv6.is_some());
+            let kinds = Kinds { ipv4, ipv6, ipv6_loopback: false };
             ports = port::reserve(&self.plan, bridge.publish_at, kinds, &endpoint.id)?;
             endpoint.ports = ports.iter().map(|port| port.published).collect();
         }

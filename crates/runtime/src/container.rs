@@ -262,6 +262,15 @@ impl Container {
         self.note(&Request::Restart(policy))
     }
 
+    /// Has its shim end it in order because the machine goes down; no if no shim looks after it. Returns before it has ended.
+    pub fn end(&self) -> Result<bool, Error> {
+        match self.connect() {
+            Err(Error::NotRunning(_)) => Ok(false),
+            Err(error) => Err(error),
+            Ok(_) => self.note(&Request::End).map(|()| true),
+        }
+    }
+
     fn note(&self, request: &Request) -> Result<(), Error> {
         let socket = match self.connect() {
             Err(Error::NotRunning(_)) => return Ok(()),

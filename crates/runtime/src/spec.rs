@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use strata_sys::caps::CapSet;
 pub use strata_sys::cgroup::{DeviceLimit, Limits};
+use strata_sys::signal::Signal;
 use strata_types::ContainerId;
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
@@ -68,6 +69,25 @@ pub struct Spec {
     /// The volumes among its mounts, for events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<VolumeMount>,
+    /// How it is ended when nobody says how.
+    #[serde(default)]
+    pub end: End,
+}
+
+/// How a container is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// What asks it.
+    pub signal: Signal,
+    /// How long it has until it is killed; for ever without.
+    pub patience_ms: Option<u64>,
+}
+
+impl Default for End {
+    /// Docker's.
+    fn default() -> Self {
+        Self { signal: Signal::TERM, patience_ms: Some(10_000) }
+    }
 }
 
 /// A volume and where it is mounted.

@@ -40,6 +40,8 @@ pub(crate) enum Request {
     Stopping { cancel: bool },
     /// Start it again by this policy from now on.
     Restart(Restart),
+    /// The machine goes down: end it in order, and leave it to its policy whether it runs after that.
+    End,
     /// Keep all its processes still until this client leaves, however it leaves.
     Hold,
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,10 +20,12 @@ use crate::{Error, Result};
 /// How long a writer waits for other processes' transactions, none of which lasts longer than some milliseconds.
 const BUSY_WAIT: Duration = Duration::from_secs(30);
 
-/// After how many pages a commit copies the log into the database. The first process to open the database reads the
-/// whole log, so it stays small; a durable commit, which syncs anyway, copies earlier than one that must not wait.
-const CHECKPOINT_PAGES_DURABLE: i64 = 32;
-const CHECKPOINT_PAGES_EPHEMERAL: i64 = 64;
+/// After how many pages a commit copies the log into the database and empties it. The first process to open the database
+/// reads the whole log, so it stays small; a durable commit, which syncs anyway, copies earlier than one that must not wait.
+const CHECKPOINT_PAGES_DURABLE: u64 = 32;
+const CHECKPOINT_PAGES_EPHEMERAL: u64 = 64;
+/// What stands before each page in the log (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+const LOG_HEADER_BYTES: u64 = 24;
 
 /// The open database.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ struct Session {
     connection: Connection,
     /// What the connection is set to; none before the first write.
     durability: Option<Durability>,
+    /// Where what was committed stands until it is copied into the database.
+    log: PathBuf,
 }
 
 impl Database {
@@ -75,6 +79,7 @@ impl Database {
             failpoint!("store.database.before-commit");
             transaction.commit()?;
             failpoint!("store.database.after-commit");
+            session.shorten_log(durability);
             Ok(value)
         };
         run().map_err(|error: Error| error.during(act))
@@ -87,24 +92,51 @@ impl Database {
 }
 
 impl Session {
+    fn new(connection: Connection, path: &Path) -> Self {
+        Self { connection, durability: None, log: path.with_extension("db-wal") }
+    }
+
     fn set(&mut self, durability: Durability) -> Result<()> {
         if self.durability != Some(durability) {
-            let (synchronous, pages) = match durability {
-                Durability::Durable => ("FULL", CHECKPOINT_PAGES_DURABLE),
-                Durability::Ephemeral => ("NORMAL", CHECKPOINT_PAGES_EPHEMERAL),
+            let synchronous = match durability {
+                Durability::Durable => "FULL",
+                Durability::Ephemeral => "NORMAL",
             };
             self.connection
-                .execute_batch(&format!("PRAGMA synchronous={synchronous}; PRAGMA wal_autocheckpoint={pages};"))?;
+                .execute_batch(&format!("PRAGMA synchronous={synchronous}; PRAGMA wal_autocheckpoint=0;"))?;
             self.durability = Some(durability);
         }
         Ok(())
+    }
+
+    /// Copies a long log into the database and empties it, unless others are at work. What SQLite does by itself copies it,
+    /// but leaves it to the next commit of the same connection to begin it anew; there is none where each command is a
+    /// connection of its own, and every further one would read and copy a longer log.
+    fn shorten_log(&self, durability: Durability) {
+        let pages = match durability {
+            Durability::Durable => CHECKPOINT_PAGES_DURABLE,
+            Durability::Ephemeral => CHECKPOINT_PAGES_EPHEMERAL,
+        };
+        let log_bytes = std::fs::metadata(&self.log).map_or(0, |log| log.len());
+        if log_bytes < pages * (LOG_HEADER_BYTES + u64::from(schema::PAGE_BYTES)) {
+            return;
+        }
+        let run = || {
+            self.connection.busy_timeout(Duration::ZERO)?;
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            self.connection.busy_timeout(BUSY_WAIT)
+        };
+        // What was committed stays so: the next commit tries again.
+        if let Err(error) = run() {
+            tracing::debug!(%error, "the log of the records stays long");
+        }
     }
 }
 
 fn open_ready(root: &Path) -> Result<Session> {
     let path = root.join("strata.db");
     match connect(&path) {
-        Ok(connection) if version(&connection)? == schema::VERSION => Ok(Session { connection, durability: None }),
+        Ok(connection) if version(&connection)? == schema::VERSION => Ok(Session::new(connection, &path)),
         Ok(_) => prepare(root, &path),
         Err(error) if error.class() == ErrorClass::Denied && !path.exists() => prepare(root, &path),
         Err(error) => Err(error),
@@ -130,7 +162,7 @@ fn prepare(root: &Path, path: &Path) -> Result<Session> {
     transaction.pragma_update(None, "user_version", schema::VERSION)?;
     transaction.commit()?;
     drop(lock);
-    Ok(Session { connection, durability: None })
+    Ok(Session::new(connection, path))
 }
 
 /// Makes an empty file that only its owner reads, because containers' environments hold secrets; SQLite gives its log the

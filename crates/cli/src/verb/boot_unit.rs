@@ -1,4 +1,4 @@
-//! `strata system boot-unit`: print a systemd unit that starts containers after a reboot.
+//! `strata system boot-unit`: print a systemd unit that ends containers before a reboot and starts them after it.
 
 use std::path::Path;
 
@@ -21,29 +21,30 @@ impl Verb for Args {
     }
 }
 
-/// The unit. Shims outlive it: stopping it stops no container.
+/// The unit. Shims outlive it; stopping it ends their containers in order, within systemd's time.
 fn unit(program: &Path, root: &Path, run_dir: &Path) -> String {
     let words = [program.as_os_str(), "--root".as_ref(), root.as_os_str(), "--run-dir".as_ref(), run_dir.as_os_str()];
     let words: Vec<String> = words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
+    let (words, root) = (words.join(" "), quoted(&root.to_string_lossy()));
     format!(
         "# Put this into /etc/systemd/system/strata.service, then: systemctl enable strata.service\n\
          [Unit]\n\
          Description=strata containers that run after a reboot\n\
          Wants=network-online.target\n\
          After=network-online.target local-fs.target\n\
-         RequiresMountsFor={}\n\
+         RequiresMountsFor={root}\n\
          \n\
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n\
          KillMode=process\n\
          Delegate=yes\n\
-         ExecStart={} start --boot\n\
+         ExecStart={words} start --boot\n\
+         ExecStop={words} stop --boot\n\
+         TimeoutStopSec=5min\n\
          \n\
          [Install]\n\
-         WantedBy=multi-user.target\n",
-        quoted(&root.to_string_lossy()),
-        words.join(" ")
+         WantedBy=multi-user.target\n"
     )
 }
 
@@ -66,5 +67,9 @@ mod tests {
         assert!(text.contains("\nRequiresMountsFor=\"/var/lib/my store\"\n"), "{text}");
         let start = "\nExecStart=/usr/bin/strata --root \"/var/lib/my store\" --run-dir /run/50%% start --boot\n";
         assert!(text.contains(start), "{text}");
+        assert!(
+            text.contains(&start.replace("ExecStart", "ExecStop").replace("start --boot", "stop --boot")),
+            "{text}"
+        );
     }
 }

@@ -223,6 +223,81 @@ fn a_reboot_brings_back_what_should_run() {
 }
 
 #[test]
+fn a_shutdown_ends_all_in_order_and_the_next_boot_goes_on() {
+    need!(needs());
+    let lab = Lab::start();
+    let stubborn = "trap '' TERM; echo up; while :; do sleep 0.05; done";
+    for (options, script) in [
+        ("--name always --restart always", SLEEP),
+        ("--name unless --restart unless-stopped", SLEEP),
+        ("--name failing --restart on-failure", SLEEP),
+        ("--name paused --restart always", SLEEP),
+        ("--name plain", SLEEP),
+        ("--name gone --rm", SLEEP),
+        ("--name held --restart unless-stopped", SLEEP),
+        ("--name stubborn --restart always --stop-timeout 1", stubborn),
+    ] {
+        lab.background(options, script);
+        let name = options.split(' ').nth(1).unwrap();
+        lab.until(&format!("logs {name}"), |out| out == "up\n");
+    }
+    lab.strata("stop held").ok();
+    lab.strata("pause paused").ok();
+    let sorted = |text: String| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let ended = sorted(lab.strata("stop --boot").ok());
+    assert_eq!(ended, ["always", "failing", "gone", "paused", "plain", "stubborn", "unless"]);
+    assert_eq!(lab.strata("ps -q").ok(), "");
+    for (name, code) in [("always", 7), ("unless", 7), ("failing", 7), ("paused", 7), ("plain", 7), ("stubborn", 137)] {
+        assert_eq!(lab.field(name, "{{.State.Status}} {{.State.ExitCode}}"), format!("exited {code}"), "{name}");
+    }
+    assert_eq!(lab.strata("stop --boot").ok(), "");
+    let started = sorted(lab.strata("start --boot").ok());
+    assert_eq!(started, ["always", "failing", "paused", "stubborn", "unless"]);
+    assert!(lab.strata("stop --boot always").fails(125).contains("conflicting options: --boot"));
+    lab.strata("rm -f always failing paused stubborn unless plain held").ok();
+    lab.is_clean();
+}
+
+#[test]
+fn a_shim_that_is_told_to_end_ends_its_container_in_order() {
+    need!(needs());
+    let lab = Lab::start();
+    let id = lab.background("--name web --restart always", SLEEP);
+    lab.until("logs web", |out| out == "up\n");
+    lab.machine.sh(&format!("kill -TERM {}", lab.state(&id)["shim_pid"])).ok();
+    lab.until("inspect -f {{.State.Status}} web", |out| out == "exited\n");
+    assert_eq!(lab.field("web", "{{.RestartCount}} {{.State.ExitCode}}"), "0 7");
+    let events = lab.strata("events --since 1h --until 0s -f container=web --format {{.Action}}").ok();
+    assert_eq!(events, "create\nstart\nkill\ndie\nstop\n");
+    assert_eq!(lab.strata("start --boot").ok(), "web\n");
+    lab.strata("rm -f web").ok();
+    lab.is_clean();
+}
+
+#[test]
+fn a_killed_shim_leaves_no_container_unseen() {
+    need!(needs());
+    let lab = Lab::start();
+    for options in ["", "-u 1000", "--pid host", "--init -u user"] {
+        let id = lab.background(&format!("--name web --restart always {options}"), SLEEP);
+        lab.until("logs web", |out| out == "up\n");
+        lab.machine.sh(&format!("kill -9 {}", lab.state(&id)["shim_pid"])).ok();
+        lab.until("ps -a --format {{.State}}", |out| out == "dead\n");
+        assert_eq!(lab.field("web", "{{.State.Running}} {{.State.Pid}}"), "false 0", "{options}");
+        assert_eq!(lab.strata("ps -q").ok(), "");
+        assert_eq!(lab.strata("start --boot").ok(), "web\n", "{options}");
+        lab.until("logs web", |out| out == "up\nup\n");
+        lab.machine.sh(&format!("kill -9 {}", lab.state(&id)["shim_pid"])).ok();
+        lab.strata("rm -f web").ok();
+        lab.is_clean();
+    }
+}
+
+#[test]
 fn killed_commands_and_a_removed_program_harm_nothing() {
     need!(needs());
     let lab = Lab::start();
@@ -270,7 +345,7 @@ fn the_boot_unit_is_one_that_systemd_takes() {
     need!(needs());
     let lab = Lab::start();
     let unit = lab.strata("system boot-unit").ok();
-    assert!(unit.contains(" start --boot\n"), "{unit}");
+    assert!(unit.contains(" start --boot\n") && unit.contains(" stop --boot\n"), "{unit}");
     need!(strata_testkit::host::program("systemd-analyze"));
     let file = lab.machine.dir().join("strata.service");
     std::fs::write(&file, unit).unwrap();

@@ -8,6 +8,7 @@ mod lasting;
 mod named;
 mod resolver;
 mod restarted;
+mod traffic;
 
 use std::time::{Duration, Instant};
 

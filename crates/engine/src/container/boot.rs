@@ -1,9 +1,9 @@
-//! After a reboot: what should run again.
+//! Before a reboot: ending all that runs. After it: what should run again.
 
 use strata_runtime::spec::Restart;
 use strata_runtime::{State, Status};
 
-use crate::container::{Known, Remove, life};
+use crate::container::{Known, Listed, Remove, Stop, life};
 use crate::{Engine, Result};
 
 impl Engine {
@@ -24,6 +24,41 @@ impl Engine {
         }
         due.reverse();
         Ok(due)
+    }
+
+    /// Asks all containers that run to end because the machine goes down, the newest first; gives them. They end side by
+    /// side, each within its own time, and [`Engine::due_after_reboot`] knows them again.
+    ///
+    /// # Errors
+    /// When records or states cannot be read.
+    pub fn end_all(&self) -> Result<Vec<Known>> {
+        let running = self.containers()?.into_iter().filter(|listed| listed.state.status.is_up());
+        let mut asked = Vec::new();
+        for Listed { known, .. } in running {
+            match self.process(known.id()).end() {
+                Ok(_) => {}
+                // Whoever waits for its end is told why it does not come.
+                Err(error) => tracing::debug!(%error, "a shim cannot be told that the machine goes down"),
+            }
+            asked.push(known);
+        }
+        Ok(asked)
+    }
+
+    /// Waits until a container has ended that [`Engine::end_all`] asked to.
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    pub fn wait_for_end(&self, known: &Known) -> Result<()> {
+        let process = self.process(known.id());
+        if process.end()? {
+            process.wait()?;
+        }
+        // Nobody looks after one whose shim was killed.
+        if process.state()?.status.is_up() {
+            self.stop_container(known, Stop::default())?;
+        }
+        Ok(())
     }
 }
 

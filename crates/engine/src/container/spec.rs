@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use strata_runtime::Spec;
 use strata_runtime::spec::{
-    Capabilities, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
+    Capabilities, End, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
     TerminalSize, User, VolumeMount,
 };
 use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
 
+use crate::container::stop::PATIENCE_S;
 use crate::container::{
-    ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files, life, limits,
-    logging, merge, security,
+    ContainerConfig, ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files,
+    life, limits, logging, merge, security,
 };
 use crate::{Engine, Result, events, rootless};
 
@@ -59,6 +60,7 @@ impl Engine {
             health: life::health(config),
             attributes: events::attributes(known),
             volumes: mounts.iter().filter_map(volume).collect(),
+            end: end(config)?,
         })
     }
 
@@ -102,6 +104,13 @@ impl Engine {
         };
         Ok(Mount { target: point.target.clone(), source, read_only, exec })
     }
+}
+
+/// How a container is asked to end, by its own wish.
+fn end(config: &ContainerConfig) -> Result<End> {
+    let seconds = config.run.stop_timeout.unwrap_or(PATIENCE_S);
+    let patience_ms = u64::try_from(seconds).ok().map(|seconds| seconds.saturating_mul(1000));
+    Ok(End { signal: check::stop_signal(&config.run.stop_signal)?, patience_ms })
 }
 
 /// What events say of a volume.

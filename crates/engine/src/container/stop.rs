@@ -9,7 +9,7 @@ use crate::container::{ContainerError, Known, check};
 use crate::{Engine, Result, events};
 
 /// Docker's patience.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE_S: i64 = 10;
 
 /// How to stop a container; what is open is the container's own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,10 +31,8 @@ impl Engine {
             Some(signal) => signal,
             None => check::stop_signal(&run.stop_signal)?,
         };
-        let timeout = match stop.timeout_s.or(run.stop_timeout) {
-            None => Some(PATIENCE),
-            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-        };
+        let seconds = stop.timeout_s.or(run.stop_timeout).unwrap_or(PATIENCE_S);
+        let timeout = u64::try_from(seconds).ok().map(Duration::from_secs);
         let process = self.process(known.id());
         if !process.state()?.status.is_up() {
             return Ok(());

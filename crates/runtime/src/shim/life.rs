@@ -30,6 +30,7 @@ impl Shim {
         {
             sandbox.turn();
         }
+        self.end_by_force();
         match self.phase {
             Phase::Running => {
                 self.look_after_health()?;
@@ -56,7 +57,11 @@ impl Shim {
         let slow = self.clients.iter().any(|client| !client.patient && client.is_full());
         // A resolver that does not answer is given up.
         let network = self.sandbox.as_ref().and_then(strata_net::Sandbox::deadline);
-        let left = [at, network].into_iter().flatten().min().map(|at| at.saturating_duration_since(Instant::now()));
+        let left = [at, network, self.ending.due()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_duration_since(Instant::now()));
         let idle = (!self.is_small).then_some(IDLE);
         [left, slow.then_some(SLOW_LOOK), idle].into_iter().flatten().min()
     }
@@ -153,6 +158,9 @@ impl Shim {
     /// Records the end of the container, for good.
     fn finish(&mut self) -> Result<(), Error> {
         self.phase = Phase::Over;
+        if self.ending.has_begun() {
+            self.tell("stop", &[]);
+        }
         self.state.status = Status::Exited;
         (self.state.pid, self.state.shim_pid) = (0, 0);
         self.state.is_clean &= remove_socket(&self.places.run_dir, &self.id);

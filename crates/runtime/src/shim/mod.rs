@@ -5,6 +5,7 @@
 //! again if its policy says so, or removes what is left and ends.
 
 mod client;
+mod end;
 mod external;
 mod health;
 mod journal;
@@ -27,18 +28,19 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use strata_sys::cgroup::Cgroup;
-use strata_sys::signal::{Signal, SignalFd};
+use strata_sys::signal::{self, Signal, SignalFd};
 use strata_sys::{packet, process};
 use strata_types::ContainerId;
 
 use self::client::Client;
+use self::end::Ending;
 use self::health::Monitor;
 use self::launch::Places;
 use self::life::Phase;
 use self::log::Log;
 use self::program::{Program, READ_BYTES};
 use self::restart::Restarts;
-use crate::spec::{Restart, Spec};
+use crate::spec::{End, Restart, Spec};
 use crate::wire::{self, Answer, Failure, Request, SOCKET, Wish};
 use crate::{Error, Health, State, Status, Stream};
 
@@ -76,6 +78,9 @@ struct Shim {
     has_pids: bool,
     /// Who made it, if not we.
     runtime: Option<PathBuf>,
+    /// How the container is ended when the machine goes down.
+    end: End,
+    ending: Ending,
     /// Says that a child ended. Another runtime's helpers become our children, and a process id namespace cannot end as
     /// long as one of them, which has joined it, waits to be reaped.
     strays: Option<SignalFd>,
@@ -91,6 +96,7 @@ struct Shim {
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Listener,
+    Ending,
     Strays,
     End(usize),
     Output(usize, Stream),
@@ -172,6 +178,7 @@ impl Shim {
             Some(_) => Some(SignalFd::block(&[Signal::CHLD]).map_err(Error::step("hear of children"))?),
             None => None,
         };
+        let ending = Ending::expect()?;
         let (launched, cgroup) = launch::first(&spec, &places)?;
         let mut state = running(launched.program.pid);
         state.cgroup = spec.limits.parent.is_some().then(|| Cgroup::name(spec.id.as_str(), &spec.limits));
@@ -197,6 +204,8 @@ impl Shim {
             state,
             has_pids: spec.namespaces.pid,
             runtime: spec.runtime,
+            end: spec.end,
+            ending,
             strays,
             starter: None,
             when_done: spec.when_done,
@@ -241,6 +250,7 @@ impl Shim {
             sources.push(source);
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
+        add(Source::Ending, self.ending.signals.as_fd(), PollFlags::IN);
         if let Some(strays) = &self.strays {
             add(Source::Strays, strays.as_fd(), PollFlags::IN);
         }
@@ -376,6 +386,8 @@ impl Shim {
         if self.when_done.is_empty() {
             return Ok(());
         }
+        // The command that follows ends as commands do.
+        signal::reset();
         if let Some(starter) = &self.starter {
             // Its end of the socket is open as long as it lives.
             while matches!(packet::receive(starter.as_fd()), Ok(Some(_))) {}

@@ -20,6 +20,11 @@ impl Shim {
                     self.clients.push(Client::new(socket));
                 }
             }
+            Source::Ending => {
+                while let Ok(Some(_)) = self.ending.signals.next() {
+                    self.end_in_order();
+                }
+            }
             Source::Strays => {
                 // However many signals there were: all who ended are looked for.
                 while let Some(Ok(Some(_))) = self.strays.as_ref().map(signal::SignalFd::next) {}
@@ -93,6 +98,10 @@ impl Shim {
             }
             Request::Stopping { cancel } => {
                 self.stopping(cancel);
+                client.say(&Answer::Noted);
+            }
+            Request::End => {
+                self.end_in_order();
                 client.say(&Answer::Noted);
             }
             Request::Restart(policy) => {

@@ -216,5 +216,6 @@ pub(crate) fn spec(id: ContainerId, rootfs: PathBuf, args: &[&str]) -> Spec {
         health: None,
         attributes: Default::default(),
         volumes: Vec::new(),
+        end: Default::default(),
     }
 }

@@ -225,6 +225,25 @@ fn only_its_owner_reads_the_records() {
 }
 
 #[test]
+fn the_log_stays_short_however_many_commands_write_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    bring(&Store::open(&root).unwrap(), "a", &["one"]).unwrap();
+    let image = image("a", &["one"]).image;
+    let mut longest = 0;
+    for number in 0..100 {
+        let store = Store::open(&root).unwrap();
+        let container = container(&format!("{number:x}"), &image);
+        assert_eq!(store.containers().insert(&container, Durability::Ephemeral).unwrap(), Inserted::Done);
+        drop(store);
+        longest = longest.max(std::fs::metadata(root.join("strata.db-wal")).unwrap().len());
+    }
+    // 64 pages, and those of one commit.
+    assert!(longest < 80 * 2072, "{longest}");
+    assert_eq!(Store::open(&root).unwrap().containers().list().unwrap().len(), 100);
+}
+
+#[test]
 fn a_file_that_is_no_database_is_said_to_be_damaged() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("strata.db"), "x".repeat(5000)).unwrap();
