@@ -55,6 +55,9 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
         }
     };
     session.globals = globals;
+    if verb::called(&words).is_some_and(|entry| entry.starts_container) {
+        session.expect_start();
+    }
     start_log(&session.globals).map_err(|failure| (failure, Exit::FAILURE))?;
     if session.globals.version {
         return print(session, &format!("strata version {}\n", crate::verb::version::LONG));

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use strata_engine::{Engine, Proxies, Settings, rootless};
+use strata_runtime::Ahead;
 
 use crate::exit::Result;
 use crate::globals::Globals;
@@ -24,6 +25,8 @@ pub struct Session {
     pub globals: Globals,
     /// How the verb was called, `strata image ls`, for messages.
     pub invoked_as: String,
+    /// The shim of a container that this run is going to start.
+    pub ahead: Option<Ahead>,
     environment: Environment,
     terminal: Terminal,
     /// Whoever runs it is not root.
@@ -61,6 +64,7 @@ impl Session {
             err: Box::new(io::stderr()),
             globals: Globals::default(),
             invoked_as: String::from("strata"),
+            ahead: None,
             environment: Environment::Process,
             terminal,
             person: !rustix::process::geteuid().is_root(),
@@ -82,11 +86,24 @@ impl Session {
             err,
             globals: Globals::default(),
             invoked_as: String::from("strata"),
+            ahead: None,
             environment: Environment::Fixed { variables, cwd },
             terminal: Terminal::default(),
             person: false,
             now: Some(now),
             zone: OnceCell::from(TimeZone::UTC),
+        }
+    }
+
+    /// Begins the shim of a container that is going to be started, as early as can be: while nothing is open yet. Somebody
+    /// who is not root begins it later, in a user namespace.
+    pub fn expect_start(&mut self) {
+        if matches!(self.environment, Environment::Fixed { .. }) || self.person {
+            return;
+        }
+        match Ahead::fork() {
+            Ok(ahead) => self.ahead = Some(ahead),
+            Err(error) => tracing::debug!(%error, "no shim ahead of its container"),
         }
     }
 

@@ -54,10 +54,10 @@ impl Engine {
         Ok(Self { settings, store, client, snapshots, ahead: Mutex::default() })
     }
 
-    /// A container is going to be started: what its shim needs to begin happens beside what comes before. That it cannot be
-    /// started is told by the start.
-    pub fn expect_start(&self) {
-        match Ahead::spawn() {
+    /// A container is going to be started: what its shim needs to begin happens beside what comes before. `ahead` is a shim
+    /// that was begun earlier. That none can be started is told by the start.
+    pub fn expect_start(&self, ahead: Option<Ahead>) {
+        match ahead.map_or_else(Ahead::spawn, Ok) {
             Ok(ahead) => *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead),
             Err(error) => tracing::debug!(%error, "no shim ahead of its container"),
         }

@@ -14,6 +14,7 @@ pub mod loopback;
 pub mod packet;
 pub mod process;
 pub mod pty;
+pub mod sealed;
 pub mod seccomp;
 pub mod signal;
 pub mod socket_filter;

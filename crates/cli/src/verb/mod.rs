@@ -100,6 +100,8 @@ pub trait Verb: clap::Args {
     const EXAMPLES: &'static str = "";
     /// The exit code when [`Verb::run`] fails and the failure names no other.
     const FAILURE_CODE: u8 = 1;
+    /// Whether it starts one container, whose shim can begin before anything else is known.
+    const STARTS_CONTAINER: bool = false;
 
     /// Does it.
     fn run(self, session: &mut Session) -> Result<crate::exit::Exit>;
@@ -137,6 +139,8 @@ pub struct Entry {
     pub options_end_at_name: bool,
     /// See [`Verb::FAILURE_CODE`].
     pub failure_code: u8,
+    /// See [`Verb::STARTS_CONTAINER`].
+    pub starts_container: bool,
     /// Builds the verb's options; only for the verb that is called, because sixty of them cost.
     pub command: fn() -> Command,
     /// Runs it.
@@ -165,6 +169,14 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 /// Finds a verb by its name below a management command.
 pub fn find_in(management: &str, name: &str) -> Option<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.below.is_some_and(|(m, names)| m == management && names.contains(&name)))
+}
+
+/// The verb that words begin with, by itself or below a management command.
+pub fn called(words: &[std::ffi::OsString]) -> Option<&'static Entry> {
+    let [first, rest @ ..] = words else { return None };
+    let second = rest.first().and_then(|word| word.to_str());
+    let first = first.to_str()?;
+    find(first).or_else(|| find_in(first, second?))
 }
 
 /// The management commands, as the main help lists them.
@@ -277,6 +289,7 @@ const fn entry<V: Verb>(
         examples: V::EXAMPLES,
         options_end_at_name: V::OPTIONS_END_AT_NAME,
         failure_code: V::FAILURE_CODE,
+        starts_container: V::STARTS_CONTAINER,
         command: command::<V>,
         run: run::<V>,
     }

@@ -38,6 +38,7 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
     const OPTIONS_END_AT_NAME: bool = true;
     const FAILURE_CODE: u8 = 125;
+    const STARTS_CONTAINER: bool = true;
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let attached = streams(&self.options, self.detach)?;
@@ -52,7 +53,7 @@ impl Verb for Args {
         front.check(session)?;
         let what = (self.image, self.command);
         let engine = session.engine()?;
-        engine.expect_start();
+        engine.expect_start(session.ahead.take());
         let created = make(session, &engine, &self.options, &self.pull, what, self.detach)?;
         if self.options.kernel_memory.is_some() {
             writeln!(session.err, "WARNING: Kernel memory limits are deprecated and ignored")?;

@@ -70,6 +70,49 @@ fn the_engines_program_cannot_be_overwritten_from_inside() {
     assert!(std::fs::read(&program).unwrap() == before, "the program was overwritten");
 }
 
+/// A shim is a copy of the command that started it, on a mount of its own: nothing of the command stays in it, nobody can
+/// write its program, and all that is executed is the command and what runs in the container.
+#[test]
+fn nothing_of_the_command_stays_in_the_shim() {
+    need!(needs(), host::program("strace"), host::program("python3"));
+    let lab = lab();
+    let mut command = lab.machine.strata_command("run -d --name web --network none evil sleep 1000".split(' '));
+    Ran::from(command.env("PASSWORD", "hunter2").output().unwrap()).ok();
+    let seen = lab.machine.command("python3").args(["-c", SHIM_FROM_OUTSIDE]).output().unwrap();
+    let expected = "strata-shim|, environment: , open: [], secret: False, sealed: True\n";
+    assert_eq!(Ran::from(seen).ok(), expected);
+    lab.strata("rm -f web").ok();
+    let strata = host::strata();
+    let words = ["-f", "-qq", "-e", "trace=execve", strata.to_str().unwrap(), "--root"];
+    let mut traced = lab.machine.command("strace");
+    traced.args(words).arg(lab.machine.root()).args("run --rm --network none evil true".split(' '));
+    let traced = Ran::from(traced.output().unwrap());
+    let executed = traced.err.lines().filter(|line| line.contains("execve(") && line.ends_with("= 0")).count();
+    assert_eq!((traced.code, executed), (0, 2), "{}", traced.err);
+    lab.is_clean();
+}
+
+/// What root sees of a shim: its command line, its environment, whether it has files of the store open, whether its memory
+/// has a word that was in the command's environment, whether its program is on a mount that nobody can write to.
+const SHIM_FROM_OUTSIDE: &str = r#"
+import os, re
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    at = "/proc/" + pid + "/"
+    read = lambda name: open(at + name, "rb").read()
+    if read("comm") != b"strata-shim\n": continue
+    words = [text.replace(b"\0", b"|").decode() for text in (read("cmdline"), read("environ"))]
+    opened = [os.readlink(at + "fd/" + fd) for fd in os.listdir(at + "fd")]
+    store = [path for path in opened if re.search("strata.db|leases", path)]
+    memory, secret = open(at + "mem", "rb", 0), False
+    for line in read("maps").decode().splitlines():
+        start, end, access = re.match("([0-9a-f]+)-([0-9a-f]+) (\\S+)", line).groups()
+        if access.startswith("rw"):
+            memory.seek(int(start, 16))
+            secret = secret or b"hunter2" in memory.read(int(end, 16) - int(start, 16))
+    sealed = bool(os.statvfs(at + "exe").f_flag & os.ST_RDONLY)
+    print(f"{words[0]}, environment: {words[1]}, open: {store}, secret: {secret}, sealed: {sealed}")
+"#;
+
 /// CVE-2024-21626: a working directory by way of a descriptor that the runtime had left open on the host.
 #[test]
 fn no_working_directory_leads_outside() {
