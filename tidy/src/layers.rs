@@ -15,7 +15,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("registry", &["store", "sys", "types"]),
     ("runtime", &["net", "sys", "types"]),
     ("engine", &["layer", "net", "registry", "runtime", "snapshot", "store", "sys", "types"]),
-    ("cli", &["engine", "net", "runtime", "sys", "types"]),
+    ("build", &["dockerfile", "engine", "layer", "sys", "types"]),
+    ("cli", &["build", "dockerfile", "engine", "net", "runtime", "sys", "types"]),
     ("testkit", &["sys", "types"]),
 ];
 

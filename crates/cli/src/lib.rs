@@ -14,6 +14,7 @@
 #![allow(rustdoc::invalid_html_tags, reason = "help texts are plain text: `<timestamp>` is meant as it stands")]
 
 pub mod argv;
+pub mod build;
 pub mod confirm;
 pub mod container;
 pub mod dispatch;

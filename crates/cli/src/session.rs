@@ -234,7 +234,7 @@ impl Session {
         if self.person && !rustix::process::geteuid().is_root() {
             let entered = rootless::enter(&settings)?;
             let unpacks =
-                ["run", "create", "pull", "load", "import"].iter().any(|verb| self.invoked_as.ends_with(verb));
+                ["run", "create", "pull", "load", "import", "build"].iter().any(|verb| self.invoked_as.ends_with(verb));
             if entered == rootless::Entered::One && unpacks {
                 writeln!(io::stderr(), "{ONE_ID}")?;
             }

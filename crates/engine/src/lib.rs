@@ -11,6 +11,7 @@
 //! rootless.rs    a user namespace for those who are not root
 //! secret.rs      values that containers get as files in memory
 //! network/       create list inspect remove connect …
+//! workbench/     what builds are made with
 //! system/        df prune info check
 //! events.rs      what happened
 //! ```
@@ -29,6 +30,7 @@ mod registry;
 pub mod rootless;
 pub mod secret;
 pub mod system;
+pub mod workbench;
 
 pub use engine::{Engine, Settings};
 pub use error::{Error, Result};

@@ -22,6 +22,9 @@ pub struct Spec {
     /// Arguments with which this program is executed at the end, for what has to follow when nobody is there to do it
     /// (`run -d --rm`). Left out if whoever started the container lived until its files were gone.
     pub when_done: Vec<String>,
+    /// The container is killed when whoever started it and is attached goes away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_with_client: bool,
     /// What `hostname` says.
     pub hostname: Option<String>,
     /// What `domainname` says.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-use strata_layer::Unpacked;
 use strata_layer::diff::Change;
 use strata_layer::tar::Times;
+use strata_layer::{Time, Unpacked};
 use strata_sys::assemble::assemble;
 use strata_sys::durable::{self, Durability};
 use strata_sys::layer_mounts::LayerMounts;
@@ -17,7 +17,7 @@ use strata_sys::root_dir::RootDir;
 use strata_types::mount::{Access, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
-use crate::driver::{Driver, FILES, Source, Stack};
+use crate::driver::{Changes, Driver, FILES, Source, Stack};
 use crate::places;
 use crate::staging::{self, Staging};
 use crate::{Availability, DriverName, Error, Model, Result};
@@ -267,15 +267,19 @@ impl Snapshots {
         self.driver.changes(&self.container_dir(id), &dirs)
     }
 
-    /// Makes what a container changed a layer on top of the container's layers. Costs what changed.
-    pub fn commit(&self, id: &ContainerId, watch: &dyn Watch) -> Result<LayerAdded> {
+    /// Makes what a container changed a layer on top of the container's layers. Costs what changed. Times later than
+    /// `newest` become it.
+    pub fn commit(&self, id: &ContainerId, newest: Option<Time>, watch: &dyn Watch) -> Result<LayerAdded> {
         let (footing, dirs) = self.footing(id)?;
         let container = self.container_dir(id);
-        if reflink::works_in(&container) {
+        // Shared blocks want content at their multiples: on another disk the same files would be another layer.
+        if newest.is_none() && reflink::works_in(&container) {
             let (layers, capture) = self.take_down(id, Times::Seconds, watch)?;
             return self.seal_tar(&layers, capture.finish()?, watch);
         }
-        self.add(&footing.layers, None, |new| self.driver.pack(new, &dirs, &container, watch))
+        self.add(&footing.layers, None, |new| {
+            self.driver.pack(new, &Changes { below: &dirs, container: &container, newest }, watch)
+        })
     }
 
     /// The layers a container stands on, lowest first.

@@ -155,7 +155,7 @@ fn a_container_changes_its_own_layer_only() {
         assert_eq!(snapshots.changes(&id(2)).unwrap(), []);
         assert!(view(snapshots, &chain).contains_key("etc/shadow"));
 
-        let added = snapshots.commit(&id(1), &Silent).unwrap();
+        let added = snapshots.commit(&id(1), None, &Silent).unwrap();
         let grown = [chain[0].clone(), added.diff_id.clone()];
         let container = snapshots.open_root(&snapshots.plan(&id(1), Access::ReadOnly).unwrap()).unwrap();
         assert_eq!(view(snapshots, &grown), tree(&container));
@@ -211,7 +211,7 @@ fn a_view_cannot_be_written_and_nothing_can_be_made_of_no_layers() {
         let root = snapshots.open_root(&snapshots.plan(&id(1), Access::ReadWrite).unwrap()).unwrap();
         root.create_file(Path::new("new"), 0o600).unwrap();
         drop(root);
-        let added = snapshots.commit(&id(1), &Silent).unwrap();
+        let added = snapshots.commit(&id(1), None, &Silent).unwrap();
         assert_eq!(view(snapshots, &[added.diff_id]).keys().collect::<Vec<_>>(), ["new"]);
     });
 }
@@ -437,7 +437,7 @@ fn replay(snapshots: &Snapshots, history: &[Vec<Step>]) {
             }
             assert_eq!(model::read(&root), model, "{} after {steps:?}", snapshots.driver_name());
         }
-        let added = snapshots.commit(&container, &Silent).unwrap();
+        let added = snapshots.commit(&container, None, &Silent).unwrap();
         chain.push(added.diff_id.clone());
         let seen = snapshots.open_root(&snapshots.view(&chain).unwrap()).unwrap();
         assert_eq!(model::read(&seen), model, "{} after the commit of {steps:?}", snapshots.driver_name());

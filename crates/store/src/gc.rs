@@ -16,7 +16,7 @@ use strata_types::{DiffId, Watch};
 
 use crate::blobs::names;
 use crate::check::LayerFiles;
-use crate::records::{containers_in, images_in, keys_of_image, row, snapshots_in, tags_in};
+use crate::records::{build_steps_in, containers_in, images_in, keys_of_image, row, snapshots_in, tags_in};
 use crate::{Error, Key, Lease, Result, Store, ingest, lease};
 
 /// What to collect.
@@ -189,6 +189,11 @@ fn needed(connection: &Connection) -> Result<BTreeSet<Key>> {
     for snapshot in snapshots_in(connection)? {
         if seen.insert(snapshot.layers.clone()) {
             needed.extend(Key::of_layers(&snapshot.layers));
+        }
+    }
+    for step in build_steps_in(connection)? {
+        if seen.insert(step.layers.clone()) {
+            needed.extend(Key::of_layers(&step.layers));
         }
     }
     let mut query = connection.prepare_cached("SELECT kind, digest FROM lease_item")?;

@@ -8,7 +8,7 @@ use strata_sys::lock::{Lock, Mode};
 use strata_types::ContainerId;
 
 use crate::database::Database;
-use crate::records::{Containers, Images, Intents, Kept, Layers, Networks, Snapshots, Tags, Volumes};
+use crate::records::{BuildSteps, Containers, Images, Intents, Kept, Layers, Networks, Snapshots, Tags, Volumes};
 use crate::{Blobs, Lease, Result};
 
 /// Only root looks inside: images may hold setuid programs of other times and people.
@@ -85,6 +85,11 @@ impl Store {
     /// The containers, running or not.
     pub fn containers(&self) -> Containers<'_> {
         Containers { store: self }
+    }
+
+    /// What builds remember.
+    pub fn build_steps(&self) -> BuildSteps<'_> {
+        BuildSteps { store: self }
     }
 
     /// What containers' files were at moments.

@@ -252,11 +252,6 @@ fn security(options: &ContainerOptions, host: &mut HostConfig) -> Result<()> {
 fn resources(options: &ContainerOptions) -> Resources {
     let bytes = |size: Option<u64>| size.map_or(0, |size| i64::try_from(size).unwrap_or(i64::MAX));
     let limit = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
-    let ulimit = |limits: &ulimit::Ulimit| Ulimit {
-        name: limits.name.to_owned(),
-        hard: limit(limits.hard),
-        soft: limit(limits.soft),
-    };
     Resources {
         cpu_shares: options.cpu_shares.unwrap_or(0),
         memory: bytes(options.memory),
@@ -282,7 +277,7 @@ fn resources(options: &ContainerOptions) -> Resources {
         memory_swappiness: options.memory_swappiness.filter(|swappiness| *swappiness != -1),
         oom_kill_disable: options.oom_kill_disable,
         pids_limit: options.pids_limit,
-        ulimits: options.ulimit.iter().map(ulimit).collect(),
+        ulimits: ulimits(&options.ulimit),
         blkio_weight_device: options.blkio_weight_device.iter().map(device_weight).collect(),
         blkio_device_read_bps: options.device_read_bps.iter().map(device_rate).collect(),
         blkio_device_write_bps: options.device_write_bps.iter().map(device_rate).collect(),
@@ -291,6 +286,17 @@ fn resources(options: &ContainerOptions) -> Resources {
         cpu_realtime_period: options.cpu_rt_period.unwrap_or(0),
         cpu_realtime_runtime: options.cpu_rt_runtime.unwrap_or(0),
     }
+}
+
+/// `--ulimit`.
+pub fn ulimits(limits: &[ulimit::Ulimit]) -> Vec<Ulimit> {
+    let limit = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
+    let ulimit = |limits: &ulimit::Ulimit| Ulimit {
+        name: limits.name.to_owned(),
+        hard: limit(limits.hard),
+        soft: limit(limits.soft),
+    };
+    limits.iter().map(ulimit).collect()
 }
 
 fn device_rate(limit: &PerDevice) -> DeviceRate {

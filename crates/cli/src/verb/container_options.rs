@@ -21,7 +21,8 @@ use crate::opts::{self, Invalid};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemorySwap(pub Option<u64>);
 
-fn memory_swap(text: &str) -> Result<MemorySwap, Invalid> {
+/// Parses the value of `--memory-swap`.
+pub(super) fn memory_swap(text: &str) -> Result<MemorySwap, Invalid> {
     opts::size::bytes_or_unlimited(text).map(MemorySwap)
 }
 

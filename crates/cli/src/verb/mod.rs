@@ -11,6 +11,8 @@ use crate::session::Session;
 
 pub mod attach;
 pub mod boot_unit;
+pub mod build;
+pub mod builder_prune;
 pub mod check;
 pub mod commit;
 pub mod complete;
@@ -181,6 +183,8 @@ pub fn called(words: &[std::ffi::OsString]) -> Option<&'static Entry> {
 
 /// The management commands, as the main help lists them.
 pub const MANAGEMENT: &[(&str, &str)] = &[
+    ("builder", "Manage builds"),
+    ("buildx", "The same as builder, for those who are used to it"),
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
@@ -200,6 +204,7 @@ pub static ENTRIES: &[Entry] = &[
     entry::<run::Args>("run", Group::Common, Some(("container", &["run"]))),
     entry::<exec::Args>("exec", Group::Common, Some(("container", &["exec"]))),
     entry::<ps::Args>("ps", Group::Common, Some(("container", &["ls", "list", "ps"]))),
+    entry::<build::Args>("build", Group::Common, Some(("image", &["build"]))),
     entry::<pull::Args>("pull", Group::Common, Some(("image", &["pull"]))),
     entry::<push::Args>("push", Group::Common, Some(("image", &["push"]))),
     entry::<images::Args>("images", Group::Common, Some(("image", &["ls", "list"]))),
@@ -239,6 +244,10 @@ pub static ENTRIES: &[Entry] = &[
     entry::<update::Args>("update", Group::Other, Some(("container", &["update"]))),
     entry::<wait::Args>("wait", Group::Other, Some(("container", &["wait"]))),
     entry::<completion::Args>("completion", Group::Other, None),
+    entry::<build::Args>("builder build", Group::Unlisted, Some(("builder", &["build"]))),
+    entry::<build::Args>("buildx build", Group::Unlisted, Some(("buildx", &["build", "b"]))),
+    entry::<builder_prune::Args>("builder prune", Group::Unlisted, Some(("builder", &["prune"]))),
+    entry::<builder_prune::Args>("buildx prune", Group::Unlisted, Some(("buildx", &["prune"]))),
     entry::<container_inspect::Args>("container inspect", Group::Unlisted, Some(("container", &["inspect"]))),
     entry::<container_prune::Args>("container prune", Group::Unlisted, Some(("container", &["prune"]))),
     entry::<image_inspect::Args>("image inspect", Group::Unlisted, Some(("image", &["inspect"]))),

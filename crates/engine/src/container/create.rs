@@ -159,7 +159,7 @@ impl Engine {
     }
 }
 
-fn check_config(config: &ContainerConfig) -> Result<()> {
+pub(crate) fn check_config(config: &ContainerConfig) -> Result<()> {
     check::stop_signal(&config.run.stop_signal)?;
     if let Some(check) = &config.run.healthcheck {
         life::check_health(check)?;

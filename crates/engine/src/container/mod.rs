@@ -50,6 +50,7 @@ pub use config::{
     ContainerConfig, Device, DeviceRate, DeviceWeight, Document, HostConfig, LogConfig, MASKED_PATHS, MountFrom,
     MountPoint, MountShown, PortBinding, READONLY_PATHS, Resources, RestartPolicy, SHM_SIZE_BYTES, SecretMount, Ulimit,
 };
+pub(crate) use create::check_config;
 pub use create::{CreateRequest, Created};
 pub use error::ContainerError;
 pub use exec::ExecRequest;
@@ -59,6 +60,8 @@ pub use list::Listed;
 pub use mounts::{MountRequest, MountWish};
 pub use prune::{PruneFilter, Pruned};
 pub use remove::Remove;
+pub(crate) use seam::EMPTY_TAR;
+pub(crate) use spec::check as check_host;
 pub use stats::Sample;
 pub use stop::Stop;
 pub use strata_snapshot::{Change, ChangeKind};

@@ -70,12 +70,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a `--rm` container whose client may be gone; it may be removed already, or have been started again.
+    /// Removes a `--rm` container whose client may be gone; it may be removed already, or have been started again. A step of
+    /// a build is one, too.
     ///
     /// # Errors
     /// When its files cannot be removed.
     pub fn reap_container(&self, id: &str) -> Result<()> {
-        let Some(record) = self.store().containers().find(id)? else { return Ok(()) };
+        let Some(record) = self.store().containers().find(id)? else { return self.reap_step(id).map(drop) };
         let known = Known::read(record)?;
         if !known.document.host.auto_remove || self.is_running(known.id())? {
             return Ok(());

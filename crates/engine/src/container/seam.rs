@@ -1,5 +1,6 @@
 //! What operations on images ask of containers.
 
+use strata_layer::Time;
 use strata_snapshot::Snapshots;
 use strata_store::Lease;
 use strata_store::records::{ContainerRecord, LayerRecord};
@@ -10,7 +11,7 @@ use crate::container::Known;
 use crate::{Engine, Result};
 
 /// A tar without entries: a layer that changes nothing, which Docker leaves out of images.
-const EMPTY_TAR: [u8; 1024] = [0; 1024];
+pub(crate) const EMPTY_TAR: [u8; 1024] = [0; 1024];
 
 impl Engine {
     /// Whether its processes live.
@@ -23,15 +24,16 @@ impl Engine {
         Ok(Known::read(container.clone())?.document.config.run)
     }
 
-    /// Makes what it changed a layer; none if it changed nothing.
+    /// Makes what it changed a layer, with no time later than `newest`; none if it changed nothing.
     pub(crate) fn seal_changes(
         &self,
         container: &ContainerRecord,
         lease: &Lease<'_>,
+        newest: Option<Time>,
         watch: &dyn Watch,
     ) -> Result<Option<LayerRecord>> {
         let snapshots: &Snapshots = self.snapshots()?;
-        let added = snapshots.commit(&container.id, watch)?;
+        let added = snapshots.commit(&container.id, newest, watch)?;
         if added.diff_id.digest() == &Digest::sha256(&EMPTY_TAR) {
             return Ok(None);
         }

@@ -39,6 +39,7 @@ impl Engine {
             id: known.id().clone(),
             process: process(&known.document)?,
             when_done: self.when_done(known),
+            ends_with_client: false,
             hostname: (host.uts_mode != "host").then(|| config.hostname.clone()),
             domainname: (!config.domainname.is_empty()).then(|| config.domainname.clone()),
             rootfs: self.snapshots()?.plan_on(known.id(), &known.record.layers, Access::ReadWrite)?,
@@ -120,7 +121,7 @@ fn volume(point: &MountPoint) -> Option<VolumeMount> {
 }
 
 /// Checks what can be wrong with a specification before there is a container.
-pub(super) fn check(host: &HostConfig) -> Result<()> {
+pub(crate) fn check(host: &HostConfig) -> Result<()> {
     devices::of(host)?;
     security::of(host)?;
     limits::of(host)?;

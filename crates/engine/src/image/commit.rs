@@ -39,7 +39,7 @@ impl Engine {
         lease.protect(&Key::of_layers(&container.layers))?;
         // They go on even if this process is killed.
         let held = if wish.pause { self.process(&container.id).hold_still()? } else { None };
-        let sealed = self.seal_changes(container, &lease, watch);
+        let sealed = self.seal_changes(container, &lease, None, watch);
         drop(held);
         let layer = sealed?;
         failpoint!("engine.commit.after-layer");

@@ -11,7 +11,7 @@ use strata_types::{DiffId, Hasher};
 
 use super::{CHUNK_BYTES, CHUNKS, Unpacked};
 use crate::tar::{Times, encode, end_of_archive, padding_bytes};
-use crate::{Entry, Error, Kind, LayerSink, Result};
+use crate::{Entry, Error, Kind, LayerSink, Result, Time};
 
 /// Takes entries in the order of a tar.
 pub trait Pack {
@@ -37,6 +37,7 @@ impl Pack for Packer<'_> {
 pub struct Packer<'a> {
     sink: &'a mut dyn LayerSink,
     times: Times,
+    newest: Option<Time>,
     chunk: Vec<u8>,
     filled: usize,
     hashing: Hashing,
@@ -57,6 +58,7 @@ impl<'a> Packer<'a> {
         Self {
             sink,
             times: Times::Seconds,
+            newest: None,
             chunk: vec![0; CHUNK_BYTES],
             filled: 0,
             hashing: Hashing::Here(Hasher::sha256()),
@@ -65,16 +67,24 @@ impl<'a> Packer<'a> {
         }
     }
 
+    /// No time is later than this: what is newer gets it.
+    #[must_use]
+    pub fn newest(mut self, newest: Option<Time>) -> Self {
+        self.newest = newest;
+        self
+    }
+
     /// Adds an entry; for a file, the first bytes of `content`, as many as the entry says. Fails if there are fewer.
     pub fn add(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
         self.totals.entries += 1;
         self.totals.content += entry.content_bytes();
         let mut header = std::mem::take(&mut self.header);
         header.clear();
+        let entry = &*self.as_packed(entry);
         encode(entry, self.times, &mut header);
         self.frame(&header)?;
         self.header = header;
-        self.sink.entry(&self.as_packed(entry), self.position())?;
+        self.sink.entry(entry, self.position())?;
         let Kind::File { size_bytes, .. } = entry.kind else { return Ok(()) };
         self.content(entry, size_bytes, content)?;
         self.sink.end()?;
@@ -96,7 +106,10 @@ impl<'a> Packer<'a> {
     /// The entry as whoever unpacks the tar will see it: what is made of it now must not differ from what is made then.
     fn as_packed<'e>(&self, entry: &'e Entry) -> Cow<'e, Entry> {
         let mut packed = Cow::Borrowed(entry);
-        if self.times == Times::Seconds && entry.mtime.nanoseconds != 0 {
+        if let Some(newest) = self.newest.filter(|newest| entry.mtime > *newest) {
+            packed.to_mut().mtime = newest;
+        }
+        if self.times == Times::Seconds && packed.mtime.nanoseconds != 0 {
             packed.to_mut().mtime.nanoseconds = 0;
         }
         packed

@@ -106,10 +106,10 @@ fn source(
             tree
         }
         MountSource::Plan { plan, subpath } => mounts::part(mounted(plan)?, subpath.as_deref())?,
-        MountSource::Secrets(files) => super::secrets::directory(&outside(files, maps)?, &mount.target)?,
+        MountSource::Secrets(files) => super::secrets::directory(&outside(files, maps)?, mount)?,
         MountSource::Secret(file) => {
             let files = outside(std::slice::from_ref(file), maps)?;
-            super::secrets::file(&files[0], &mount.target)?
+            super::secrets::file(&files[0], mount)?
         }
     }))
 }

@@ -26,8 +26,8 @@ pub(crate) fn open_sources(spec: &Spec, plans: Vec<OwnedFd>) -> Result<Vec<Owned
                 below(made, subpath.as_deref())
             }
             MountSource::Tmpfs { size_bytes, mode, options } => tmpfs(mount, *size_bytes, *mode, options),
-            MountSource::Secrets(files) => secrets::directory(files, &mount.target),
-            MountSource::Secret(file) => secrets::file(file, &mount.target),
+            MountSource::Secrets(files) => secrets::directory(files, mount),
+            MountSource::Secret(file) => secrets::file(file, mount),
             MountSource::Plan { subpath, .. } => {
                 let plan = plans.next().ok_or_else(|| Error::Spec("a mounted image is missing".to_owned()))?;
                 part(plan, subpath.as_deref())

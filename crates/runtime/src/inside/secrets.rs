@@ -8,16 +8,16 @@ use rustix::mount::MountAttrFlags;
 use strata_sys::detached;
 
 use crate::Error;
-use crate::spec::SecretFile;
+use crate::spec::{Mount, SecretFile};
 
 /// Where they are, unless somewhere else is asked for.
 pub(super) const DIR: &str = "/run/secrets";
 
-/// Makes a directory with these secrets in it.
-pub(super) fn directory(files: &[SecretFile], target: &str) -> Result<OwnedFd, Error> {
-    let failed = |errno: Errno| Error::path("make a tmpfs for", target)(errno);
-    let attributes =
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+/// Makes a directory with these secrets in it, for a mount.
+pub(super) fn directory(files: &[SecretFile], mount: &Mount) -> Result<OwnedFd, Error> {
+    let failed = |errno: Errno| Error::path("make a tmpfs for", &mount.target)(errno);
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, !mount.exec);
     // Kernels before 6.4 have no `noswap`.
     let memory = match detached::filesystem("tmpfs", &["mode=755", "noswap"], attributes) {
         Err(_) => detached::filesystem("tmpfs", &["mode=755"], attributes),
@@ -31,8 +31,8 @@ pub(super) fn directory(files: &[SecretFile], target: &str) -> Result<OwnedFd, E
 }
 
 /// Makes one secret that can be mounted on a file.
-pub(super) fn file(file: &SecretFile, target: &str) -> Result<OwnedFd, Error> {
-    let memory = directory(std::slice::from_ref(file), target)?;
+pub(super) fn file(file: &SecretFile, mount: &Mount) -> Result<OwnedFd, Error> {
+    let (memory, target) = (directory(std::slice::from_ref(file), mount)?, &mount.target);
     let opened = rustix::fs::openat(&memory, file.name.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let opened = opened.map_err(Error::path("open the secret for", target))?;
     detached::part(memory, std::os::fd::AsFd::as_fd(&opened), false).map_err(Error::path("open the secret for", target))

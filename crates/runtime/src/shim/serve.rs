@@ -232,5 +232,12 @@ impl Shim {
             let number = self.clients[index].program;
             self.input_ended(number);
         }
+        if self.ends_with_client
+            && self.clients[index].patient
+            && let Some(first) = self.programs.iter().find(|program| program.number == self.first)
+            && let Err(errno) = signal::send(first.pidfd.as_fd(), signal::Signal::KILL)
+        {
+            tracing::debug!(%errno, "the container has ended before its client");
+        }
     }
 }

@@ -14,7 +14,7 @@ use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
-use super::{Driver, DriverName, Model, Source, Stack, upper};
+use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
 use crate::import::TarFile;
 use crate::{Error, Result};
 
@@ -40,9 +40,9 @@ impl Driver for Erofs {
         write(layer, shares.as_ref(), |sink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch))
     }
 
-    fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
-        let readers = below.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
-        write(layer, None, |sink| upper::pack(container, &|path| lookup(&readers, path), sink, watch))
+    fn pack(&self, layer: &Path, changes: &Changes<'_>, watch: &dyn Watch) -> Result<Unpacked> {
+        let readers = changes.below.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
+        write(layer, None, |sink| upper::pack(changes, &|path| lookup(&readers, path), sink, watch))
     }
 
     fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {

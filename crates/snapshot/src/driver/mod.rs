@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use strata_layer::pipeline::{Pack, Shares};
-use strata_layer::{Unpacked, diff::Change};
+use strata_layer::{Time, Unpacked, diff::Change};
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
@@ -36,7 +36,7 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     fn fill(&self, layer: &Path, below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked>;
 
     /// Makes the container's changes a layer in the empty directory `layer`. Synced like [`fill`](Self::fill).
-    fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked>;
+    fn pack(&self, layer: &Path, changes: &Changes<'_>, watch: &dyn Watch) -> Result<Unpacked>;
 
     /// Hands over the container's changes as entries of a layer's tar, as fast as they can be taken.
     fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()>;
@@ -90,6 +90,17 @@ pub(crate) struct Source<'a> {
     pub(crate) tar: &'a mut dyn Read,
     /// Content that lies in a file already, whose blocks the layer may share. Its places are those in the plain tar.
     pub(crate) shares: Option<Shares>,
+}
+
+/// What a container changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changes<'a> {
+    /// The layers it stands on, lowest first.
+    pub(crate) below: &'a [PathBuf],
+    /// The container's directory.
+    pub(crate) container: &'a Path,
+    /// Times later than this become it.
+    pub(crate) newest: Option<Time>,
 }
 
 /// Layers, and perhaps what a container writes on top of them.

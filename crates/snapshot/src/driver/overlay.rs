@@ -17,7 +17,7 @@ use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
-use super::{Driver, DriverName, Model, Source, Stack, upper};
+use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
 use crate::{Error, Result};
 
 #[derive(Debug)]
@@ -48,11 +48,11 @@ impl Driver for Overlay {
         })
     }
 
-    fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
+    fn pack(&self, layer: &Path, changes: &Changes<'_>, watch: &dyn Watch) -> Result<Unpacked> {
         durable::create_dirs(&layer.join(FILES), 0o755)?;
-        let roots = roots(below)?;
+        let roots = roots(changes.below)?;
         record(layer, open_dir(&layer.join(FILES))?, marks(), None, |sink| {
-            upper::pack(container, &|path| lookup(&roots, path), sink, watch)
+            upper::pack(changes, &|path| lookup(&roots, path), sink, watch)
         })
     }
 

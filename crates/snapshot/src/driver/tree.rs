@@ -14,7 +14,7 @@ use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
 use super::overlay::{FILES, look, open_dir, play, record};
-use super::{Driver, DriverName, Model, Source, Stack};
+use super::{Changes, Driver, DriverName, Model, Source, Stack};
 use crate::{Error, Result};
 
 /// How trees are kept. Each is in a directory of its own, the holder: a layer's or a container's.
@@ -81,11 +81,12 @@ impl<T: Trees> Driver for Tree<T> {
         Ok(unpacked)
     }
 
-    fn pack(&self, layer: &Path, below: &[PathBuf], container: &Path, watch: &dyn Watch) -> Result<Unpacked> {
+    fn pack(&self, layer: &Path, changes: &Changes<'_>, watch: &dyn Watch) -> Result<Unpacked> {
+        let Changes { below, container, newest } = *changes;
         let root = self.make_on(below, layer)?;
         let (old, new) = (self.top(below)?, self.0.open(container)?);
         let unpacked = record(layer, root, Whiteouts::Execute, None, |sink| {
-            let mut packer = Packer::new(sink);
+            let mut packer = Packer::new(sink).newest(newest);
             pack_trees(old.as_ref().map(|old| old.as_fd()), new.as_fd(), &mut packer, watch)?;
             packer.finish()
         })?;

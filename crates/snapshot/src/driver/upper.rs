@@ -11,7 +11,7 @@ use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union, Upper};
 
-use super::Stack;
+use super::{Changes, Stack};
 use crate::{Error, Result};
 
 /// What lies in a container's directory.
@@ -84,14 +84,14 @@ pub(super) fn open(container: &Path) -> Result<Opened> {
 
 /// Hands the upper directory as a layer's tar to the sink.
 pub(super) fn pack(
-    container: &Path,
+    changes: &Changes<'_>,
     lower: &Lower<'_>,
     sink: &mut dyn LayerSink,
     watch: &dyn Watch,
 ) -> strata_layer::Result<Unpacked> {
-    let upper = open(container)
+    let upper = open(changes.container)
         .map_err(|error| strata_layer::Error::io("open the container's changes")(std::io::Error::other(error)))?;
-    let mut packer = Packer::new(sink);
+    let mut packer = Packer::new(sink).newest(changes.newest);
     diff::pack_upper(upper.as_ref(), lower, &mut packer, watch)?;
     packer.finish()
 }

@@ -1,5 +1,6 @@
 //! What the store knows, as typed records. Changing one is a change of format: see `schema.rs`.
 
+mod build_step;
 mod container;
 mod image;
 mod intent;
@@ -12,6 +13,7 @@ mod snapshot;
 mod tag;
 mod volume;
 
+pub use build_step::{BuildStepRecord, BuildSteps};
 pub use container::{ContainerRecord, Containers, Inserted, Renamed};
 pub use image::{ImageRecord, Images, InUse, NewImage, Removal, Removed};
 pub use intent::{IntentRecord, Intents};
@@ -22,6 +24,7 @@ pub use snapshot::{CreatedSnapshot, SnapshotRecord, Snapshots, Standing};
 pub use tag::{TagRecord, Tags};
 pub use volume::{CreatedVolume, VolumeRecord, Volumes};
 
+pub(crate) use build_step::list as build_steps_in;
 pub(crate) use container::list as containers_in;
 pub(crate) use image::{keys as keys_of_image, list as images_in};
 pub(crate) use snapshot::list as snapshots_in;

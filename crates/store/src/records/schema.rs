@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use crate::Result;
 
 /// The schema this program writes. A newer one is refused, an older one migrated.
-pub(crate) const VERSION: i64 = 4;
+pub(crate) const VERSION: i64 = 5;
 
 /// The size of a database page: small, because most transactions change a few short rows and the log holds whole pages.
 pub(crate) const PAGE_BYTES: u32 = 2048;
@@ -117,6 +117,17 @@ CREATE TABLE kept (
 ) WITHOUT ROWID;
 ";
 
+/// What builds remember came with version 5.
+const VERSION_5: &str = "
+CREATE TABLE build_step (
+  key TEXT NOT NULL PRIMARY KEY,
+  layers TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  description TEXT NOT NULL,
+  created INTEGER NOT NULL, last_used INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
 /// Brings the tables from version `found` (0: none) to [`VERSION`].
 pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     if found < 1 {
@@ -130,6 +141,9 @@ pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     }
     if found < 4 {
         transaction.execute_batch(VERSION_4)?;
+    }
+    if found < 5 {
+        transaction.execute_batch(VERSION_5)?;
     }
     Ok(())
 }

@@ -1,0 +1,111 @@
+//! FROM: what a stage begins with.
+
+use strata_engine::image::{ImageRecord, PullWish};
+use strata_engine::workbench::{Layer, Workbench};
+use strata_types::config::{Fields, History, ImageConfig, RootFs, RunConfig};
+use strata_types::{DiffId, Platform, Watch};
+
+use crate::error::Problem;
+
+/// Where programs are looked for when the base does not say.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a stage begins with, and what one ends with.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    /// The layers, the lowest first.
+    pub(crate) layers: Vec<DiffId>,
+    /// Those that were made by builds.
+    pub(crate) added: Vec<Layer>,
+    /// The config so far.
+    pub(crate) config: ImageConfig,
+}
+
+impl Base {
+    /// Nothing.
+    pub(crate) fn scratch(platform: &Platform) -> Self {
+        let run = RunConfig { env: vec![PATH.to_owned()], working_dir: "/".to_owned(), ..RunConfig::default() };
+        let config = ImageConfig::from(Fields {
+            architecture: platform.architecture.clone(),
+            variant: platform.variant.clone(),
+            os: platform.os.clone(),
+            config: run,
+            ..Fields::default()
+        });
+        Self { layers: Vec::new(), added: Vec::new(), config }
+    }
+
+    /// An image; it is pulled if it is not here, or if that is wanted.
+    pub(crate) fn image(
+        bench: &Workbench<'_>,
+        name: &str,
+        wanted: (&Platform, bool),
+        pull: bool,
+        watch: &dyn Watch,
+    ) -> Result<Self, Problem> {
+        let record = find(bench, name, wanted, pull, watch)?;
+        if !bench.keep(&record.layers)? {
+            return Err(Problem::Unsupported(format!("the layers of {name} are damaged: pull it again")));
+        }
+        let known = bench.engine().config(&record.id)?;
+        let Fields { mut config, mut history, rootfs, .. } = known.fields.clone();
+        if !config.env.iter().any(|variable| variable.starts_with("PATH=")) {
+            config.env.push(PATH.to_owned());
+        }
+        // An image without a history has layers nobody told of: steps and layers have to agree from here on.
+        if history.is_empty() {
+            history = rootfs.diff_ids.iter().map(|_| History::default()).collect();
+        }
+        let fields = Fields {
+            config,
+            history,
+            rootfs: RootFs { diff_ids: rootfs.diff_ids, ..RootFs::default() },
+            comment: String::new(),
+            docker_version: String::new(),
+            ..known.fields
+        };
+        Ok(Self { layers: record.layers, added: Vec::new(), config: ImageConfig::from(fields) })
+    }
+}
+
+/// Finds an image for a platform; the second of `wanted` says whether the person named one.
+fn find(
+    bench: &Workbench<'_>,
+    name: &str,
+    (platform, is_asked): (&Platform, bool),
+    pull: bool,
+    watch: &dyn Watch,
+) -> Result<ImageRecord, Problem> {
+    let engine = bench.engine();
+    let fits = |image: &ImageRecord| -> Result<bool, Problem> {
+        let has = engine.config(&image.id)?.platform();
+        let same = platform.os == has.os && platform.architecture == has.architecture;
+        Ok(!image.damaged && (!is_asked || (same && (platform.variant.is_empty() || platform.variant == has.variant))))
+    };
+    let local = |name: &str| -> Result<Option<ImageRecord>, Problem> {
+        match engine.find_image(name)? {
+            Some(image) if fits(&image)? => Ok(Some(image)),
+            _ => Ok(None),
+        }
+    };
+    // A word of a few letters is no id, though an id may begin with it.
+    if is_id(name)
+        && let Some(image) = local(name)?
+    {
+        return Ok(image);
+    }
+    let reference = engine.reference(name)?.or_latest();
+    let full = reference.to_string();
+    if !pull && let Some(image) = local(&full)? {
+        return Ok(image);
+    }
+    let wish = PullWish { platform: Some(platform.clone()).filter(|_| is_asked), all_tags: false };
+    engine.pull(&reference, &wish, watch)?;
+    Ok(engine.image(&full)?)
+}
+
+/// Whether a word is as long and looks like what `images` shows of an id.
+fn is_id(name: &str) -> bool {
+    let digits = name.strip_prefix("sha256:").unwrap_or(name);
+    (12..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

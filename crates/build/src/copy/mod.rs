@@ -1,0 +1,213 @@
+//! COPY and ADD: files become a layer on top of what there is.
+//!
+//! ```text
+//! tree.rs     what is copied from, and what a source names there      glob.rs its wildcards
+//! layout.rs   where everything comes to lie
+//! stream.rs   the layer's tar
+//! owner.rs    --chown and --chmod
+//! resolve.rs  links on the way to the destination
+//! ```
+
+mod glob;
+mod layout;
+mod owner;
+pub(crate) mod resolve;
+mod stream;
+mod tree;
+
+use strata_dockerfile::{Copying, Ignore};
+use strata_layer::{Entry, Kind, LayerPath, Time};
+use strata_sys::root_dir::RootDir;
+
+use crate::error::Problem;
+use crate::key::Key;
+pub(crate) use layout::Layout;
+use layout::Piece;
+use owner::Mode;
+pub(crate) use owner::Owner;
+use stream::{Content, TarStream};
+pub(crate) use tree::Tree;
+use tree::{Item, Source};
+
+/// What is to be copied, found but not read.
+pub(crate) struct Found {
+    /// What each source names, with the source as it was written.
+    sources: Vec<(String, Vec<Source>)>,
+    /// Files of the Dockerfile itself.
+    inline: Vec<(String, Vec<u8>)>,
+}
+
+/// Where it is to go, and how.
+pub(crate) struct Destination<'a> {
+    /// The instruction, its variables replaced.
+    pub(crate) copying: &'a Copying,
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What a relative path is relative to.
+    pub(crate) working_dir: &'a str,
+    /// The tree it goes on top of.
+    pub(crate) base: &'a RootDir,
+    /// The time of what has none.
+    pub(crate) now: Time,
+    /// No time is later.
+    pub(crate) newest: Option<Time>,
+}
+
+impl Found {
+    /// Finds what the instruction names. Without a tree there is nothing but what stands in the Dockerfile.
+    pub(crate) fn new(
+        copying: &Copying,
+        tree: Option<Tree<'_>>,
+        inline: Vec<(String, Vec<u8>)>,
+    ) -> Result<Self, Problem> {
+        let exclude = Ignore::of_patterns(&copying.exclude);
+        let exclude = exclude.map_err(|source| Problem::Ignore { what: "invalid --exclude", source })?;
+        let select = |source: &String| match &tree {
+            Some(tree) => Ok((source.clone(), tree.select(source, &exclude)?)),
+            None => Err(Problem::NotFound(source.clone())),
+        };
+        Ok(Self { sources: copying.sources.iter().map(select).collect::<Result<_, _>>()?, inline })
+    }
+
+    /// Adds all that counts to a key: content, kind, permissions and owner, not times.
+    pub(crate) fn read_into(&self, key: &mut Key, tree: Option<Tree<'_>>) -> Result<(), Problem> {
+        for (written, sources) in &self.sources {
+            key.part("source", written);
+            for source in sources {
+                key.part("name", &source.name);
+                key.part("kind", if source.dir.is_some() { "directory" } else { "file" });
+                for item in source.dir.iter().chain(&source.items) {
+                    item_into(key, item, tree)?;
+                }
+            }
+        }
+        for (name, text) in &self.inline {
+            key.part("inline", name);
+            key.part("text", text);
+        }
+        Ok(())
+    }
+
+    /// Lays the files out.
+    pub(crate) fn lay_out<'t>(&self, tree: Option<Tree<'t>>, to: &Destination<'t>) -> Result<TarStream<'t>, Problem> {
+        let Destination { copying, name, base, now, newest, .. } = *to;
+        let owner = Some(&copying.chown).filter(|chown| !chown.is_empty());
+        let owner = owner.map(|chown| Owner::parse(chown, base)).transpose()?;
+        let mode = Some(&copying.chmod).filter(|chmod| !chmod.is_empty());
+        let mode = mode.map(|chmod| Mode::parse(chmod)).transpose()?;
+        let dress = |mut entry: Entry| {
+            if let Some(Owner { uid, gid }) = owner {
+                (entry.uid, entry.gid) = (uid, gid);
+            }
+            if let Some(mode) = mode.as_ref().filter(|_| !matches!(entry.kind, Kind::Symlink { .. })) {
+                entry.mode = mode.apply(entry.mode, entry.is_dir());
+            }
+            entry
+        };
+        let written = absolute(to.working_dir, &copying.target);
+        let ends_in_dir = copying.target.ends_with('/') || copying.target == "." || copying.target.ends_with("/.");
+        // A linked layer does not depend on what is below it.
+        let below = (!copying.link).then_some(base);
+        let target = match below {
+            Some(base) => resolve::resolve(base, written.as_bytes()).map_err(crate::error::read(&written))?,
+            None => LayerPath::parse(written.as_bytes()).map_err(|_| Problem::Path(written.clone()))?,
+        };
+        let mut layout = Layout::new(below, owner.unwrap_or(Owner::ROOT), now);
+        let count = self.sources.iter().map(|(_, sources)| sources.len()).sum::<usize>() + self.inline.len();
+        let is_dir = ends_in_dir || layout.is_dir(&target)? || copying.parents;
+        if count > 1 && !is_dir {
+            return Err(Problem::ManyToOne(name));
+        }
+        if is_dir {
+            layout.ensure_dir(&target)?;
+        }
+        for (written, sources) in &self.sources {
+            for source in sources {
+                let tree = tree.ok_or_else(|| Problem::NotFound(written.clone()))?;
+                let target = if copying.parents { with_parents(&target, written, source)? } else { target.clone() };
+                place(&mut layout, source, tree, (&target, is_dir), &dress)?;
+            }
+        }
+        for (name, text) in &self.inline {
+            let path = if is_dir { join(&target, name.as_bytes())? } else { target.clone() };
+            let kind = Kind::File { size_bytes: text.len() as u64, sparse: None };
+            let entry = Entry { kind, mode: 0o644, mtime: now, ..Entry::implicit_dir(LayerPath::root()) };
+            layout.place(path, Piece { entry: dress(entry), content: Content::Text(text.clone()), inode: None })?;
+        }
+        Ok(layout.into_tar(newest))
+    }
+}
+
+/// Places what one source names: what is in a directory, or a file in or as the target.
+fn place<'t>(
+    layout: &mut Layout<'t>,
+    source: &Source,
+    tree: Tree<'t>,
+    (target, is_dir): (&LayerPath, bool),
+    dress: &dyn Fn(Entry) -> Entry,
+) -> Result<(), Problem> {
+    let from_dir = source.dir.is_some();
+    // A directory that is not there yet becomes like that it is copied from.
+    if let Some(dir) = &source.dir
+        && !layout.is_dir(target)?
+    {
+        layout.place(target.clone(), Piece { entry: dress(dir.entry.clone()), content: Content::None, inode: None })?;
+    }
+    for item in &source.items {
+        let path = match (from_dir, is_dir) {
+            (true, _) => below(target, &item.entry.path)?,
+            (false, true) => join(target, &source.name)?,
+            (false, false) => target.clone(),
+        };
+        let content = if item.entry.is_file() { Content::Of(tree, item.at.clone()) } else { Content::None };
+        layout.place(path, Piece { entry: dress(item.entry.clone()), content, inode: item.inode })?;
+    }
+    Ok(())
+}
+
+/// Where a source goes with `--parents`: with the directories that its name has, from `/./` on.
+fn with_parents(target: &LayerPath, written: &str, source: &Source) -> Result<LayerPath, Problem> {
+    let pivot = written.find("/./").map_or("", |at| &written[..at]);
+    let pivot = LayerPath::parse(format!("/{pivot}").as_bytes()).map_err(|_| Problem::Path(written.to_owned()))?;
+    let whole = if source.dir.is_some() { Some(source.path.clone()) } else { source.path.parent() };
+    let whole = whole.unwrap_or_default();
+    let skipped = if whole.is_below(&pivot) { pivot.components().count() } else { 0 };
+    let mut path = target.clone();
+    for part in whole.components().skip(skipped) {
+        path = join(&path, part)?;
+    }
+    Ok(path)
+}
+
+fn item_into(key: &mut Key, item: &Item, tree: Option<Tree<'_>>) -> Result<(), Problem> {
+    let Entry { path, kind, mode, uid, gid, xattrs, .. } = &item.entry;
+    key.part("path", path.as_bytes());
+    key.part("owner", format!("{mode:o} {uid} {gid}"));
+    for xattr in xattrs {
+        key.part("xattr", &xattr.name);
+        key.part("value", &xattr.value);
+    }
+    match (kind, tree) {
+        (Kind::File { .. }, Some(tree)) => key.part("file", tree.digest(&item.at)?.to_string()),
+        (Kind::Symlink { target }, _) => key.part("link", target),
+        (kind, _) => key.part("other", format!("{kind:?}")),
+    }
+    Ok(())
+}
+
+fn join(dir: &LayerPath, name: &[u8]) -> Result<LayerPath, Problem> {
+    dir.join(name).map_err(|_| Problem::Path(format!("{dir}/{}", String::from_utf8_lossy(name))))
+}
+
+fn below(dir: &LayerPath, path: &LayerPath) -> Result<LayerPath, Problem> {
+    path.components().try_fold(dir.clone(), |dir, part| join(&dir, part))
+}
+
+/// A path of an instruction, seen from the working directory.
+pub(crate) fn absolute(working_dir: &str, path: &str) -> String {
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    let dir = if working_dir.is_empty() { "/" } else { working_dir };
+    format!("{}/{path}", dir.trim_end_matches('/'))
+}

@@ -1,0 +1,170 @@
+//! Why a build failed, and where in the Dockerfile.
+
+use strata_dockerfile::{ExpandError, IgnoreError};
+
+/// A problem and the instruction it came up in.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to solve")]
+pub struct BuildError {
+    /// The first and the last line of the instruction; none if it was no instruction's fault.
+    pub lines: Option<(usize, usize)>,
+    /// What the step is called.
+    pub step: String,
+    /// What is wrong.
+    #[source]
+    pub problem: Box<Problem>,
+    /// What was probably meant, or helps.
+    pub hint: Option<String>,
+}
+
+/// What can be wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// It is not the language.
+    #[error(transparent)]
+    Language(#[from] strata_dockerfile::Error),
+    /// A word cannot be read.
+    #[error("failed to process {text:?}")]
+    Expand {
+        /// The text.
+        text: String,
+        /// Why not.
+        source: ExpandError,
+    },
+    /// Patterns cannot be read.
+    #[error("{what}")]
+    Ignore {
+        /// Which.
+        what: &'static str,
+        /// Why not.
+        source: IgnoreError,
+    },
+    /// FROM names nothing.
+    #[error("base name ({0}) should not be blank")]
+    BlankBase(String),
+    /// No such stage.
+    #[error("target stage {0:?} could not be found")]
+    NoTarget(String),
+    /// Stages that need each other.
+    #[error("circular dependency detected on stage: {0}")]
+    Circle(String),
+    /// A platform that is none.
+    #[error(transparent)]
+    Platform(#[from] strata_types::PlatformError),
+    /// A name of an image that is none.
+    #[error("invalid reference format: {0:?}")]
+    Reference(String),
+    /// A program ended badly.
+    #[error("process {command:?} did not complete successfully: exit code: {code}")]
+    Exit {
+        /// What ran.
+        command: String,
+        /// How it ended.
+        code: i32,
+    },
+    /// Nothing where files are to be copied from.
+    #[error("{0:?}: not found")]
+    NotFound(String),
+    /// Several sources, but no directory to put them into.
+    #[error("When using {0} with more than one source file, the destination must be a directory and end with a /")]
+    ManyToOne(&'static str),
+    /// A directory on a file.
+    #[error("cannot copy to non-directory: {0}")]
+    NonDirectory(String),
+    /// A file on a directory.
+    #[error("cannot replace to directory {0} with file")]
+    OverDirectory(String),
+    /// A name that means something else in a layer.
+    #[error("file name {0:?} is reserved: in a layer it says that something is gone")]
+    Reserved(String),
+    /// A path no layer can have.
+    #[error("invalid path {0:?}")]
+    Path(String),
+    /// No such user or group.
+    #[error("unable to convert uid/gid chown string to host mapping: can't find {what} for {name}")]
+    Owner {
+        /// `uid` or `gid`.
+        what: &'static str,
+        /// Who.
+        name: String,
+    },
+    /// Permissions that are none.
+    #[error("invalid chmod parameter: '{0}'. it should be octal string and between 0 and 07777")]
+    Mode(String),
+    /// A port that is none.
+    #[error("invalid containerPort: {0}")]
+    Port(String),
+    /// A network that is none of RUN's.
+    #[error("network mode {0:?} not supported by build")]
+    Network(String),
+    /// What is not possible.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A file cannot be read.
+    #[error("cannot read {what}")]
+    Read {
+        /// Which.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A thing of the system's.
+    #[error("cannot {act}")]
+    System {
+        /// What.
+        act: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A layer.
+    #[error(transparent)]
+    Layer(#[from] strata_layer::Error),
+    /// The engine: a cause of its own, so that whoever asks for its class finds it.
+    #[error("{0}")]
+    Engine(
+        #[source]
+        #[from]
+        strata_engine::Error,
+    ),
+    /// Another stage failed; that one says why.
+    #[error("a stage that it needs failed")]
+    Needed,
+}
+
+impl BuildError {
+    /// A problem that is no instruction's.
+    pub fn outside(problem: impl Into<Problem>) -> Self {
+        let problem = problem.into();
+        let (lines, hint) = match &problem {
+            Problem::Language(error) => (Some((error.line, error.last_line)), error.hint.clone()),
+            problem => (None, problem.hint()),
+        };
+        Self { lines, step: String::new(), problem: Box::new(problem), hint }
+    }
+
+    /// A problem of an instruction.
+    pub(crate) fn at(lines: (usize, usize), step: &str, problem: Problem) -> Self {
+        let hint = problem.hint();
+        Self { lines: Some(lines), step: step.to_owned(), problem: Box::new(problem), hint }
+    }
+}
+
+impl Problem {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Exit { code: 127, .. } => {
+                "the shell did not find the program: is it installed in this stage?".to_owned()
+            }
+            Self::NotFound(_) => "paths are those of the build context; is it excluded by .dockerignore?".to_owned(),
+            Self::ManyToOne(_) => "end the destination with a /".to_owned(),
+            Self::Owner { .. } => "create it in an earlier RUN, or use numbers".to_owned(),
+            Self::Language(error) => return error.hint.clone(),
+            _ => return None,
+        })
+    }
+}
+
+/// For `map_err`: reading something failed.
+pub(crate) fn read<E: Into<std::io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Problem {
+    move |source| Problem::Read { what: what.into(), source: source.into() }
+}

@@ -1,0 +1,408 @@
+//! Which stages are needed, and all of them at once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use strata_dockerfile::{Dockerfile, Instruction, RunMount, Stage};
+use strata_engine::Engine;
+use strata_engine::workbench::{BuiltImage, Workbench};
+use strata_layer::Time;
+use strata_types::config::ImageConfig;
+use strata_types::{Digest, Platform, Watch};
+
+use crate::base::Base;
+use crate::context::Context;
+use crate::error::{BuildError, Problem};
+use crate::history;
+use crate::key::Key;
+use crate::request::{BuildRequest, Built, Observer, Outcome};
+use crate::stage::{Finished, StageRun};
+use crate::variables::Globals;
+
+/// What FROM names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// An earlier stage.
+    Stage(usize),
+    /// An image.
+    Image(String),
+    /// Nothing.
+    Scratch,
+}
+
+/// Where COPY takes files from.
+pub(crate) enum Files<'b> {
+    /// The context.
+    Context(&'b Context),
+    /// A stage or an image.
+    Layers(Arc<Base>),
+}
+
+/// A build while it goes on: what all its stages share.
+pub(crate) struct Build<'a> {
+    pub(crate) request: &'a BuildRequest,
+    pub(crate) file: &'a Dockerfile,
+    pub(crate) bench: &'a Workbench<'a>,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) globals: Globals,
+    /// What the image is to run on.
+    pub(crate) platform: Platform,
+    /// What each stage begins with.
+    pub(crate) bases: Vec<Source>,
+    /// Steps at once.
+    pub(crate) permits: Permits,
+    slots: Vec<Slot>,
+    numbers: AtomicUsize,
+    failed: AtomicBool,
+    images: Mutex<Images>,
+    used: Mutex<Vec<String>>,
+    began: Timestamp,
+}
+
+/// The images that were looked for, by name and platform.
+type Images = HashMap<(String, Option<Platform>), Arc<Base>>;
+
+/// What became of a stage.
+#[derive(Debug, Default)]
+struct Slot {
+    result: Mutex<Option<Result<Arc<Finished>, ()>>>,
+    ready: Condvar,
+}
+
+/// Builds an image.
+///
+/// # Errors
+/// When the Dockerfile is none, or a step fails. What was done until then is remembered.
+pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -> Result<Built, BuildError> {
+    let file = Dockerfile::parse(&request.dockerfile).map_err(BuildError::outside)?;
+    let warnings = strata_dockerfile::lint(&file);
+    let native = engine.platform();
+    let platform = request.platform.clone().unwrap_or_else(|| native.clone());
+    let target_name = request.target.clone().unwrap_or_default();
+    let escape = file.directives.escape;
+    let mut globals = Globals::new(&request.arguments, (&native, &platform), &target_name, escape);
+    for (line, argument) in &file.arguments {
+        globals.declare(argument).map_err(|problem| BuildError::at((*line, *line), "ARG", problem))?;
+    }
+    let bases = bases(&file, &globals)?;
+    let target = target(&file, &target_name)?;
+    let bench = engine.workbench().map_err(BuildError::outside)?;
+    let build = Build {
+        request,
+        file: &file,
+        bench: &bench,
+        observer,
+        globals,
+        platform,
+        permits: Permits::new(request.steps_at_once),
+        slots: bases.iter().map(|_| Slot::default()).collect(),
+        bases,
+        numbers: AtomicUsize::new(1),
+        failed: AtomicBool::new(false),
+        images: Mutex::default(),
+        used: Mutex::default(),
+        began: Timestamp::now(),
+    };
+    let finished = build.run(target)?;
+    let built = build.export(&finished.base).map_err(BuildError::outside)?;
+    let unused = build.unused_arguments();
+    bench.leave().map_err(BuildError::outside)?;
+    let (image, config) = built;
+    Ok(Built { image, config, warnings, unused })
+}
+
+/// What each stage begins with.
+fn bases(file: &Dockerfile, globals: &Globals) -> Result<Vec<Source>, BuildError> {
+    let base = |(index, stage): (usize, &Stage)| {
+        let at = |problem| BuildError::at((stage.line, stage.line), &stage.original, problem);
+        let name = globals.expand(&stage.base).map_err(at)?;
+        if name.is_empty() {
+            return Err(at(Problem::BlankBase(stage.base.clone())));
+        }
+        let lower = name.to_lowercase();
+        let earlier = file.stages[..index].iter().rposition(|other| !other.name.is_empty() && other.name == lower);
+        Ok(match earlier {
+            Some(index) => Source::Stage(index),
+            None if name == "scratch" => Source::Scratch,
+            None => Source::Image(name),
+        })
+    };
+    file.stages.iter().enumerate().map(base).collect()
+}
+
+/// The stage that was asked for.
+fn target(file: &Dockerfile, name: &str) -> Result<usize, BuildError> {
+    if name.is_empty() {
+        return Ok(file.stages.len() - 1);
+    }
+    let lower = name.to_lowercase();
+    let named = file.stages.iter().rposition(|stage| stage.name == lower);
+    let numbered = || name.parse().ok().filter(|index| *index < file.stages.len());
+    named.or_else(numbered).ok_or_else(|| BuildError::outside(Problem::NoTarget(name.to_owned())))
+}
+
+impl<'a> Build<'a> {
+    /// Builds the target and all it needs, independent stages at once.
+    fn run(&'a self, target: usize) -> Result<Arc<Finished>, BuildError> {
+        let needed = self.needed(target);
+        let first_error = Mutex::new(None);
+        let work = |index: usize| {
+            let result = StageRun::begin(self, index).and_then(StageRun::finish);
+            let result = result.map(Arc::new).map_err(|error| {
+                let is_first = !self.failed.swap(true, Ordering::SeqCst);
+                let mut kept = lock(&first_error);
+                if is_first || (kept.is_none() && !matches!(*error.problem, Problem::Needed)) {
+                    *kept = Some(error);
+                }
+            });
+            *lock(&self.slots[index].result) = Some(result);
+            self.slots[index].ready.notify_all();
+        };
+        if needed.len() == 1 {
+            work(target);
+        } else {
+            std::thread::scope(|scope| {
+                for index in needed {
+                    let work = &work;
+                    scope.spawn(move || work(index));
+                }
+            });
+        }
+        let result = lock(&self.slots[target].result).take();
+        match (result, lock(&first_error).take()) {
+            (Some(Ok(finished)), None) => Ok(finished),
+            (_, Some(error)) => Err(error),
+            (_, None) => Err(BuildError::outside(Problem::Needed)),
+        }
+    }
+
+    /// The stages that one needs, with itself.
+    fn needed(&self, target: usize) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::new();
+        let mut open = vec![target];
+        while let Some(index) = open.pop() {
+            if !needed.insert(index) {
+                continue;
+            }
+            if let Source::Stage(below) = self.bases[index] {
+                open.push(below);
+            }
+            for step in &self.file.stages[index].steps {
+                match &step.instruction {
+                    Instruction::Copy(copying) => open.extend(self.stage_named(&copying.from, index)),
+                    Instruction::Run(run) => {
+                        let mounts = run.mounts.iter().filter_map(|mount| RunMount::parse(mount).ok());
+                        open.extend(mounts.filter_map(|mount| self.stage_named(&mount.from, index)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        needed
+    }
+
+    /// The stage before `before` that a name or number means.
+    fn stage_named(&self, name: &str, before: usize) -> Option<usize> {
+        if name.is_empty() {
+            return None;
+        }
+        let lower = name.to_lowercase();
+        let named = self.file.stages[..before].iter().rposition(|stage| stage.name == lower);
+        named.or_else(|| name.parse().ok().filter(|index| *index < before))
+    }
+
+    /// Waits for a stage.
+    pub(crate) fn result(&self, index: usize) -> Result<Arc<Finished>, Problem> {
+        let slot = &self.slots[index];
+        let mut result = lock(&slot.result);
+        loop {
+            match &*result {
+                Some(Ok(finished)) => return Ok(Arc::clone(finished)),
+                Some(Err(())) => return Err(Problem::Needed),
+                None => result = slot.ready.wait(result).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// What `--from` names, seen from a stage.
+    pub(crate) fn files(&self, from: &str, stage: usize) -> Result<Files<'_>, Problem> {
+        if from.is_empty() {
+            return Ok(Files::Context(&self.request.context));
+        }
+        if let Some(index) = self.stage_named(from, stage) {
+            return Ok(Files::Layers(Arc::new(self.result(index)?.base.clone())));
+        }
+        if from.parse::<usize>().is_ok() {
+            return Err(Problem::NoTarget(from.to_owned()));
+        }
+        let platform = self.request.platform.clone();
+        Ok(Files::Layers(self.image(from, platform.as_ref(), &format!("FROM {from}"))?))
+    }
+
+    /// An image, looked for once. It is a step of its own.
+    pub(crate) fn image(&self, name: &str, platform: Option<&Platform>, step: &str) -> Result<Arc<Base>, Problem> {
+        let mut images = lock(&self.images);
+        let key = (name.to_owned(), platform.cloned());
+        if let Some(base) = images.get(&key) {
+            return Ok(Arc::clone(base));
+        }
+        let (number, began) = (self.number(), Instant::now());
+        self.observer.begin(number, step);
+        let wanted = (platform.unwrap_or(&self.platform), platform.is_some());
+        let base = Base::image(self.bench, name, wanted, self.request.pull, self);
+        let outcome = if base.is_ok() { Outcome::Done } else { Outcome::Failed };
+        self.observer.end(number, outcome, began.elapsed());
+        let base = Arc::new(base?);
+        images.insert(key, Arc::clone(&base));
+        Ok(base)
+    }
+
+    /// The platform that was asked for, by FROM or for the whole build.
+    pub(crate) fn platform_of(&self, stage: &Stage) -> Result<Option<Platform>, Problem> {
+        if stage.platform.is_empty() {
+            return Ok(self.request.platform.clone());
+        }
+        let text = self.globals.expand(&stage.platform)?;
+        Ok(Some(Platform::parse(&text, &self.bench.engine().platform())?))
+    }
+
+    /// What stands before the name of a step: `[build 2/5]`.
+    pub(crate) fn prefix(&self, index: usize, (place, count): (usize, usize)) -> String {
+        let stage = &self.file.stages[index];
+        match (self.file.stages.len(), stage.name.as_str()) {
+            (1, _) => format!("[{place}/{count}]"),
+            (_, "") => format!("[stage-{index} {place}/{count}]"),
+            (_, name) => format!("[{name} {place}/{count}]"),
+        }
+    }
+
+    /// The next step's number.
+    pub(crate) fn number(&self) -> usize {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether nothing new is to be begun.
+    pub(crate) fn is_over(&self) -> bool {
+        self.failed.load(Ordering::SeqCst) || self.observer.cancelled()
+    }
+
+    /// Notes that something remembered was of use.
+    pub(crate) fn note_use(&self, key: String) {
+        lock(&self.used).push(key);
+    }
+
+    /// The latest time that a layer may have.
+    pub(crate) fn newest(&self) -> Option<Time> {
+        self.request.epoch.map(|seconds| Time { seconds, nanoseconds: 0 })
+    }
+
+    /// The time of what has none of its own.
+    pub(crate) fn now(&self) -> Time {
+        self.newest().unwrap_or_else(|| Time { seconds: self.began.as_second(), nanoseconds: 0 })
+    }
+
+    /// A time in the config.
+    pub(crate) fn epoch_or(&self, time: Timestamp) -> Timestamp {
+        self.request.epoch.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(time)
+    }
+
+    /// Layers of other times are other layers.
+    pub(crate) fn epoch_into(&self, key: &mut Key) {
+        key.part("epoch", self.request.epoch.map(|epoch| epoch.to_string()).unwrap_or_default());
+    }
+
+    /// Records the image.
+    fn export(&self, base: &Base) -> Result<(strata_types::ImageId, ImageConfig), Problem> {
+        let (number, began) = (self.number(), Instant::now());
+        self.observer.begin(number, "exporting to image");
+        let mut config = base.config.clone();
+        config.config.labels.extend(self.request.labels.clone());
+        let last = history::complete(&mut config.history);
+        let usual = || self.epoch_or(self.began).to_string();
+        config.created = Some(last.unwrap_or_else(usual));
+        let built = BuiltImage { config: &config, names: &self.request.names, layers: base.added.clone() };
+        let exported = self.bench.add_image(built).and_then(|id| {
+            self.bench.used(&lock(&self.used))?;
+            Ok(id)
+        });
+        if let Ok(id) = &exported {
+            self.observer.status(number, &format!("writing image {id} done"));
+            for name in &self.request.names {
+                self.observer.status(number, &format!("naming to {} done", name.clone().or_latest()));
+            }
+        }
+        let outcome = if exported.is_ok() { Outcome::Done } else { Outcome::Failed };
+        self.observer.end(number, outcome, began.elapsed());
+        Ok((exported?, config))
+    }
+
+    /// Arguments that were given and that nothing declares.
+    fn unused_arguments(&self) -> Vec<String> {
+        let declares = |instruction: &Instruction, name: &str| match instruction {
+            Instruction::Arg(arguments) => arguments.iter().any(|argument| argument.name == name),
+            _ => false,
+        };
+        let steps = || self.file.stages.iter().flat_map(|stage| &stage.steps);
+        let declared = |name: &str| steps().any(|step| declares(&step.instruction, name));
+        self.globals.unused(&declared).map(str::to_owned).collect()
+    }
+}
+
+impl Watch for Build<'_> {
+    fn phase(&self, item: &Digest, phase: &str) {
+        self.observer.phase(item, phase);
+    }
+
+    fn progress(&self, item: &Digest, done_bytes: u64, total_bytes: u64) {
+        self.observer.progress(item, done_bytes, total_bytes);
+    }
+
+    fn say(&self, line: &str) {
+        self.observer.say(line);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.is_over()
+    }
+}
+
+/// How many may do something at once.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    free: Mutex<usize>,
+    returned: Condvar,
+}
+
+/// One of them; it is free again when this is dropped.
+pub(crate) struct Permit<'p>(&'p Permits);
+
+impl Permits {
+    fn new(count: usize) -> Self {
+        Self { free: Mutex::new(count.max(1)), returned: Condvar::new() }
+    }
+
+    /// Waits for one.
+    pub(crate) fn take(&self) -> Permit<'_> {
+        let mut free = lock(&self.free);
+        while *free == 0 {
+            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Permit(self)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.free) += 1;
+        self.0.returned.notify_one();
+    }
+}
+
+/// Nobody panics with one of these, and nothing in them is half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,35 @@
+//! Images from Dockerfiles, straight into the store: no daemon, no tar on the way.
+//!
+//! ```text
+//! request.rs    what to build, and who watches
+//! graph.rs      which stages are needed; independent ones at once
+//! stage.rs      a stage, instruction by instruction
+//! base.rs       FROM
+//! run.rs        RUN: a container on what there is
+//! copy/         COPY and ADD: a layer put together of files
+//! metadata.rs   instructions that change the config only
+//! history.rs    what the config says about how the image came about
+//! variables.rs  ARG and ENV
+//! key.rs        what a step reads, as a digest: the same is not done twice
+//! ```
+//!
+//! A step is remembered by everything it reads: the layers below, the files it copies, its command and variables. What was
+//! remembered is shared by all builds on the host, whatever Dockerfile it stood in.
+
+mod base;
+mod context;
+mod copy;
+mod error;
+mod graph;
+mod history;
+mod key;
+mod metadata;
+mod request;
+mod run;
+mod stage;
+mod variables;
+
+pub use context::Context;
+pub use error::{BuildError, Problem};
+pub use graph::build;
+pub use request::{BuildRequest, Built, Observer, Outcome};

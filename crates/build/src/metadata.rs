@@ -1,0 +1,212 @@
+//! Instructions that change nothing but the config, and what the history says of them.
+
+use strata_dockerfile::{CommandLine, Instruction, Pair};
+use strata_sys::signal::Signal;
+use strata_types::config::RunConfig;
+
+use crate::copy::absolute;
+use crate::error::Problem;
+use crate::history;
+
+/// The shell unless SHELL says otherwise.
+const SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+/// Replaces variables in a word.
+pub(crate) type Expand<'a> = &'a dyn Fn(&str) -> Result<String, Problem>;
+
+/// What applying an instruction needs to know and remembers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Commands {
+    /// This stage has said CMD itself.
+    pub(crate) cmd_is_ours: bool,
+}
+
+/// Applies an instruction; says what the history says of it, or nothing if it is none of these.
+pub(crate) fn apply(
+    instruction: &Instruction,
+    config: &mut RunConfig,
+    commands: &mut Commands,
+    expand: Expand<'_>,
+) -> Result<Option<String>, Problem> {
+    Ok(Some(match instruction {
+        Instruction::Cmd(command) => {
+            let words = words(command, config);
+            let text = format!("CMD {}", history::quoted(&words));
+            config.cmd = Some(words);
+            commands.cmd_is_ours = true;
+            text
+        }
+        Instruction::Entrypoint(command) => {
+            let words = words(command, config);
+            let text = format!("ENTRYPOINT {}", history::quoted(&words));
+            config.entrypoint = Some(words);
+            if !commands.cmd_is_ours {
+                config.cmd = None;
+            }
+            text
+        }
+        Instruction::Env(pairs) => {
+            let pairs = expand_pairs(pairs, expand)?;
+            pairs.iter().for_each(|(name, value)| set_variable(&mut config.env, name, value));
+            listed("ENV", &pairs)
+        }
+        Instruction::Label(pairs) => {
+            let pairs = expand_pairs(pairs, expand)?;
+            config.labels.extend(pairs.iter().cloned());
+            listed("LABEL", &pairs)
+        }
+        Instruction::Expose(words) => expose(words, config, expand)?,
+        Instruction::Volume(paths) => {
+            let paths = paths.iter().map(|path| expand(path)).collect::<Result<Vec<_>, _>>()?;
+            config.volumes.extend(paths.iter().cloned());
+            format!("VOLUME [{}]", paths.join(" "))
+        }
+        Instruction::User(user) => {
+            config.user = expand(user)?;
+            format!("USER {}", config.user)
+        }
+        Instruction::StopSignal(signal) => {
+            let signal = expand(signal)?;
+            check_signal(&signal)?;
+            config.stop_signal.clone_from(&signal);
+            format!("STOPSIGNAL {signal}")
+        }
+        Instruction::Shell(shell) => {
+            config.shell.clone_from(shell);
+            format!("SHELL [{}]", shell.join(" "))
+        }
+        Instruction::Healthcheck(check) => {
+            config.healthcheck = Some(check.clone());
+            format!("HEALTHCHECK {}", history::health(check))
+        }
+        Instruction::OnBuild(text) => {
+            config.on_build.push(text.clone());
+            format!("ONBUILD {text}")
+        }
+        Instruction::Maintainer(name) => format!("MAINTAINER {name}"),
+        Instruction::Run(_)
+        | Instruction::Copy(_)
+        | Instruction::Add(_)
+        | Instruction::Arg(_)
+        | Instruction::Workdir(_) => return Ok(None),
+    }))
+}
+
+/// The program and its arguments; a line is run by the shell.
+pub(crate) fn words(command: &CommandLine, config: &RunConfig) -> Vec<String> {
+    if command.exec {
+        return command.words.clone();
+    }
+    shell(config).into_iter().chain([command.words.join(" ")]).collect()
+}
+
+/// What runs lines.
+pub(crate) fn shell(config: &RunConfig) -> Vec<String> {
+    if config.shell.is_empty() { SHELL.map(str::to_owned).to_vec() } else { config.shell.clone() }
+}
+
+/// A path without `.`, `..` and doubled slashes, seen from the working directory.
+pub(crate) fn working_dir(config: &RunConfig, path: &str) -> String {
+    let path = absolute(&config.working_dir, path);
+    let mut clean: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = clean.pop(),
+            part => clean.push(part),
+        }
+    }
+    format!("/{}", clean.join("/"))
+}
+
+/// Sets a variable where it stands, or appends it.
+fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
+    let entry = format!("{name}={value}");
+    match env.iter_mut().find(|entry| entry.split('=').next() == Some(name)) {
+        Some(present) => *present = entry,
+        None => env.push(entry),
+    }
+}
+
+fn expand_pairs(pairs: &[Pair], expand: Expand<'_>) -> Result<Vec<(String, String)>, Problem> {
+    pairs.iter().map(|pair| Ok((expand(&pair.name)?, expand(&pair.value)?))).collect()
+}
+
+fn listed(name: &str, pairs: &[(String, String)]) -> String {
+    pairs.iter().fold(name.to_owned(), |text, (name, value)| format!("{text} {name}={value}"))
+}
+
+fn expose(words: &[String], config: &mut RunConfig, expand: Expand<'_>) -> Result<String, Problem> {
+    let mut shown = Vec::new();
+    for word in words {
+        for word in expand(word)?.split_whitespace() {
+            for port in ports(word)? {
+                shown.push(port.clone());
+                config.exposed_ports.insert(port);
+            }
+        }
+    }
+    shown.sort();
+    Ok(format!("EXPOSE [{}]", shown.join(" ")))
+}
+
+/// `80`, `80/udp`, `8000-8010/tcp`: each port with its protocol.
+fn ports(word: &str) -> Result<Vec<String>, Problem> {
+    let bad = || Problem::Port(word.to_owned());
+    let (range, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !matches!(&*protocol, "tcp" | "udp" | "sctp") {
+        return Err(bad());
+    }
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
+    if last < first {
+        return Err(bad());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+fn check_signal(text: &str) -> Result<(), Problem> {
+    let parsed = text.parse::<Signal>().map(drop);
+    parsed.map_err(|_| Problem::Unsupported(format!("Invalid signal: {text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_have_protocols_and_ranges() {
+        assert_eq!(ports("80").unwrap(), ["80/tcp"]);
+        assert_eq!(ports("8000-8002/UDP").unwrap(), ["8000/udp", "8001/udp", "8002/udp"]);
+        for bad in ["x", "80/ip", "9-8", "70000"] {
+            assert!(ports(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_entrypoint_drops_the_command_it_finds_but_not_ones_own() {
+        let line = |words: &[&str]| CommandLine {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            exec: true,
+            heredocs: Vec::new(),
+        };
+        let same = |text: &str| Ok(text.to_owned());
+        let mut config = RunConfig { cmd: Some(vec!["base".to_owned()]), ..RunConfig::default() };
+        let mut commands = Commands::default();
+        let entry = Instruction::Entrypoint(line(&["/e"]));
+        let text = apply(&entry, &mut config, &mut commands, &same).unwrap();
+        assert_eq!((text.as_deref(), &config.cmd), (Some(r#"ENTRYPOINT ["/e"]"#), &None));
+        apply(&Instruction::Cmd(line(&["own"])), &mut config, &mut commands, &same).unwrap();
+        apply(&entry, &mut config, &mut commands, &same).unwrap();
+        assert_eq!(config.cmd, Some(vec!["own".to_owned()]));
+    }
+
+    #[test]
+    fn working_directories_are_clean_and_follow_one_another() {
+        let config = RunConfig { working_dir: "/a/b".to_owned(), ..RunConfig::default() };
+        assert_eq!(working_dir(&config, "../c/./d//"), "/a/c/d");
+        assert_eq!(working_dir(&config, "/x"), "/x");
+        assert_eq!(working_dir(&RunConfig::default(), "x"), "/x");
+    }
+}

@@ -1,0 +1,86 @@
+//! What to build, and who watches.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use strata_dockerfile::Warning;
+use strata_engine::container::HostConfig;
+use strata_types::config::ImageConfig;
+use strata_types::reference::Reference;
+use strata_types::{ImageId, Platform, Watch};
+
+use crate::context::Context;
+
+/// What to build.
+#[derive(Debug)]
+pub struct BuildRequest {
+    /// The Dockerfile's text.
+    pub dockerfile: String,
+    /// The files that COPY and ADD take.
+    pub context: Context,
+    /// Names for the image.
+    pub names: Vec<Reference>,
+    /// The stage to build; the last one without.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub arguments: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// Nothing that was done before counts.
+    pub no_cache: bool,
+    /// Nor what these stages did.
+    pub no_cache_filter: Vec<String>,
+    /// Base images are asked for anew.
+    pub pull: bool,
+    /// What the image is to run on; this host without.
+    pub platform: Option<Platform>,
+    /// The network of RUN: `default`, `none`, `host`, or a network's name.
+    pub network: String,
+    /// Limits and the like of RUN.
+    pub host: HostConfig,
+    /// No time in the image is later than this, in seconds since 1970; times of the image itself are this.
+    pub epoch: Option<i64>,
+    /// How many steps are done at once.
+    pub steps_at_once: usize,
+}
+
+/// What was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The image.
+    pub image: ImageId,
+    /// Its config.
+    pub config: ImageConfig,
+    /// What could be better in the Dockerfile.
+    pub warnings: Vec<Warning>,
+    /// Arguments that were given and that nothing declares.
+    pub unused: Vec<String>,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It had been done before.
+    Cached,
+    /// It failed.
+    Failed,
+    /// The build was asked to stop.
+    Cancelled,
+}
+
+/// Sees a build. Called from several threads at once.
+pub trait Observer: Watch {
+    /// A step begins; the number is its own.
+    fn begin(&self, number: usize, name: &str);
+
+    /// It wrote this.
+    fn output(&self, number: usize, is_stderr: bool, bytes: &[u8]);
+
+    /// Something to say of it that it did not write itself.
+    fn status(&self, number: usize, text: &str);
+
+    /// It ended, after this time.
+    fn end(&self, number: usize, outcome: Outcome, took: Duration);
+}

@@ -1,0 +1,102 @@
+//! From the words of `build` to a Dockerfile and a context.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use strata_build::Context;
+use strata_dockerfile::DOCKERFILE_BYTES_MAX;
+
+use crate::exit::{Failure, Result};
+use crate::session::Session;
+
+/// What a Dockerfile is called unless `-f` says so.
+const USUAL_NAME: &str = "Dockerfile";
+/// What keeps files out of the context.
+const IGNORE: &str = ".dockerignore";
+
+/// A Dockerfile and the files it may copy.
+#[derive(Debug)]
+pub struct Input {
+    /// Its text.
+    pub dockerfile: String,
+    /// What it is called.
+    pub name: String,
+    /// The files.
+    pub context: Context,
+}
+
+/// Reads what PATH and `-f` name; `-` is the standard input.
+pub fn read(session: &Session, path: &str, file: Option<&str>) -> Result<Input> {
+    if path == "-" {
+        if file.is_some_and(|file| file != "-") {
+            return Err(Failure::new(
+                "unable to prepare context: with a Dockerfile on standard input, -f names nothing",
+            ));
+        }
+        return Ok(Input { dockerfile: from_stdin()?, name: USUAL_NAME.to_owned(), context: Context::empty() });
+    }
+    let cwd = session.cwd()?;
+    let dir = cwd.join(path);
+    match std::fs::metadata(&dir) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => {
+            let sentence = format!("unable to prepare context: context must be a directory: {}", dir.display());
+            return Err(
+                Failure::new(sentence).hint("the Dockerfile is named by -f, PATH is the directory of its files")
+            );
+        }
+        Err(_) => return Err(Failure::new(format!("unable to prepare context: path {path:?} not found"))),
+    }
+    let (dockerfile, place) = match file {
+        Some("-") => (from_stdin()?, dir.join(USUAL_NAME)),
+        Some(file) => {
+            let here = cwd.join(file);
+            // As seen from here, or else from the context, as Docker does.
+            let place = if here.exists() { here } else { dir.join(file) };
+            (text_of(&place, file)?, place)
+        }
+        None => (text_of(&dir.join(USUAL_NAME), USUAL_NAME)?, dir.join(USUAL_NAME)),
+    };
+    let ignore = ignore_of(&dir, &place)?;
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Input { dockerfile, name, context: Context::open(&dir, &ignore)? })
+}
+
+fn text_of(path: &Path, shown: &str) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let failure = Failure::new(format!("failed to read dockerfile: open {shown}: {}", plain(&error)));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => failure.hint("name the Dockerfile with -f, or - for the standard input"),
+            _ => failure,
+        }
+    })?;
+    String::from_utf8(bytes).map_err(|_| Failure::new(format!("failed to read dockerfile: {shown} is no text")))
+}
+
+fn from_stdin() -> Result<String> {
+    let mut bytes = Vec::new();
+    std::io::stdin().take(DOCKERFILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|_| Failure::new("failed to read dockerfile: the standard input is no text"))
+}
+
+/// The patterns that go with this Dockerfile: its own, or the context's.
+fn ignore_of(context: &Path, dockerfile: &Path) -> Result<String> {
+    let mut own = dockerfile.as_os_str().to_owned();
+    own.push(IGNORE);
+    for path in [PathBuf::from(own), context.join(IGNORE)] {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => return Ok(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                return Err(Failure::new(format!("failed to read {name}: {}", plain(&error))));
+            }
+        }
+    }
+    Ok(String::new())
+}
+
+/// What the kernel said, in its words.
+fn plain(error: &std::io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_ascii_lowercase()
+}

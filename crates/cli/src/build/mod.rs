@@ -1,0 +1,5 @@
+//! What `build` needs beside its options: the Dockerfile and its context, what is seen of the steps, where an error is.
+
+pub mod excerpt;
+pub mod input;
+pub mod steps;

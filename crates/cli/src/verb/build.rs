@@ -1,0 +1,259 @@
+//! `strata build`: build an image from a Dockerfile.
+
+use std::collections::BTreeMap;
+
+use strata_build::{BuildError, BuildRequest, Built};
+use strata_engine::container::{HostConfig, Resources, SHM_SIZE_BYTES};
+use strata_sys::durable::{self, Durability};
+use strata_types::Platform;
+use strata_types::reference::Reference;
+
+use crate::build::excerpt::excerpt;
+use crate::build::input;
+use crate::build::steps::Steps;
+use crate::container::request::ulimits;
+use crate::opts;
+use crate::opts::host::Host;
+use crate::opts::ulimit::Ulimit;
+use crate::progress::{Progress, Show};
+use crate::verb::container_options::{MemorySwap, memory_swap};
+use crate::verb::prelude::*;
+
+/// What `strata build` understands.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Add a custom host-to-IP mapping (format: "host:ip")
+    #[arg(long, value_name = "strings", value_parser = opts::host::parse)]
+    pub add_host: Vec<Host>,
+    /// Set build-time variables
+    #[arg(long, value_name = "stringArray")]
+    pub build_arg: Vec<String>,
+    /// Set the parent cgroup for the "RUN" instructions during build
+    #[arg(long)]
+    pub cgroup_parent: Option<String>,
+    /// Ignored: the context is not sent anywhere
+    #[arg(long, hide = true)]
+    pub compress: bool,
+    /// Limit the CPU CFS (Completely Fair Scheduler) period
+    #[arg(long, value_name = "int")]
+    pub cpu_period: Option<i64>,
+    /// Limit the CPU CFS (Completely Fair Scheduler) quota
+    #[arg(long, value_name = "int")]
+    pub cpu_quota: Option<i64>,
+    /// CPU shares (relative weight)
+    #[arg(short = 'c', long, value_name = "int")]
+    pub cpu_shares: Option<i64>,
+    /// CPUs in which to allow execution (0-3, 0,1)
+    #[arg(long)]
+    pub cpuset_cpus: Option<String>,
+    /// MEMs in which to allow execution (0-3, 0,1)
+    #[arg(long)]
+    pub cpuset_mems: Option<String>,
+    /// Name of the Dockerfile (default: "PATH/Dockerfile")
+    #[arg(short = 'f', long)]
+    pub file: Option<String>,
+    /// Ignored: no container is left behind
+    #[arg(long, hide = true)]
+    pub force_rm: bool,
+    /// Write the image ID to a file
+    #[arg(long)]
+    pub iidfile: Option<String>,
+    /// Set metadata for an image
+    #[arg(long, value_name = "stringArray", value_parser = opts::label::parse)]
+    pub label: Vec<(String, String)>,
+    /// Memory limit
+    #[arg(short = 'm', long, value_name = "bytes", value_parser = opts::size::bytes)]
+    pub memory: Option<u64>,
+    /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
+    #[arg(long, value_name = "bytes", value_parser = memory_swap)]
+    pub memory_swap: Option<MemorySwap>,
+    /// Set the networking mode for the "RUN" instructions during build
+    #[arg(long, default_value = "default")]
+    pub network: String,
+    /// Do not use cache when building the image
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Do not cache specified stages
+    #[arg(long, value_name = "stringArray", value_delimiter = ',')]
+    pub no_cache_filter: Vec<String>,
+    /// Set target platform for build
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// Set type of progress output ("auto", "quiet", "plain")
+    #[arg(long, default_value = "auto")]
+    pub progress: String,
+    /// Always attempt to pull all referenced images
+    #[arg(long)]
+    pub pull: bool,
+    /// Suppress the build output and print image ID on success
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+    /// Ignored: no container is left behind
+    #[arg(long, default_value = "true", hide = true)]
+    pub rm: bool,
+    /// Security options
+    #[arg(long, value_name = "strings")]
+    pub security_opt: Vec<String>,
+    /// Shared memory size for build containers
+    #[arg(long, value_name = "bytes", value_parser = opts::size::bytes)]
+    pub shm_size: Option<u64>,
+    /// Name and optionally a tag (format: "name:tag")
+    #[arg(short = 't', long, value_name = "stringArray")]
+    pub tag: Vec<String>,
+    /// Set the target build stage to build
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Ulimit options
+    #[arg(long, value_name = "ulimit", value_parser = opts::ulimit::parse)]
+    pub ulimit: Vec<Ulimit>,
+    /// The directory of the files to copy, or - for a Dockerfile on the standard input
+    pub path: String,
+}
+
+impl Verb for Args {
+    const ABOUT: &str = "Build an image from a Dockerfile";
+    const USAGE: &str = "[OPTIONS] PATH | -";
+
+    const EXAMPLES: &str = "  strata build -t shop .                  Build the Dockerfile here
+  strata build --target test -f ci/D .    Build one stage of another file
+  strata build -q - < Dockerfile          Build without any files, print the image's ID";
+
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let is_quiet = match self.progress.as_str() {
+            "auto" | "plain" => self.quiet,
+            "quiet" => true,
+            other => return Err(Failure::new(format!("invalid progress mode {other}")).hint("auto, plain or quiet")),
+        };
+        let input = input::read(session, &self.path, self.file.as_deref())?;
+        let (name, text) = (input.name.clone(), input.dockerfile.clone());
+        let engine = session.engine()?;
+        let request = self.request(session, input, &engine.platform())?;
+        let progress = Progress::start(session, Show::Nowhere)?;
+        let out: Option<Box<dyn std::io::Write + Send>> =
+            if is_quiet { None } else { Some(Box::new(std::io::stderr())) };
+        let steps = Steps::new(&progress, out);
+        let result = strata_build::build(&engine, &request, &steps);
+        let failed = steps.failed();
+        drop(steps);
+        progress.finish();
+        match result {
+            Ok(built) => self.succeed(session, &built, is_quiet),
+            Err(error) => {
+                session.err.write_all(failed.as_bytes())?;
+                if let Some(lines) = error.lines {
+                    session.err.write_all(excerpt(&name, &text, lines).as_bytes())?;
+                }
+                Err(failure(error))
+            }
+        }
+    }
+}
+
+impl Args {
+    fn request(&self, session: &Session, input: input::Input, native: &Platform) -> Result<BuildRequest> {
+        let arguments = self.arguments(session);
+        let epoch = arguments.get("SOURCE_DATE_EPOCH").cloned().or_else(|| session.variable("SOURCE_DATE_EPOCH"));
+        let epoch = epoch.filter(|text| !text.is_empty()).map(|text| {
+            let bad = |_| Failure::new(format!("invalid SOURCE_DATE_EPOCH: {text}"));
+            text.parse::<i64>().map_err(bad)
+        });
+        let platform = self.platform.as_deref().map(|text| Platform::parse(text, native)).transpose()?;
+        Ok(BuildRequest {
+            dockerfile: input.dockerfile,
+            context: input.context,
+            names: names(&self.tag)?,
+            target: self.target.clone(),
+            arguments,
+            labels: self.label.iter().cloned().collect(),
+            no_cache: self.no_cache,
+            no_cache_filter: self.no_cache_filter.clone(),
+            pull: self.pull,
+            platform,
+            network: self.network.clone(),
+            host: self.host(),
+            epoch: epoch.transpose()?,
+            steps_at_once: steps_at_once(),
+        })
+    }
+
+    /// `--build-arg`; without a value it is the environment's.
+    fn arguments(&self, session: &Session) -> BTreeMap<String, String> {
+        let argument = |word: &String| match word.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => session.variable(word).map(|value| (word.clone(), value)),
+        };
+        self.build_arg.iter().filter_map(argument).collect()
+    }
+
+    fn host(&self) -> HostConfig {
+        let signed = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
+        let line = |host: &Host| {
+            let address = host.address.map_or_else(|| "host-gateway".to_owned(), |address| address.to_string());
+            format!("{}:{address}", host.name)
+        };
+        let list = |words: Vec<String>| (!words.is_empty()).then_some(words);
+        HostConfig {
+            extra_hosts: list(self.add_host.iter().map(line).collect()),
+            security_opt: list(self.security_opt.clone()),
+            shm_size: self.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE_BYTES),
+            resources: Resources {
+                cgroup_parent: self.cgroup_parent.clone().unwrap_or_default(),
+                cpu_period: self.cpu_period.unwrap_or(0),
+                cpu_quota: self.cpu_quota.unwrap_or(0),
+                cpu_shares: self.cpu_shares.unwrap_or(0),
+                cpuset_cpus: self.cpuset_cpus.clone().unwrap_or_default(),
+                cpuset_mems: self.cpuset_mems.clone().unwrap_or_default(),
+                memory: self.memory.map_or(0, signed),
+                memory_swap: self.memory_swap.map_or(0, |MemorySwap(swap)| swap.map_or(-1, signed)),
+                ulimits: ulimits(&self.ulimit),
+                ..Resources::default()
+            },
+            ..HostConfig::default()
+        }
+    }
+
+    fn succeed(&self, session: &mut Session, built: &Built, is_quiet: bool) -> Result<Exit> {
+        if !is_quiet {
+            for warning in &built.warnings {
+                writeln!(session.err, " - {}: {} (line {})", warning.rule, warning.message, warning.line)?;
+            }
+            if !built.unused.is_empty() {
+                let names = built.unused.join(" ");
+                writeln!(session.err, "[Warning] One or more build-args [{names}] were not consumed")?;
+            }
+        }
+        if let Some(path) = &self.iidfile {
+            let path = session.cwd()?.join(path);
+            durable::write_file(&path, built.image.to_string().as_bytes(), 0o644, Durability::Ephemeral)?;
+        }
+        if is_quiet {
+            writeln!(session.out, "{}", built.image)?;
+        }
+        Ok(Exit::SUCCESS)
+    }
+}
+
+/// Reads `-t`.
+fn names(tags: &[String]) -> Result<Vec<Reference>> {
+    let name = |tag: &String| match tag.parse::<Reference>() {
+        Ok(name) if name.digest().is_none() => Ok(name),
+        Ok(_) => Err(Failure::new(format!("invalid tag {tag:?}: a digest cannot be given to an image"))),
+        Err(error) => Err(Failure::new(format!("invalid tag {tag:?}: {error}"))),
+    };
+    tags.iter().map(name).collect()
+}
+
+/// As many steps as there are processors; two at least, because a step also waits.
+fn steps_at_once() -> usize {
+    std::thread::available_parallelism().map_or(2, |count| count.get().max(2))
+}
+
+/// A failed build as the program ends with it.
+fn failure(error: BuildError) -> Failure {
+    let hint = error.hint.clone();
+    let failure = Failure::from(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}

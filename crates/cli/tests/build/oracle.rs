@@ -1,0 +1,83 @@
+//! The same Dockerfile, built by docker: the same files, the same config.
+
+use strata_testkit::image::Image;
+use strata_testkit::peers::Docker;
+use strata_testkit::{Machine, host, need};
+
+use super::{inspect, machine, sh, write};
+
+/// A file with everything that docker's first builder understands.
+const FILE: &str = r#"ARG BASE=base
+FROM $BASE AS made
+ARG GREETING="hello there"
+ENV WHERE=/srv/app
+WORKDIR $WHERE/sub
+COPY dir ./dir
+COPY *.txt dir/only.md texts/
+ADD one.txt /added/
+RUN echo "$GREETING from $PWD as $(id -u)" > greeting && chmod 640 greeting && ln -s greeting link && mkdir -m 700 private
+RUN rm -r /home && mkdir /home && touch /home/new && chown user:wheel /home/new
+
+FROM ${BASE}
+MAINTAINER somebody <some@body>
+LABEL one=1 "two words"="three 'more' words" three=$BASE
+COPY --from=made /srv/app /srv/app
+COPY --chown=user:wheel dir /owned
+COPY --chown=7:8 one.txt /owned/number
+ENV PATH=/opt/bin:$PATH A=a B=${A:-unset} C="x y"
+ENV OLD old style value
+EXPOSE 80 443/tcp 53/udp 8000-8002
+VOLUME /data /more
+WORKDIR /srv
+WORKDIR app
+STOPSIGNAL SIGQUIT
+HEALTHCHECK --interval=30s --timeout=3s --retries=2 CMD ["test", "-e", "/srv"]
+SHELL ["/bin/ash", "-c"]
+ONBUILD RUN echo child
+RUN touch -d 2001-02-03 $C
+USER user:wheel
+ENTRYPOINT exec cat
+CMD ["sub/greeting"]
+"#;
+
+/// Everything about every file but when it was written.
+const LIST: &str = "cd / && find . -xdev ! -path './proc*' ! -path './sys*' ! -path './dev*' ! -path './etc/host*' \
+    ! -path ./etc/resolv.conf ! -path ./etc/mtab ! -path ./run ! -path './run/*' ! -path ./data ! -path ./more | sort | while read -r f; do stat -c '%n %F %a %u %g' \"$f\"; \
+    [ -h \"$f\" ] && readlink \"$f\"; [ -f \"$f\" ] && ! [ -h \"$f\" ] && md5sum < \"$f\"; done; true";
+
+#[test]
+fn docker_builds_the_same_files_and_the_same_config() {
+    need!(host::root(), Docker::available(), host::program("busybox"));
+    let machine: Machine = machine(&[
+        ("dir/a", "a\n"),
+        ("dir/below/b", "b\n"),
+        ("dir/only.md", "md\n"),
+        ("dir/skipped.bak", "no\n"),
+        ("one.txt", "1\n"),
+        ("two.txt", "2\n"),
+        ("three.bin", "3\n"),
+        (".dockerignore", "**/*.bak\n# a comment\nthree.*\n"),
+    ]);
+    write(&machine, "Dockerfile", FILE);
+    let docker = Docker::start(&machine);
+    std::fs::write(machine.dir().join("base.tar"), Image::busybox().docker_archive("base:latest")).unwrap();
+    docker.run(["load", "-i", "base.tar"]).ok();
+    let theirs =
+        docker.command(["build", "--network", "none", "-t", "theirs", "ctx"]).env("DOCKER_BUILDKIT", "0").output();
+    let theirs = strata_testkit::machine::Ran::from(theirs.unwrap());
+    assert_eq!(theirs.code, 0, "{}{}", theirs.out, theirs.err);
+    docker.run(["save", "-o", "theirs.tar", "theirs"]).ok();
+    machine.strata(["load", "-i", "theirs.tar"]).ok();
+    machine.strata(["build", "--network", "none", "-t", "ours", "ctx"]).ok();
+
+    let fields = "User Env Cmd Entrypoint WorkingDir ExposedPorts Volumes Labels Healthcheck OnBuild Shell StopSignal";
+    for field in fields.split(' ') {
+        let format = format!("{{{{json .Config.{field}}}}}");
+        assert_eq!(inspect(&machine, "ours", &format), inspect(&machine, "theirs", &format), "{field}");
+    }
+    for field in ["Author", "Os", "Architecture"] {
+        let format = format!("{{{{.{field}}}}}");
+        assert_eq!(inspect(&machine, "ours", &format), inspect(&machine, "theirs", &format), "{field}");
+    }
+    assert_eq!(sh(&machine, "ours", LIST), sh(&machine, "theirs", LIST));
+}
