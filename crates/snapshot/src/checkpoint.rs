@@ -102,7 +102,7 @@ impl Snapshots {
             durable::remove(&container.join(format!("{OLD}{part}")))?;
         }
         durable::remove(&new)?;
-        Ok(())
+        self.driver().tidy()
     }
 }
 

@@ -7,12 +7,15 @@
 //!      overlay: fs/  recipe          the files as overlayfs wants them, and what else the tar had
 //!      btrfs:   fs/  recipe          the whole tree as a subvolume, and what else the layer's tar had
 //!      vfs:     fs/  recipe          the whole tree, and what else the layer's tar had
+//!      devicemapper: thin  recipe    the whole tree on a thin device, of which this is a name; see `sys::thin`
+//! ROOT/devicemapper/                its pool
 //! ROOT/layers/<driver>/.new-<random>/   a layer being made or removed, flock'd by who does; garbage without an owner
 //! ROOT/layers/empty/                 nothing, where a union needs something
 //! ROOT/layers/places/                what every container has something mounted on
 //! ROOT/containers/<id>/layers.json   what the container stands on
 //!      erofs, overlay: upper/ work/
 //!      btrfs, vfs:     fs/
+//!      devicemapper:   thin
 //! ROOT/containers/<id>/.old-<part>   what a container had before it was put back; garbage
 //! ```
 //!

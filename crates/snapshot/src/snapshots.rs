@@ -1,7 +1,7 @@
 //! Layers and containers by name.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -84,6 +84,18 @@ pub(crate) struct Footing {
     pub(crate) unsettled: bool,
 }
 
+impl std::ops::Add for Usage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            disk_bytes: self.disk_bytes + other.disk_bytes,
+            content_bytes: self.content_bytes + other.content_bytes,
+            inodes: self.inodes + other.inodes,
+        }
+    }
+}
+
 impl Snapshots {
     /// Opens the layers of a store. Cheap once the store has a driver: nothing is probed or mounted.
     pub fn open(options: Options) -> Result<Self> {
@@ -94,7 +106,7 @@ impl Snapshots {
             (None, asked) => choose(&root, asked)?,
         };
         let mounts = LayerMounts::new(&root, &run_dir);
-        Ok(Self { root, driver: name.driver(), mounts })
+        Ok(Self { driver: name.driver(&root), root, mounts })
     }
 
     /// The store's root directory.
@@ -177,7 +189,7 @@ impl Snapshots {
     /// What the uppermost layer of `chain` takes on the disk.
     pub fn layer_usage(&self, chain: &[DiffId]) -> Result<Usage> {
         match self.dirs(chain)?.last() {
-            Some(top) => usage(top),
+            Some(top) => Ok(usage(top)? + self.usage_elsewhere(top, Access::ReadOnly)?),
             None => Ok(Usage::default()),
         }
     }
@@ -291,7 +303,17 @@ impl Snapshots {
     pub fn usage(&self, id: &ContainerId) -> Result<Usage> {
         let container = self.container_dir(id);
         // The first of a driver's parts holds what was written; others are scratch space.
-        self.driver.parts().first().map_or(Ok(Usage::default()), |part| usage(&container.join(part)))
+        let part = self.driver.parts().first().map(|part| container.join(part)).filter(|part| part.is_dir());
+        let here = part.map_or(Ok(Usage::default()), |part| usage(&part))?;
+        Ok(here + self.usage_elsewhere(&container, Access::ReadWrite)?)
+    }
+
+    /// What files take that are not in the layer's or container's directory.
+    fn usage_elsewhere(&self, holder: &Path, access: Access) -> Result<Usage> {
+        match self.driver.files(holder, access)? {
+            Some(root) => usage(&PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()))),
+            None => Ok(Usage::default()),
+        }
     }
 
     /// Whether a container has its writable layer. Somebody who died while making or removing it left none.
@@ -306,7 +328,7 @@ impl Snapshots {
         for part in [FOOTING].iter().chain(self.driver.parts()) {
             durable::remove(&container.join(part))?;
         }
-        Ok(())
+        self.driver.tidy()
     }
 
     /// Where a container's files are.
@@ -337,6 +359,7 @@ impl Snapshots {
         }
         let was_there = staging::discard(&layer, &self.layers_dir())?;
         self.forget(digest.hex())?;
+        self.driver.tidy()?;
         Ok(was_there)
     }
 

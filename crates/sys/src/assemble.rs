@@ -10,6 +10,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use strata_types::mount::{Access, Mount, MountPlan, Upper};
 
 use crate::layer_mounts::{Inside, LayerMounts, on_thread, open_tree};
+use crate::thin::Pool;
 use crate::user_namespace;
 use crate::{detached, isolate};
 
@@ -22,6 +23,13 @@ pub fn assemble(plan: &MountPlan, layers: &LayerMounts) -> io::Result<OwnedFd> {
         Mount::Dir(dir) => {
             let mount = open_tree(dir)?;
             detached::set_private(mount.as_fd())?;
+            if plan.access == Access::ReadOnly {
+                detached::set_read_only(mount.as_fd(), false)?;
+            }
+            Ok(mount)
+        }
+        Mount::Thin { pool, device, sealed } => {
+            let mount = Pool::new(pool).mount(device, !sealed)?;
             if plan.access == Access::ReadOnly {
                 detached::set_read_only(mount.as_fd(), false)?;
             }
@@ -74,7 +82,7 @@ pub fn assemble_for(plan: &MountPlan, layers: &LayerMounts, users: ForUsers<'_>)
             }
             Ok(mount)
         }
-        Mount::Image { .. } => mapped(assemble(plan, layers)?),
+        Mount::Image { .. } | Mount::Thin { .. } => mapped(assemble(plan, layers)?),
         Mount::Union { lower, upper, .. } => {
             let upper = upper.as_ref().map(|upper| Ok::<_, io::Error>((upper, dir(holder(upper)?)?))).transpose()?;
             let mut parts = Vec::with_capacity(lower.len());
@@ -84,8 +92,11 @@ pub fn assemble_for(plan: &MountPlan, layers: &LayerMounts, users: ForUsers<'_>)
                         mapped(assemble(&MountPlan { root: mount.clone(), access: Access::ReadOnly }, layers)?)?
                     }
                     Mount::Dir(path) => dir(path)?,
-                    Mount::Union { .. } => {
-                        return Err(io::Error::new(io::ErrorKind::Unsupported, "a union inside a union"));
+                    Mount::Union { .. } | Mount::Thin { .. } => {
+                        return Err(io::Error::new(
+                            io::ErrorKind::Unsupported,
+                            "a union of what cannot be one's layer",
+                        ));
                     }
                 });
             }

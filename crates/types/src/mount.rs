@@ -42,6 +42,15 @@ pub enum Mount {
         /// Further files, in the order the metadata names them.
         devices: Vec<PathBuf>,
     },
+    /// A filesystem on a thin device of a pool (`sys::thin`).
+    Thin {
+        /// The pool's directory.
+        pool: PathBuf,
+        /// The device's name.
+        device: PathBuf,
+        /// Nobody writes it any more, whoever mounts it.
+        sealed: bool,
+    },
     /// Several trees seen as one.
     Union {
         /// By which means.

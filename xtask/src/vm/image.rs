@@ -14,6 +14,7 @@ use crate::shell::{Done, output, run};
 const PROGRAMS: &[&str] = &[
     "btrfs",
     "busybox",
+    "cat",
     "dmsetup",
     "fsck.erofs",
     "ip",

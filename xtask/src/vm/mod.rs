@@ -22,6 +22,7 @@ use crate::{build, packages};
 
 /// What the guest runs: the package, its test program, and which of its tests.
 const SUITES: &[Suite] = &[
+    Suite { package: "strata-snapshot", target: &["--test", "drivers"], filter: &["--skip", "btrfs::"] },
     Suite { package: "strata-sys", target: &["--lib"], filter: &["cgroup"] },
     Suite {
         package: "strata-cli",
@@ -81,11 +82,11 @@ fn script(commands: &[String]) -> Done<String> {
     Ok(format!(
         "#!/bin/sh\n\
          export PATH=/usr/sbin:/usr/bin HOME=/root TERM=dumb LC_ALL=C.UTF-8\n\
-         export CARGO_BIN_EXE_strata=/tests/strata STRATA_SKIPS=/skips RUST_BACKTRACE=1\n\
+         export STRATA_TEST_DRIVER=devicemapper CARGO_BIN_EXE_strata=/tests/strata STRATA_SKIPS=/skips RUST_BACKTRACE=1\n\
          mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev\n\
          mkdir -p /dev/pts /dev/shm /run /var /root {scratch}; mkdir -m 1777 -p /tmp /var/tmp\n\
          mount -t devpts -o ptmxmode=666 devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs /run\n\
-         mount -t cgroup2 cgroup2 /sys/fs/cgroup; ln -s /proc/self/fd /dev/fd; ip link set lo up; modprobe loop\n\
+         mount -t cgroup2 cgroup2 /sys/fs/cgroup; ln -s /proc/self/fd /dev/fd; ip link set lo up; modprobe -a btrfs dm-thin-pool erofs loop overlay\n\
          failed=0; touch /skips; cd /root\n\
          echo {BEGIN}\n\
          {commands}\

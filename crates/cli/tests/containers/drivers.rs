@@ -33,19 +33,14 @@ fn info_says_which_drivers_work_here_and_why_others_do_not() {
     );
 }
 
-#[test]
-fn a_store_of_subvolumes() {
-    need!(needs(), host::program("mkfs.btrfs"));
-    let machine = match store_on("btrfs") {
-        Ok(machine) => machine,
-        Err(missing) => return host::skipped(module_path!(), &missing),
-    };
-    let strata = |words: &str| machine.strata(format!("--storage-driver btrfs {words}").split(' '));
+/// Loads, runs, commits, saves, goes back and removes; `machine` has a directory `store` where the driver works.
+fn whole_way(machine: &Machine, driver: &str) {
     let script = |words: &[&str], script: &str| machine.strata([words, &["sh", "-c", script]].concat());
     std::fs::write(machine.dir().join("box.tar"), Image::busybox().docker_archive("box:latest")).unwrap();
-    strata(&format!("load -qi {}", machine.dir().join("box.tar").display())).ok();
-    assert!(machine.strata(["info"]).ok().contains("Storage Driver: btrfs\n Backing Filesystem: btrfs\n"));
-    assert!(machine.strata(["info"]).ok().contains("\n btrfs: works here\n"));
+    machine.strata(["--storage-driver", driver, "load", "-qi", "box.tar"]).ok();
+    let info = machine.strata(["info"]).ok();
+    assert!(info.contains(&format!("Storage Driver: {driver}\n")), "{info}");
+    assert!(info.contains(&format!("\n {driver}: works here\n")), "{info}");
     script(&["run", "--network", "none", "--name", "one", "box"], "echo new > /etc/new; rm /etc/group").ok();
     assert_eq!(machine.strata(["diff", "one"]).ok(), "C /etc\nD /etc/group\nA /etc/new\n");
     machine.strata(["commit", "one", "made"]).ok();
@@ -60,9 +55,22 @@ fn a_store_of_subvolumes() {
     machine.strata(["run", "-d", "--network", "none", "--name", "web", "made", "sleep", "1000"]).ok();
     machine.strata(["snapshot", "web", "before"]).ok();
     machine.strata(["exec", "web", "rm", "/etc/new"]).ok();
+    assert_eq!(machine.strata(["diff", "web"]).ok(), "C /etc\nD /etc/new\n");
     machine.strata(["rollback", "web", "before"]).ok();
     assert_eq!(machine.strata(["exec", "web", "cat", "/etc/new"]).ok(), "new\n");
     machine.strata(["rm", "-f", "web", "one"]).ok();
+    machine.strata(["check"]).ok();
+}
+
+#[test]
+fn a_store_of_subvolumes() {
+    need!(needs(), host::program("mkfs.btrfs"));
+    let machine = match store_on("btrfs") {
+        Ok(machine) => machine,
+        Err(missing) => return host::skipped(module_path!(), &missing),
+    };
+    let script = |words: &[&str], script: &str| machine.strata([words, &["sh", "-c", script]].concat());
+    whole_way(&machine, "btrfs");
     // A container that may hold 32 MB does, and no more.
     let limited = ["run", "--name", "small", "--network", "none", "--storage-opt", "size=32m", "made"];
     let full = script(
@@ -81,4 +89,30 @@ fn a_store_of_subvolumes() {
     assert_eq!(machine.sh("ls store/layers/btrfs").ok(), "");
     assert_eq!(machine.sh("btrfs subvolume list store").ok(), "");
     machine.strata(["check"]).ok();
+}
+
+#[test]
+fn a_store_of_thin_devices() {
+    need!(needs(), host::program("mkfs.ext4"), host::program("dmsetup"), device_mapper());
+    let machine = Machine::isolated();
+    whole_way(&machine, "devicemapper");
+    let pool = std::fs::read_to_string(machine.root().join("devicemapper/name")).unwrap();
+    let used = || machine.sh("ls store/devicemapper/thin").ok();
+    let refused = machine.strata(["run", "--storage-opt", "size=1g", "made", "true"]).fails(125);
+    assert!(refused.contains("the storage driver `devicemapper` cannot limit what a container holds"), "{refused}");
+    // It is found again after the machine has lost all its devices, as in a reboot.
+    machine.sh(&format!("dmsetup remove --retry {pool}")).ok();
+    assert_eq!(machine.strata(["run", "--rm", "--network", "none", "made", "cat", "/etc/new"]).ok(), "new\n");
+    machine.strata(["system", "prune", "-af"]).ok();
+    // The empty filesystem is all that is left.
+    assert_eq!(used().lines().count(), 1, "{}", used());
+    assert_eq!(machine.sh("dmsetup ls --target thin | grep -c strata").out, "0\n");
+    machine.strata(["check"]).ok();
+    machine.sh(&format!("dmsetup remove --retry {pool}")).ok();
+}
+
+/// Whether this kernel has a device mapper.
+fn device_mapper() -> Result<(), String> {
+    let there = std::path::Path::new("/dev/mapper/control").exists();
+    if there { Ok(()) } else { Err("a device mapper".to_owned()) }
 }

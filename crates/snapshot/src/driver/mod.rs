@@ -1,6 +1,7 @@
 //! What a storage driver is, which there are, and which of them work here.
 
 mod btrfs;
+mod devicemapper;
 mod erofs;
 mod overlay;
 mod tree;
@@ -12,6 +13,7 @@ pub(crate) use vfs::copy_tree;
 
 use std::fmt;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -80,6 +82,17 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     /// Lists what a container changed.
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>>;
 
+    /// Where the files of a layer or container are, if not below its directory.
+    fn files(&self, holder: &Path, access: Access) -> Result<Option<OwnedFd>> {
+        let _ = (holder, access);
+        Ok(None)
+    }
+
+    /// Gives back what belonged to layers and containers that are gone.
+    fn tidy(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The names in a container's directory that are the driver's.
     fn parts(&self) -> &'static [&'static str];
 }
@@ -140,6 +153,8 @@ pub enum DriverName {
     Btrfs,
     /// A layer is a copy of everything.
     Vfs,
+    /// A layer is a thin device, a snapshot of the one below.
+    DeviceMapper,
 }
 
 /// Whether a driver works on this machine.
@@ -153,7 +168,7 @@ pub struct Availability {
 
 impl DriverName {
     /// All of them, the best first: the order in which they are tried.
-    pub const ALL: [Self; 4] = [Self::Erofs, Self::Overlay, Self::Btrfs, Self::Vfs];
+    pub const ALL: [Self; 5] = [Self::Erofs, Self::Overlay, Self::Btrfs, Self::Vfs, Self::DeviceMapper];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -162,15 +177,18 @@ impl DriverName {
             Self::Overlay => "overlay",
             Self::Btrfs => "btrfs",
             Self::Vfs => "vfs",
+            Self::DeviceMapper => "devicemapper",
         }
     }
 
-    pub(crate) fn driver(self) -> Box<dyn Driver> {
+    /// It, for the store at `root`.
+    pub(crate) fn driver(self, root: &Path) -> Box<dyn Driver> {
         match self {
             Self::Erofs => Box::new(erofs::Erofs),
             Self::Overlay => Box::new(overlay::Overlay),
             Self::Btrfs => Box::new(tree::Tree(btrfs::Subvolumes)),
             Self::Vfs => Box::new(tree::Tree(vfs::Copies)),
+            Self::DeviceMapper => Box::new(tree::Tree(devicemapper::Devices::new(root))),
         }
     }
 
@@ -181,6 +199,7 @@ impl DriverName {
             Self::Overlay => overlay::probe(scratch),
             Self::Btrfs => btrfs::probe(scratch),
             Self::Vfs => Ok(()),
+            Self::DeviceMapper => devicemapper::probe(),
         }
     }
 }

@@ -110,6 +110,7 @@ pub(super) fn record(
     produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer::Result<Unpacked>,
 ) -> Result<Unpacked> {
     let path = layer.join(RECIPE);
+    let files = root.try_clone().map_err(Error::at("open", layer))?;
     let recipe = File::create_new(&path).map_err(Error::at("create", &path))?;
     let applier = Applier::new(root, Options { whiteouts, power: Power::here() })?;
     let applier = applier.sharing(shares);
@@ -118,7 +119,8 @@ pub(super) fn record(
     let recipe = recorder.finish(&unpacked.diff_id)?;
     let recipe = recipe.into_inner().map_err(|error| Error::at("write", &path)(error.into_error()))?;
     // One call for thousands of files costs less than a sync of each, and the filesystem is the store's.
-    rustix::fs::syncfs(&recipe).map_err(Error::at("sync", &path))?;
+    rustix::fs::syncfs(&files).map_err(Error::at("sync", layer))?;
+    recipe.sync_all().map_err(Error::at("sync", &path))?;
     Ok(unpacked)
 }
 

@@ -25,8 +25,9 @@ pub(super) trait Trees: Send + Sync + fmt::Debug {
     /// Makes the holder's tree: a copy of that of the layer `below`, or an empty one.
     fn make(&self, below: Option<&Path>, holder: &Path) -> Result<()>;
 
-    /// Opens a tree's root directory.
-    fn open(&self, holder: &Path) -> Result<OwnedFd> {
+    /// Opens a tree's root directory: to read a layer's, to write a new one's, and either for a container's.
+    fn open(&self, holder: &Path, access: Access) -> Result<OwnedFd> {
+        let _ = access;
         open_dir(&holder.join(FILES))
     }
 
@@ -42,8 +43,24 @@ pub(super) trait Trees: Send + Sync + fmt::Debug {
         Err(Error::NoLimit(self.name()))
     }
 
-    /// Says how the tree is mounted.
-    fn mount(&self, holder: &Path) -> Mount {
+    /// Whether the files are not below the holder's directory.
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+
+    /// Gives back what belonged to holders that are gone.
+    fn tidy(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The names in a holder's directory that are a tree's.
+    fn parts(&self) -> &'static [&'static str] {
+        &[FILES]
+    }
+
+    /// Says how the tree is mounted; a layer's is sealed.
+    fn mount(&self, holder: &Path, sealed: bool) -> Mount {
+        let _ = sealed;
         Mount::Dir(holder.join(FILES))
     }
 }
@@ -55,11 +72,11 @@ pub(super) struct Tree<T>(pub(super) T);
 impl<T: Trees> Tree<T> {
     fn make_on(&self, below: &[PathBuf], holder: &Path) -> Result<OwnedFd> {
         self.0.make(below.last().map(PathBuf::as_path), holder)?;
-        self.0.open(holder)
+        self.0.open(holder, Access::ReadWrite)
     }
 
     fn top(&self, layers: &[PathBuf]) -> Result<Option<OwnedFd>> {
-        layers.last().map(|top| self.0.open(top)).transpose()
+        layers.last().map(|top| self.0.open(top, Access::ReadOnly)).transpose()
     }
 }
 
@@ -84,7 +101,7 @@ impl<T: Trees> Driver for Tree<T> {
     fn pack(&self, layer: &Path, changes: &Changes<'_>, watch: &dyn Watch) -> Result<Unpacked> {
         let Changes { below, container, newest } = *changes;
         let root = self.make_on(below, layer)?;
-        let (old, new) = (self.top(below)?, self.0.open(container)?);
+        let (old, new) = (self.top(below)?, self.0.open(container, Access::ReadWrite)?);
         let unpacked = record(layer, root, Whiteouts::Execute, None, |sink| {
             let mut packer = Packer::new(sink).newest(newest);
             pack_trees(old.as_ref().map(|old| old.as_fd()), new.as_fd(), &mut packer, watch)?;
@@ -95,16 +112,16 @@ impl<T: Trees> Driver for Tree<T> {
     }
 
     fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
-        let (old, new) = (self.top(below)?, self.0.open(container)?);
+        let (old, new) = (self.top(below)?, self.0.open(container, Access::ReadWrite)?);
         Ok(pack_trees(old.as_ref().map(|old| old.as_fd()), new.as_fd(), to, watch)?)
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
-        play(layer, self.0.open(layer)?)
+        play(layer, self.0.open(layer, Access::ReadOnly)?)
     }
 
     fn look(&self, layer: &Path) -> Result<Option<String>> {
-        look(layer, self.0.open(layer)?)
+        look(layer, self.0.open(layer, Access::ReadOnly)?)
     }
 
     fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {
@@ -117,16 +134,25 @@ impl<T: Trees> Driver for Tree<T> {
 
     fn mount(&self, stack: &Stack<'_>, _access: Access) -> Result<Mount> {
         let holder = stack.container.or_else(|| stack.layers.last().map(PathBuf::as_path));
-        Ok(holder.map_or_else(|| Mount::Dir(stack.empty.to_owned()), |holder| self.0.mount(holder)))
+        let sealed = stack.container.is_none();
+        Ok(holder.map_or_else(|| Mount::Dir(stack.empty.to_owned()), |holder| self.0.mount(holder, sealed)))
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
-        let new = self.0.open(container)?;
+        let new = self.0.open(container, Access::ReadWrite)?;
         let Some(old) = self.top(layers)? else { return Ok(Vec::new()) };
         Ok(tree_changes(old.as_fd(), new.as_fd())?)
     }
 
+    fn files(&self, holder: &Path, access: Access) -> Result<Option<OwnedFd>> {
+        self.0.is_elsewhere().then(|| self.0.open(holder, access)).transpose()
+    }
+
+    fn tidy(&self) -> Result<()> {
+        self.0.tidy()
+    }
+
     fn parts(&self) -> &'static [&'static str] {
-        &[FILES]
+        self.0.parts()
     }
 }
