@@ -71,6 +71,9 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
         return print(session, &help::program(columns(session)));
     };
     words.remove(0);
+    if name == "runtime" {
+        return runtime(words, session);
+    }
     if let Some(&(name, about)) = verb::MANAGEMENT.iter().find(|(management, _)| *management == name) {
         return manage(name, about, words, session);
     }
@@ -125,6 +128,39 @@ fn manage(name: &str, about: &str, mut words: Vec<OsString>, session: &mut Sessi
             }
             None => misuse(session, &help::management(name, about), Exit::FAILURE),
         },
+    }
+}
+
+/// Runs a verb of the runtime: its failures are told as callers of runc expect them.
+fn runtime(words: Vec<OsString>, session: &mut Session) -> Outcome {
+    let (globals, mut words) = match verb::runtime::parse(words.clone()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let command = verb::runtime::command();
+            let sentence = usage::option_error(&error, &command, &words).unwrap_or_else(|| error.to_string());
+            return misuse(session, &format!("{sentence}\nSee 'strata runtime --help'.\n"), Exit::FAILURE);
+        }
+    };
+    session.runtime = globals;
+    if session.runtime.version {
+        return print(session, &verb::runtime::version());
+    }
+    let about = verb::MANAGEMENT.iter().find(|(name, _)| *name == "runtime").map_or("", |(_, about)| about);
+    let word = words.first().map(|word| word.to_string_lossy().into_owned());
+    let help = session.runtime.help || word.as_deref().is_none_or(|word| word == "help");
+    match word.as_deref().and_then(|word| verb::find_in("runtime", word)) {
+        _ if help => print(session, &help::management("runtime", about)),
+        Some(entry) => {
+            let name = words.remove(0).to_string_lossy().into_owned();
+            match call(entry, format!("strata runtime {name}"), words, session) {
+                Err((failure, usual)) if failure.error.is_some() => {
+                    verb::runtime::tell(&failure, session);
+                    Ok(failure.exit.unwrap_or(usual))
+                }
+                other => other,
+            }
+        }
+        None => misuse(session, &help::management("runtime", about), Exit::FAILURE),
     }
 }
 

@@ -40,6 +40,9 @@ pub fn management(name: &str, about: &str) -> String {
         verb::ENTRIES.iter().filter_map(|entry| Some((entry.name_in(name)?, entry.about))).collect();
     entries.sort_unstable();
     commands(&mut text, "Commands", &entries);
+    if name == "runtime" {
+        options(&mut text, "Options before the command", &verb::runtime::command(), 80);
+    }
     let _ = write!(text, "\nRun 'strata {name} COMMAND --help' for more information on a command.\n");
     text
 }

@@ -41,6 +41,11 @@ pub fn main() -> ExitCode {
         return code;
     }
     let mut session = session::Session::of_process();
-    let words = std::env::args_os().skip(1).collect();
+    let mut words = std::env::args_os();
+    let name = words.next();
+    // By this name it can be given to programs that call a runtime: they have no words for it.
+    let is_runtime =
+        name.is_some_and(|name| std::path::Path::new(&name).file_name() == Some("strata-runtime".as_ref()));
+    let words = is_runtime.then(|| "runtime".into()).into_iter().chain(words).collect();
     ExitCode::from(dispatch::run(words, &mut session).code())
 }

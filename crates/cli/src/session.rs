@@ -23,6 +23,8 @@ pub struct Session {
     pub err: Box<dyn Write + Send>,
     /// Options before the verb.
     pub globals: Globals,
+    /// Options between `runtime` and its verb.
+    pub runtime: crate::verb::runtime::Globals,
     /// How the verb was called, `strata image ls`, for messages.
     pub invoked_as: String,
     /// The shim of a container that this run is going to start.
@@ -63,6 +65,7 @@ impl Session {
             out: Box::new(io::BufWriter::new(io::stdout())),
             err: Box::new(io::stderr()),
             globals: Globals::default(),
+            runtime: Default::default(),
             invoked_as: String::from("strata"),
             ahead: None,
             environment: Environment::Process,
@@ -85,6 +88,7 @@ impl Session {
             out,
             err,
             globals: Globals::default(),
+            runtime: Default::default(),
             invoked_as: String::from("strata"),
             ahead: None,
             environment: Environment::Fixed { variables, cwd },

@@ -22,6 +22,7 @@ pub mod events;
 mod foreground;
 mod inside;
 pub mod logs;
+pub mod oci;
 pub mod reexec;
 mod seccomp;
 mod session;

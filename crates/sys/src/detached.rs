@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::{Errno, Result};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change,
+};
 
 use crate::isolate;
 use crate::layer_mounts::on_thread;
@@ -124,23 +126,70 @@ pub fn attach(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     rustix::mount::move_mount(from, "", to, "", flags)
 }
 
+/// How mounts made later pass between a mount and its copies (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Both ways.
+    Shared,
+    /// Only to it.
+    Slave,
+    /// Not at all.
+    Private,
+    /// Not at all, and it cannot be copied.
+    Unbindable,
+}
+
+/// Sets how later mounts pass to and from this mount, and those below it if `recursive`.
+pub fn propagate(mount: BorrowedFd<'_>, how: Propagation, recursive: bool) -> Result<()> {
+    let propagation = match how {
+        Propagation::Shared => libc::MS_SHARED,
+        Propagation::Slave => libc::MS_SLAVE,
+        Propagation::Private => libc::MS_PRIVATE,
+        Propagation::Unbindable => libc::MS_UNBINDABLE,
+    };
+    set_attributes(mount, recursive, &Attributes { propagation, ..Attributes::default() })
+}
+
+/// Sets and clears attributes of this mount, and of those below it if `recursive`. Clearing all of `__ATIME` is part of
+/// setting one of its values.
+pub fn change(mount: BorrowedFd<'_>, set: MountAttrFlags, clear: MountAttrFlags, recursive: bool) -> Result<()> {
+    let (set, clear) = (u64::from(set.bits()), u64::from(clear.bits()));
+    set_attributes(mount, recursive, &Attributes { set, clear, ..Attributes::default() })
+}
+
+/// Makes what is behind `root` the root directory of this process only, which stays in its mount namespace.
+pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(".")?;
+    rustix::process::chdir("/")
+}
+
 /// Makes what `root` is mounted on the root of this mount namespace and takes the old root away.
 ///
 /// Refuses with `EPERM` in the mount namespace of the machine: there it would take everybody's files away.
 pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
     refuse_in_machine_namespace()?;
+    let old = crate::process::open_dir(std::path::Path::new("/"))?;
     rustix::process::fchdir(root)?;
     rustix::process::pivot_root(".", ".")?;
-    // Both roots are on top of each other now, and `.` is still the old one's place.
+    // Both roots are on top of each other now, and `.` is still the old one's place. What is unmounted there stays mounted
+    // for those from whom it came.
+    propagate(old.as_fd(), Propagation::Slave, true)?;
+    drop(old);
     rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)?;
     rustix::process::chdir("/")
 }
 
 /// Makes every mount of this namespace private, so that what happens here stays here. Refuses like [`pivot`].
 pub fn make_all_private() -> Result<()> {
-    use rustix::mount::{MountPropagationFlags, mount_change};
     refuse_in_machine_namespace()?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+}
+
+/// Lets later mounts of the machine pass into this namespace, and none out of it. Refuses like [`pivot`].
+pub fn make_all_slaves() -> Result<()> {
+    refuse_in_machine_namespace()?;
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)
 }
 
 /// Fails with `EPERM` in the first mount namespace, or where that of process 1 is: what is unmounted or pivoted there is

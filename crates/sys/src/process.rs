@@ -30,6 +30,24 @@ impl NamespaceSet {
     pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
     /// Control groups.
     pub const CGROUP: Self = Self(libc::CLONE_NEWCGROUP as u64);
+    /// Clocks.
+    pub const TIME: Self = Self(0x80);
+
+    /// Whether all of `other` are in it.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// These without those.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
 
     /// These and those.
     #[must_use]
@@ -225,6 +243,16 @@ pub fn unshare_cgroup() -> Result<()> {
     }
 }
 
+/// Leaves namespaces for new ones; of process ids and clocks only processes that are made later are in the new ones. Fails
+/// with `EINVAL` for users and clocks in a process with several threads.
+pub fn unshare(namespaces: NamespaceSet) -> Result<()> {
+    // SAFETY: takes a number; what it changes is which namespaces this thread and its later children are in.
+    match unsafe { libc::unshare(namespaces.0 as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
 /// Becomes another program; returns only if that fails.
 pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
     let pointers = |list: &[CString]| {
@@ -322,6 +350,22 @@ pub fn set_user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
 
 fn groups_are_fixed() -> bool {
     std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
+}
+
+/// The number of the process behind a pidfd, in the numbering of this process.
+pub fn number(pidfd: BorrowedFd<'_>) -> Result<i32> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).map_err(|_| Errno::SRCH)?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
+    pid.filter(|pid| *pid > 0).ok_or(Errno::SRCH)
+}
+
+/// Says which kind of Linux this process and those it starts are shown (personality(2)).
+pub fn set_personality(persona: u32) -> Result<()> {
+    // SAFETY: takes a number and changes only how system calls look to this process.
+    match unsafe { libc::personality(libc::c_ulong::from(persona)) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
 }
 
 /// A pidfd of a process that is not necessarily a child.

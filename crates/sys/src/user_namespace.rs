@@ -1,6 +1,6 @@
 //! User namespaces (user_namespaces(7)): who is whom in them, and acting on files as somebody of one.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
@@ -19,6 +19,22 @@ pub fn set_ids(child: i32, maps: &IdMaps) -> Result<OwnedFd> {
         rustix::io::write(&file, ids::lines(ranges).as_bytes())?;
     }
     rustix::fs::open(path("ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// A user namespace in which nobody is, for showing files with its ids.
+pub fn with_ids(maps: &IdMaps) -> Result<OwnedFd> {
+    let (ours, theirs) = crate::packet::pair()?;
+    let child = crate::process::clone(crate::process::NamespaceSet::USER, None, || {
+        // It is there until it was seen: its side of the conversation ends with ours.
+        let _over = crate::packet::receive(theirs.as_fd());
+        0
+    })?;
+    drop(theirs);
+    let made = set_ids(child.pid, maps);
+    drop(ours);
+    crate::signal::send(child.pidfd.as_fd(), crate::signal::Signal::KILL)?;
+    crate::process::reap(child.pidfd.as_fd(), true)?;
+    made
 }
 
 /// While it lives, files that this thread makes belong to somebody else, and this thread keeps its capabilities. In sight

@@ -13,6 +13,7 @@ pub mod media;
 pub mod mount;
 mod platform;
 pub mod reference;
+pub mod runtime_spec;
 mod watch;
 
 pub use config::ImageConfig;

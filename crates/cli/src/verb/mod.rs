@@ -61,6 +61,21 @@ pub mod rm;
 pub mod rmi;
 pub mod rollback;
 pub mod run;
+pub mod runtime;
+pub mod runtime_create;
+pub mod runtime_delete;
+pub mod runtime_exec;
+pub mod runtime_features;
+pub mod runtime_kill;
+pub mod runtime_list;
+pub mod runtime_pause;
+pub mod runtime_ps;
+pub mod runtime_resume;
+pub mod runtime_run;
+pub mod runtime_spec;
+pub mod runtime_start;
+pub mod runtime_state;
+pub mod runtime_update;
 pub mod save;
 pub mod secret_create;
 pub mod secret_inspect;
@@ -188,6 +203,7 @@ pub const MANAGEMENT: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
+    ("runtime", "Run containers from OCI bundles, as runc does"),
     ("secret", "Manage secrets"),
     ("snapshot", "Snapshot a container's files, and manage snapshots"),
     ("system", "Manage strata"),
@@ -254,6 +270,20 @@ pub static ENTRIES: &[Entry] = &[
     entry::<image_keep::Args>("image keep", Group::Unlisted, Some(("image", &["keep"]))),
     entry::<image_prune::Args>("image prune", Group::Unlisted, Some(("image", &["prune"]))),
     entry::<reap_container::Args>("reap-container", Group::Unlisted, None),
+    entry::<runtime_create::Args>("runtime create", Group::Unlisted, Some(("runtime", &["create"]))),
+    entry::<runtime_delete::Args>("runtime delete", Group::Unlisted, Some(("runtime", &["delete"]))),
+    entry::<runtime_exec::Args>("runtime exec", Group::Unlisted, Some(("runtime", &["exec"]))),
+    entry::<runtime_features::Args>("runtime features", Group::Unlisted, Some(("runtime", &["features"]))),
+    entry::<runtime_kill::Args>("runtime kill", Group::Unlisted, Some(("runtime", &["kill"]))),
+    entry::<runtime_list::Args>("runtime list", Group::Unlisted, Some(("runtime", &["list"]))),
+    entry::<runtime_pause::Args>("runtime pause", Group::Unlisted, Some(("runtime", &["pause"]))),
+    entry::<runtime_ps::Args>("runtime ps", Group::Unlisted, Some(("runtime", &["ps"]))),
+    entry::<runtime_resume::Args>("runtime resume", Group::Unlisted, Some(("runtime", &["resume"]))),
+    entry::<runtime_run::Args>("runtime run", Group::Unlisted, Some(("runtime", &["run"]))),
+    entry::<runtime_spec::Args>("runtime spec", Group::Unlisted, Some(("runtime", &["spec"]))),
+    entry::<runtime_start::Args>("runtime start", Group::Unlisted, Some(("runtime", &["start"]))),
+    entry::<runtime_state::Args>("runtime state", Group::Unlisted, Some(("runtime", &["state"]))),
+    entry::<runtime_update::Args>("runtime update", Group::Unlisted, Some(("runtime", &["update"]))),
     entry::<secret_create::Args>("secret create", Group::Unlisted, Some(("secret", &["create"]))),
     entry::<secret_inspect::Args>("secret inspect", Group::Unlisted, Some(("secret", &["inspect"]))),
     entry::<secret_ls::Args>("secret ls", Group::Unlisted, Some(("secret", &["ls", "list"]))),

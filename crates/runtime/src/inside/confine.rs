@@ -19,7 +19,7 @@ pub(super) fn die_with_parent() -> Result<(), Error> {
 }
 
 /// Processes of the container cannot look into this one while it is still ours.
-pub(super) fn hide_from_container() -> Result<(), Error> {
+pub(crate) fn hide_from_container() -> Result<(), Error> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(Error::step("hide from the container"))
 }
@@ -94,7 +94,7 @@ pub(super) fn apply(
 
 /// Gives the program's user the pipes or terminal it is connected to, so that `/dev/stdout` can be opened by anyone who
 /// runs. What cannot be given (a file of the host, a device) stays as it is.
-fn hand_over_streams(uid: u32) -> Result<(), Error> {
+pub(super) fn hand_over_streams(uid: u32) -> Result<(), Error> {
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     for stream in streams {
         let stat = rustix::fs::fstat(stream).map_err(Error::step("look at a standard stream"))?;
@@ -114,7 +114,7 @@ fn load(filter: Option<&seccomp::Program>) -> Result<(), Error> {
 }
 
 /// A limit as the kernel takes it.
-pub(super) fn rlimit(limit: &Rlimit) -> Result<(Resource, RawRlimit), Error> {
+pub(crate) fn rlimit(limit: &Rlimit) -> Result<(Resource, RawRlimit), Error> {
     let resource = resource(&limit.name).ok_or_else(|| Error::Spec(format!("invalid ulimit type: {}", limit.name)))?;
     let number = |value: u64| (value != u64::MAX).then_some(value);
     Ok((resource, RawRlimit { current: number(limit.soft), maximum: number(limit.hard) }))

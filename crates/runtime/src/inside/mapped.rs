@@ -172,6 +172,11 @@ pub(super) fn become_root() -> Result<(), Error> {
     confine::die_with_parent()
 }
 
+/// Becomes root of the user namespace this process is in, whatever becomes of its parent.
+pub(crate) fn become_root_of_users() -> Result<(), Error> {
+    user_namespace::become_root().map_err(Error::step("become the user namespace's root"))
+}
+
 /// An empty `/dev` that belongs to the namespace's root.
 pub(super) fn empty_dev(root: (u32, u32)) -> Result<OwnedFd, Error> {
     let (uid, gid) = (format!("uid={}", root.0), format!("gid={}", root.1));

@@ -4,6 +4,7 @@
 //! crossing mounts, so that nothing an image or a volume holds can take its place (CVE-2025-31133, CVE-2025-52565,
 //! CVE-2025-52881).
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, makedev};
@@ -30,11 +31,44 @@ pub(super) fn sysctls(spec: &Spec, standing: &Standing) -> Result<(), Error> {
     Ok(())
 }
 
+/// Sets kernel settings of a bundle's container by way of the machine's `/proc`, which is still in sight. The kernel shows
+/// each process those of its own namespaces.
+pub(super) fn set_sysctls(settings: &BTreeMap<String, String>) -> Result<(), Error> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    if settings.is_empty() {
+        return Ok(());
+    }
+    let proc = strata_sys::process::open_dir(std::path::Path::new("/proc")).map_err(Error::path("open", "/proc"))?;
+    let kind = rustix::fs::fstatfs(&proc).map_err(Error::path("look at", "/proc"))?.f_type as u64;
+    if kind != PROC_SUPER_MAGIC {
+        return Err(Error::path("set kernel settings in", "/proc")(Errno::NODEV));
+    }
+    for (name, value) in settings {
+        let failed = |errno: Errno| Error::path("set", name)(errno);
+        // Interfaces may have dots in their names: then the names of settings are written with slashes.
+        let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
+        let file = place::find_beneath(proc.as_fd(), &format!("sys/{path}"), OFlags::WRONLY)?;
+        let file = file.ok_or_else(|| failed(Errno::NOENT))?;
+        rustix::io::write(&file, value.as_bytes()).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Hides `masked_paths` and protects `readonly_paths`. Those that are not there need neither.
 pub(super) fn apply(spec: &Spec, root: BorrowedFd<'_>, standing: &Standing) -> Result<(), Error> {
+    cover(&spec.masked_paths, &spec.readonly_paths, root, standing)
+}
+
+/// The same for any lists of paths.
+pub(super) fn cover(
+    masked: &[String],
+    readonly: &[String],
+    root: BorrowedFd<'_>,
+    standing: &Standing,
+) -> Result<(), Error> {
     let null = null_device()?;
     let mut empty: Option<OwnedFd> = None;
-    for path in &spec.masked_paths {
+    for path in masked {
         let Some(found) = find(root, standing, path)? else { continue };
         let failed = |errno: Errno| Error::path("mask", path)(errno);
         let kind = place::kind(found.as_fd())?;
@@ -50,7 +84,7 @@ pub(super) fn apply(spec: &Spec, root: BorrowedFd<'_>, standing: &Standing) -> R
             empty = Some(cover);
         }
     }
-    for path in &spec.readonly_paths {
+    for path in readonly {
         let Some(found) = find(root, standing, path)? else { continue };
         let failed = |errno: Errno| Error::path("make read-only", path)(errno);
         let cover = detached::copy(found.as_fd(), "", true).map_err(failed)?;
@@ -63,7 +97,11 @@ pub(super) fn apply(spec: &Spec, root: BorrowedFd<'_>, standing: &Standing) -> R
 fn find(root: BorrowedFd<'_>, standing: &Standing, path: &str) -> Result<Option<OwnedFd>, Error> {
     for (prefix, mount) in [("/proc/", &standing.proc), ("/sys/", &standing.sys)] {
         if let (Some(rest), Some(mount)) = (path.strip_prefix(prefix), mount) {
-            return place::find_beneath(mount.as_fd(), rest, OFlags::PATH);
+            match place::find_beneath(mount.as_fd(), rest, OFlags::PATH) {
+                // Something was mounted there on purpose.
+                Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::CrossesDevices => {}
+                found => return found,
+            }
         }
     }
     place::find(root, path)

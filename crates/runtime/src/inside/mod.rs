@@ -3,6 +3,7 @@
 //! This runs in a copy of the shim, which is told how it went over a pair of sockets: warnings and a terminal on the way,
 //! an error, or the end of the conversation when the program is executed.
 
+pub(crate) mod bundle;
 mod confine;
 mod devices;
 mod init;
@@ -15,6 +16,7 @@ mod program;
 mod secrets;
 mod standing;
 
+pub(crate) use confine::{hide_from_container, rlimit};
 pub(crate) use mounts::{filesystem, open_sources};
 
 use std::cell::RefCell;
@@ -78,6 +80,20 @@ pub(crate) mod message {
     pub(crate) const SETUP_FAILED: u8 = b'S';
     pub(crate) const PROGRAM_REFUSED: u8 = b'R';
     pub(crate) const PROGRAM_MISSING: u8 = b'M';
+    /// Hooks of the runtime are to be run now.
+    pub(crate) const HOOKS: u8 = b'H';
+    /// Everything is ready to be started; or it is being started.
+    pub(crate) const READY: u8 = b'D';
+
+    /// What a message that is an error says.
+    pub(crate) fn error(kind: u8, text: &[u8]) -> crate::Error {
+        let text = String::from_utf8_lossy(text).into_owned();
+        match kind {
+            PROGRAM_MISSING => crate::Error::ProgramMissing(text),
+            PROGRAM_REFUSED => crate::Error::ProgramRefused(text),
+            _ => crate::Error::Setup(text),
+        }
+    }
 }
 
 /// The way to the shim, until it is closed.

@@ -48,6 +48,11 @@ pub(super) fn make(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<Owned
     maker.make(path, kind, LINKS_MAX)
 }
 
+/// The same, without a mark: what others make of the place is their affair.
+pub(super) fn make_plain(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<OwnedFd, Error> {
+    Maker { root, marks: false }.make(path, kind, LINKS_MAX)
+}
+
 struct Maker<'a> {
     root: BorrowedFd<'a>,
     marks: bool,

@@ -9,7 +9,7 @@ use strata_sys::process;
 
 use super::{Channel, init};
 use crate::Error;
-use crate::spec::{Process, User};
+use crate::spec::{NamedUser, Process, User};
 
 /// Where programs are looked for if the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -33,6 +33,15 @@ pub(super) fn identity(process: &Process) -> Result<Identity, Error> {
 
 /// Executes the program; behind a tiny init if asked. Returns only if that fails, or as init when all has ended.
 pub(super) fn run(process: &Process, home: Option<String>, with_init: bool, channel: &Channel) -> Result<u8, Error> {
+    let (name, path, environment) = find(process, home)?;
+    if with_init {
+        return init::run(channel, || execute(&name, &path, process, &environment));
+    }
+    Err(execute(&name, &path, process, &environment))
+}
+
+/// The program's name as asked for, its path, and its environment, in which `home` is where its user is at home.
+pub(super) fn find(process: &Process, home: Option<String>) -> Result<(String, String, Vec<String>), Error> {
     let mut environment = process.env.clone();
     if let Some(home) = home
         && !environment.iter().any(|line| line.starts_with("HOME="))
@@ -40,13 +49,23 @@ pub(super) fn run(process: &Process, home: Option<String>, with_init: bool, chan
         environment.push(format!("HOME={home}"));
     }
     let (name, path) = look_up(process, &environment)?;
-    if with_init {
-        return init::run(channel, || execute(&name, &path, process, &environment));
-    }
-    Err(execute(&name, &path, process, &environment))
+    Ok((name, path, environment))
 }
 
-fn execute(name: &str, path: &str, process: &Process, environment: &[String]) -> Error {
+/// Where a user is at home, as the root says that this process now has.
+pub(super) fn home_of(uid: u32) -> Result<String, Error> {
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::path("open", "/"))?;
+    Ok(match crate::user::look_up(root.as_fd(), &NamedUser { user: uid.to_string(), groups: Vec::new() }) {
+        Ok(found) => found.home,
+        // Numbers that no file can name.
+        Err(Error::Setup(_)) => "/".to_owned(),
+        Err(error) => return Err(error),
+    })
+}
+
+/// Becomes the program; returns only if that fails.
+pub(super) fn execute(name: &str, path: &str, process: &Process, environment: &[String]) -> Error {
     let text = |line: &String| CString::new(line.as_str()).map_err(|_| Error::Spec("a NUL byte in a text".to_owned()));
     let all = |lines: &[String]| lines.iter().map(text).collect::<Result<Vec<_>, _>>();
     let (path_text, arguments, environment) = match (text(&path.to_owned()), all(&process.args), all(environment)) {

@@ -156,6 +156,25 @@ pub(super) fn terminal(spec: &Spec, standing: &Standing, channel: &Channel) -> R
     Ok(terminal.slave)
 }
 
+/// Makes a terminal of the devpts that is mounted below `root`, and shows it as `/dev/console` if `console`.
+pub(super) fn terminal_below(
+    root: BorrowedFd<'_>,
+    process: &Process,
+    console: bool,
+    channel: &Channel,
+) -> Result<OwnedFd, Error> {
+    let missing = || Error::Spec("a terminal needs a devpts on /dev/pts".to_owned());
+    let pts = place::find(root, "/dev/pts")?.ok_or_else(missing)?;
+    let terminal = open_terminal(pts.as_fd(), process, channel)?;
+    if console {
+        let failed = |errno: Errno| Error::path("mount on", "/dev/console")(errno);
+        let shown = detached::copy(pts.as_fd(), &terminal.number.to_string(), false).map_err(failed)?;
+        let place = place::make_plain(root, "/dev/console", Kind::File)?;
+        detached::attach(shown.as_fd(), place.as_fd()).map_err(failed)?;
+    }
+    Ok(terminal.slave)
+}
+
 /// Makes a terminal in the container whose namespaces this process has joined.
 pub(super) fn terminal_of_joined(process: &Process, channel: &Channel) -> Result<OwnedFd, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;

@@ -6,11 +6,11 @@ mod profile;
 use std::path::Path;
 
 use strata_sys::caps::CapSet;
-use strata_sys::seccomp::{Arch, Program};
+use strata_sys::seccomp::{Arch, Flags, Program};
 use strata_types::Digest;
 
-use crate::Error;
 use crate::spec::{Process, Seccomp};
+use crate::{Error, oci};
 
 /// The default profile.
 const DEFAULT: &str = include_str!("default.json");
@@ -43,6 +43,19 @@ pub(crate) fn filter(process: &Process, run_dir: &Path) -> Result<Option<Program
         tracing::debug!(%error, "the compiled filter is not kept");
     }
     Ok(Some(program))
+}
+
+/// The filter of a bundle; none if it would filter nothing.
+pub(crate) fn of_bundle(document: &serde_json::Value) -> Result<Option<oci::Filter>, oci::Error> {
+    let native = Arch::NATIVE.ok_or_else(|| {
+        Error::Unsupported("no system call tables for this architecture: leave out seccomp".to_owned())
+    })?;
+    let names = document.get("flags").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let names = names.map(|name| name.as_str().unwrap_or_default());
+    let flags = Flags::from_names(names)
+        .ok_or_else(|| Error::SeccompProfile(format!("unknown flags {}", document["flags"])))?;
+    let program = compile(&document.to_string(), native, CapSet::EMPTY, kernel_version())?;
+    Ok(Some(oci::Filter { program, flags }))
 }
 
 /// The rules that hold for a process, in the form of the OCI runtime specification; none if it is unconfined.

@@ -56,6 +56,49 @@ impl fmt::Display for DeviceRule {
     }
 }
 
+/// What may or may not be done with a device or a family of them; in a list the last that names a device decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceEntry {
+    /// It may.
+    pub allow: bool,
+    /// Block or character; both if missing.
+    pub block: Option<bool>,
+    /// All majors if missing.
+    pub major: Option<u32>,
+    /// All minors if missing.
+    pub minor: Option<u32>,
+    /// It is about reading.
+    pub read: bool,
+    /// It is about writing.
+    pub write: bool,
+    /// It is about making nodes.
+    pub make: bool,
+}
+
+impl DeviceEntry {
+    fn rule(&self, block: bool) -> DeviceRule {
+        let Self { major, minor, read, write, make, .. } = *self;
+        DeviceRule { block, major, minor, read, write, make }
+    }
+
+    /// As version 1 reads it.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let all = self.major.is_none() && self.minor.is_none() && self.read && self.write && self.make;
+        match self.block {
+            None if all => vec!["a".to_owned()],
+            None => [false, true].map(|block| self.rule(block).to_string()).into(),
+            Some(block) => vec![self.rule(block).to_string()],
+        }
+    }
+}
+
+impl From<DeviceRule> for DeviceEntry {
+    fn from(rule: DeviceRule) -> Self {
+        let DeviceRule { block, major, minor, read, write, make } = rule;
+        Self { allow: true, block: Some(block), major, minor, read, write, make }
+    }
+}
+
 /// One instruction of the kernel's machine (linux/bpf.h, struct bpf_insn).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +117,7 @@ const MOVE_REGISTER: u8 = 0xbf;
 const AND: u8 = 0x57;
 const SHIFT_RIGHT: u8 = 0x77;
 const JUMP_IF_NOT: u8 = 0x55;
+const JUMP_IF: u8 = 0x15;
 const EXIT: u8 = 0x95;
 
 const fn on(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
@@ -112,6 +156,34 @@ fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
     program
 }
 
+/// The program for a list: from its last entry to its first, register 3 keeps what nobody has allowed yet; the first that
+/// denies some of that, or nothing left, decides.
+fn program_of_entries(entries: &[DeviceEntry]) -> Vec<Instruction> {
+    let mut program = program(&[]);
+    let end = program.split_off(program.len() - 2);
+    for entry in entries.iter().rev() {
+        let bits = entry.rule(false).access_bits();
+        let mut checks = Vec::new();
+        checks.extend(entry.block.map(|block| on(JUMP_IF_NOT, 2, 0, 0, if block { 1 } else { 2 })));
+        checks.extend(entry.major.map(|major| on(JUMP_IF_NOT, 4, 0, 0, major as i32)));
+        checks.extend(entry.minor.map(|minor| on(JUMP_IF_NOT, 5, 0, 0, minor as i32)));
+        if entry.allow {
+            checks.extend([on(AND, 3, 0, 0, !bits & 7), on(JUMP_IF_NOT, 3, 0, 0, 0)]);
+        } else {
+            checks.extend([on(MOVE_REGISTER, 6, 3, 0, 0), on(AND, 6, 0, 0, bits), on(JUMP_IF, 6, 0, 0, 0)]);
+        }
+        checks.extend([on(MOVE, 0, 0, 0, i32::from(entry.allow)), on(EXIT, 0, 0, 0, 0)]);
+        let length = checks.len();
+        let is_jump = |code| matches!(code, JUMP_IF_NOT | JUMP_IF);
+        for (index, check) in checks.iter_mut().enumerate().filter(|(_, check)| is_jump(check.code)) {
+            check.offset = (length - index - 1) as i16;
+        }
+        program.extend(checks);
+    }
+    program.extend(end);
+    program
+}
+
 /// The part of union bpf_attr that loading takes.
 #[repr(C)]
 #[derive(Default)]
@@ -140,12 +212,20 @@ struct Attachment {
 
 /// Loads the program for `rules` and attaches it to the group at `dir`. It goes with the group.
 pub(super) fn attach(dir: &Path, rules: &[DeviceRule]) -> io::Result<()> {
+    attach_program(dir, &program(rules))
+}
+
+/// The same for a list of entries.
+pub(super) fn attach_entries(dir: &Path, entries: &[DeviceEntry]) -> io::Result<()> {
+    attach_program(dir, &program_of_entries(entries))
+}
+
+fn attach_program(dir: &Path, instructions: &[Instruction]) -> io::Result<()> {
     const PROGRAM_LOAD: libc::c_int = 5;
     const PROGRAM_ATTACH: libc::c_int = 8;
     const KIND_CGROUP_DEVICE: u32 = 15;
     const ATTACH_CGROUP_DEVICE: u32 = 6;
     const ALLOW_MULTI: u32 = 2;
-    let instructions = program(rules);
     let load = Load {
         kind: KIND_CGROUP_DEVICE,
         instruction_count: instructions.len() as u32,
@@ -193,7 +273,8 @@ mod tests {
                 AND => registers[d] &= i64::from(i.immediate),
                 SHIFT_RIGHT => registers[d] >>= i.immediate,
                 JUMP_IF_NOT if registers[d] != i64::from(i.immediate) => at += i.offset as usize,
-                JUMP_IF_NOT => {}
+                JUMP_IF if registers[d] == i64::from(i.immediate) => at += i.offset as usize,
+                JUMP_IF_NOT | JUMP_IF => {}
                 _ => return registers[0],
             }
         }
@@ -213,6 +294,35 @@ mod tests {
         assert!(ask(BLOCK, 2, 8, 16), "the disk is read");
         assert!(!ask(BLOCK, 2 | 4, 8, 16), "the disk is not written");
         assert!(ask(CHAR, 2 | 4, 136, 7), "a terminal is used");
+    }
+
+    #[test]
+    fn of_a_list_the_last_entry_that_names_a_device_decides() {
+        const CHAR: u32 = 2;
+        let entry = |allow, major, access: &str| DeviceEntry {
+            allow,
+            block: None,
+            major,
+            minor: None,
+            read: access.contains('r'),
+            write: access.contains('w'),
+            make: access.contains('m'),
+        };
+        let check = |entries: &[DeviceEntry], access: u32, major, expected: bool| {
+            let program = program_of_entries(entries);
+            assert_eq!(answer(&program, CHAR, access, major, 0) == 1, expected, "{entries:?} {access} {major}");
+        };
+        check(&[], 2, 1, false);
+        let all_but_two = [entry(true, None, "rwm"), entry(false, Some(2), "w")];
+        check(&all_but_two, 2 | 4, 1, true);
+        check(&all_but_two, 2, 2, true);
+        check(&all_but_two, 2 | 4, 2, false);
+        let in_parts = [entry(false, None, "rwm"), entry(true, Some(1), "r"), entry(true, None, "w")];
+        check(&in_parts, 2 | 4, 1, true);
+        check(&in_parts, 2 | 4, 2, false);
+        check(&in_parts, 1, 1, false);
+        assert_eq!(entry(false, None, "rwm").lines(), ["a"]);
+        assert_eq!(entry(true, Some(5), "r").lines(), ["c 5:* r", "b 5:* r"]);
     }
 
     #[test]

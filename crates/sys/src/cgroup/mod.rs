@@ -4,6 +4,7 @@
 //! whatever else is mounted; there the empty version 2 hierarchy beside them has nothing to limit with.
 
 mod device;
+mod everywhere;
 mod limits;
 mod usage;
 mod v1;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::aside;
 
-pub use device::DeviceRule;
+pub use device::{DeviceEntry, DeviceRule};
 pub use limits::{DeviceLimit, Limits};
 pub use usage::Usage;
 
@@ -255,6 +256,11 @@ impl Cgroup {
     fn controller(&self, name: &str) -> Option<&Path> {
         self.dirs.iter().find(|(controller, _)| *controller == name).map(|(_, dir)| dir.as_path())
     }
+}
+
+/// CPU shares 2 to 262144 of version 1 as a weight 1 to 10000 of version 2.
+pub fn cpu_weight(shares: u64) -> u64 {
+    v2::weight(shares)
 }
 
 /// Where a group is in a hierarchy.

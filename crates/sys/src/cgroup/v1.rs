@@ -57,7 +57,7 @@ pub(super) fn expect_join() -> Option<aside::Write> {
 }
 
 /// Makes a group, its parent too if need be; says no if the controller is not mounted.
-fn make_group(dir: &Path, controller: &str) -> io::Result<bool> {
+pub(super) fn make_group(dir: &Path, controller: &str) -> io::Result<bool> {
     let made = match make(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if !is_controller(controller) {

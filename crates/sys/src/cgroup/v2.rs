@@ -15,6 +15,16 @@ pub(super) fn create(
     warnings: &mut Warnings,
 ) -> io::Result<Vec<(&'static str, PathBuf)>> {
     let dir = below(root, name);
+    make_above(root, &dir, warnings)?;
+    make(&dir)?;
+    set(&dir, limits, warnings)?;
+    if let Some(rules) = devices {
+        device::attach(&dir, rules)?;
+    }
+    Ok(vec![("", dir)])
+}
+
+fn make_above(root: &Path, dir: &Path, warnings: &mut Warnings) -> io::Result<()> {
     let above = dir.ancestors().skip(1).take_while(|above| *above != root).collect::<Vec<_>>();
     for (index, parent) in above.iter().rev().enumerate() {
         if make(parent)? {
@@ -24,12 +34,20 @@ pub(super) fn create(
             enable(parent, warnings);
         }
     }
-    make(&dir)?;
-    set(&dir, limits, warnings)?;
-    if let Some(rules) = devices {
-        device::attach(&dir, rules)?;
+    Ok(())
+}
+
+/// Makes `dir` and what is missing above it, and lets it use all controllers there are.
+pub(super) fn make_all(root: &Path, dir: &Path) -> io::Result<()> {
+    let mut warnings = Warnings::new();
+    make_above(root, dir, &mut warnings)?;
+    if let Some(parent) = dir.parent() {
+        enable(parent, &mut warnings);
     }
-    Ok(vec![("", dir)])
+    for warning in warnings {
+        tracing::debug!("{warning}");
+    }
+    make(dir).map(drop)
 }
 
 /// Sets limits. What the host cannot limit is left out with a warning.
@@ -110,7 +128,7 @@ fn swap(limits: &Limits) -> Option<String> {
 }
 
 /// Shares 2 to 262144 become weights 1 to 10000, as in OCI runtimes.
-fn weight(shares: u64) -> u64 {
+pub(super) fn weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 

@@ -151,13 +151,43 @@ impl Program {
 
     /// Puts it in force for this thread and what it starts, for good. Needs CAP_SYS_ADMIN or no-new-privileges.
     pub fn load(&self) -> Result<()> {
+        self.load_with(Flags::default())
+    }
+
+    /// The same with flags.
+    pub fn load_with(&self, flags: Flags) -> Result<()> {
         let program = libc::sock_fprog {
             len: u16::try_from(self.0.len()).map_err(|_| rustix::io::Errno::INVAL)?,
             filter: self.0.as_ptr().cast_mut().cast(),
         };
         // SAFETY: Instruction has the layout of sock_filter, and the kernel only reads the program.
-        let done = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+        let done =
+            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags.0, &raw const program) };
         if done == 0 { Ok(()) } else { Err(last_errno()) }
+    }
+}
+
+/// How a filter is put in force (linux/seccomp.h, SECCOMP_FILTER_FLAG).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(libc::c_ulong);
+
+impl Flags {
+    const NAMES: [(&str, libc::c_ulong); 4] = [
+        ("SECCOMP_FILTER_FLAG_TSYNC", 1),
+        ("SECCOMP_FILTER_FLAG_LOG", 2),
+        ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4),
+        ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 32),
+    ];
+
+    /// What the names mean together; none if one is unknown.
+    pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let bit = |name: &str| Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, bit)| *bit);
+        names.into_iter().try_fold(0, |bits, name| Some(bits | bit(name)?)).map(Self)
+    }
+
+    /// All the names.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().map(|(name, _)| *name)
     }
 }
 

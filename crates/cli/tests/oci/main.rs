@@ -1,0 +1,7 @@
+//! `strata runtime`: an OCI runtime's command line on bundles, with crun as oracle, and called by podman.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod alike;
+mod bundle;
+mod life;
+mod refused;

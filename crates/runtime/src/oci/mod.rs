@@ -1,0 +1,55 @@
+//! Containers from bundles: what an OCI runtime does for podman, docker, containerd and whoever calls one
+//! (github.com/opencontainers/runtime-spec, runtime.md).
+//!
+//! Nothing here knows of a store, images or networks, and no process stays but the container's: whoever called becomes the
+//! parent of the container's first process, or its subreaper does.
+
+mod create;
+mod error;
+mod exec;
+mod features;
+pub(crate) mod hooks;
+mod life;
+mod look;
+mod namespaces;
+mod process;
+mod record;
+mod resources;
+mod stay;
+mod validate;
+
+pub use create::{CreateOptions, Created};
+pub use error::Error;
+pub use exec::{ExecOptions, Executed};
+pub use features::features;
+pub use look::Listed;
+pub(crate) use namespaces::Namespaces;
+pub use record::{StateDocument, Status};
+pub use stay::stay;
+
+use std::path::{Path, PathBuf};
+
+use strata_sys::seccomp;
+
+/// What `start` says to a container that waits.
+pub(crate) const START: &[u8] = b"start";
+
+/// A compiled filter, and how it is put in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    pub(crate) program: seccomp::Program,
+    pub(crate) flags: seccomp::Flags,
+}
+
+/// All containers below one directory.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    root: PathBuf,
+}
+
+impl Runtime {
+    /// Those whose states are below `root`. Touches nothing.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+}
