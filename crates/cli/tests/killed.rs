@@ -104,7 +104,11 @@ fn check(operation: &Operation) {
     let base = Image::busybox();
     registry.push(&base, "base");
     let layer = |name: &str| Tar::new().dir("data/").file(&format!("data/{name}"), 0o644, name.as_bytes()).finish();
+    // One layer has what the base has, too, so that it borrows that.
+    let busybox = std::fs::read(host::find_program("busybox").unwrap()).unwrap();
+    let copy = Tar::new().dir("data/").file("data/copy", 0o755, &busybox).finish();
     let image = base.layer(layer("one"), Compression::Gzip).layer(layer("two"), Compression::Zstd);
+    let image = image.layer(copy, Compression::Gzip);
     registry.push(&image, "image");
     for driver in DRIVERS {
         let template = Bench::new(&registry, driver);

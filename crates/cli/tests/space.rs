@@ -9,7 +9,15 @@ const MIB: usize = 1 << 20;
 
 /// An image with a layer that all have, and one of its own of that many MiB.
 fn image(name: &str, mib: usize) -> Vec<u8> {
-    let own: Vec<u8> = (0..mib * MIB).map(|at| (at / 512 + name.len() * at) as u8).collect();
+    // In no other image, or it would be stored once.
+    let mut state = name.bytes().fold(1_u64, |state, byte| state * 257 + u64::from(byte));
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    let own: Vec<u8> = (0..mib * MIB).map(|_| next()).collect();
     let own = Tar::new().file(name, 0o644, name.as_bytes()).file("own", 0o644, &own).finish();
     Image::busybox().layer(own, Compression::Plain).docker_archive(&format!("{name}:latest"))
 }

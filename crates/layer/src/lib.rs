@@ -18,6 +18,7 @@ pub mod dir;
 mod entry;
 pub mod erofs;
 mod error;
+pub mod lending;
 mod path;
 pub mod pipeline;
 pub mod recipe;

@@ -66,7 +66,7 @@ impl Snapshots {
     /// What a layer's files take on the disk; nothing if they are not there.
     pub fn usage_of(&self, key: &Key) -> Result<crate::Usage> {
         let dir = self.digest_of(key).map(|digest| self.layer_dir(digest)).filter(|dir| dir.is_dir());
-        dir.map_or(Ok(crate::Usage::default()), |dir| crate::snapshots::usage(&dir))
+        dir.map_or(Ok(crate::Usage::default()), |dir| self.usage_at(&dir))
     }
 
     /// Reads a layer's tar and compares its digest.

@@ -1,5 +1,6 @@
 //! Writing a layer's tar as it comes.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use strata_layer::pipeline::Shares;
@@ -38,10 +39,9 @@ impl TarFile {
         Ok(Self { file, path: path.to_owned(), position: 0, shared })
     }
 
-    /// Completes it and makes it durable.
-    pub(crate) fn finish(self) -> Result<()> {
-        self.file.finish().map_err(Error::at("write", &self.path))?;
-        Ok(())
+    /// Completes it; it is the caller's to sync it.
+    pub(crate) fn complete(self) -> Result<File> {
+        self.file.complete().map_err(Error::at("write", &self.path))
     }
 }
 

@@ -189,7 +189,7 @@ impl Snapshots {
     /// What the uppermost layer of `chain` takes on the disk.
     pub fn layer_usage(&self, chain: &[DiffId]) -> Result<Usage> {
         match self.dirs(chain)?.last() {
-            Some(top) => Ok(usage(top)? + self.usage_elsewhere(top, Access::ReadOnly)?),
+            Some(top) => self.usage_at(top),
             None => Ok(Usage::default()),
         }
     }
@@ -354,13 +354,29 @@ impl Snapshots {
     /// Removes a layer's files. What containers have mounted stays valid for them.
     pub(crate) fn remove_sealed(&self, digest: &Digest) -> Result<bool> {
         let layer = self.layer_dir(digest);
+        let leaving = self.driver.leaving(&layer, &self.derived_dir())?;
         for derived in self.driver.discard_derived(&layer, &self.derived_dir())? {
             self.forget(&derived)?;
         }
         let was_there = staging::discard(&layer, &self.layers_dir())?;
         self.forget(digest.hex())?;
+        if let Some(leaving) = leaving {
+            self.driver.reclaim(&self.layers_dir(), &leaving)?;
+        }
         self.driver.tidy()?;
         Ok(was_there)
+    }
+
+    /// What a layer's directory takes on the disk, and what it keeps of layers that are gone.
+    pub(crate) fn usage_at(&self, layer: &Path) -> Result<Usage> {
+        let mut used = usage(layer)? + self.usage_elsewhere(layer, Access::ReadOnly)?;
+        if let Some(others) = self.driver.of_others(layer).filter(|others| others.is_dir()) {
+            let others = usage(&others)?;
+            used.disk_bytes = used.disk_bytes - others.disk_bytes + self.driver.kept_of_the_gone(layer)?;
+            used.content_bytes -= others.content_bytes;
+            used.inodes -= others.inodes;
+        }
+        Ok(used)
     }
 
     /// Unmounts what is shared under a layer's name.
@@ -495,7 +511,7 @@ fn digest_of_hex(hex: &str) -> Option<Digest> {
 }
 
 /// Adds up a directory's files, each inode once.
-pub(crate) fn usage(dir: &Path) -> Result<Usage> {
+fn usage(dir: &Path) -> Result<Usage> {
     use std::os::unix::fs::MetadataExt as _;
     let mut total = Usage::default();
     let mut seen = std::collections::HashSet::new();

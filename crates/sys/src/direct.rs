@@ -88,12 +88,18 @@ impl DirectFile {
 
     /// Writes what is left and makes everything durable.
     pub fn finish(self) -> io::Result<File> {
+        let file = self.complete()?;
+        file.sync_data()?;
+        Ok(file)
+    }
+
+    /// Writes what is left; it is the caller's to sync the file.
+    pub fn complete(self) -> io::Result<File> {
         let mut target = match self.stage {
             Stage::Small(target) => target.ok_or_else(gone)?,
             Stage::Large(writing) => writing.finish()?,
         };
         target.write(&self.block)?;
-        target.file.sync_data()?;
         Ok(target.file)
     }
 

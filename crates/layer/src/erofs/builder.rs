@@ -1,5 +1,7 @@
 //! From entries to an image.
 
+use std::collections::HashMap;
+
 use super::image::Image;
 use super::tree::{Added, Body, NodeId, Tree};
 use crate::whiteout::Namespace;
@@ -23,6 +25,19 @@ impl Builder {
     /// Lays out the image for a tar of `tar_bytes`.
     pub fn finish(self, tar_bytes: u64) -> Result<Image> {
         Image::new(&self.tree, self.namespace, &[tar_bytes])
+    }
+
+    /// The same for a layer some of whose content lies elsewhere: `places` says, by where it belongs in the layer's own tar,
+    /// in which of `tars` it is and where. The first of them is the layer's own.
+    pub fn finish_borrowing(mut self, tars: &[u64], places: &HashMap<u64, (u16, u64)>) -> Result<Image> {
+        for node in &mut self.tree.nodes {
+            if let Body::File { size: 1.., tar, tar_offset } = &mut node.body
+                && let Some((other, at)) = places.get(tar_offset)
+            {
+                (*tar, *tar_offset) = (*other, *at);
+            }
+        }
+        Image::new(&self.tree, self.namespace, tars)
     }
 
     /// Whether the layer hides everything below its root. Overlayfs does not look for that mark on a root: whoever

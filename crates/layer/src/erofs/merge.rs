@@ -15,21 +15,23 @@ use crate::{Device, Kind, Result};
 pub struct Part {
     /// Its index.
     pub index: Reader,
-    /// How long its tar is.
-    pub tar_bytes: u64,
+    /// How long its tars are: its own first, then its lenders'.
+    pub tars: Vec<u64>,
 }
 
 /// Makes one index of layers, the lowest first, whose overlay marks are in `namespace`. Its devices are the layers' tars
-/// in the same order.
+/// in the same order, each layer's own before its lenders'.
 ///
 /// # Errors
 /// When an index is damaged, or all of them together are too large for one.
 pub fn merge(parts: &[Part], namespace: Namespace) -> Result<Image> {
     let mut tree = Tree::new();
-    for (tar, part) in (0..).zip(parts) {
+    let mut tar = 0;
+    for part in parts {
         Stacking { tree: &mut tree, index: &part.index, tar, namespace, files: HashMap::new() }.stack()?;
+        tar += part.tars.len() as u16;
     }
-    let tars: Vec<u64> = parts.iter().map(|part| part.tar_bytes).collect();
+    let tars: Vec<u64> = parts.iter().flat_map(|part| part.tars.iter().copied()).collect();
     Image::new(&tree, namespace, &tars)
 }
 
@@ -37,6 +39,7 @@ pub fn merge(parts: &[Part], namespace: Namespace) -> Result<Image> {
 struct Stacking<'a> {
     tree: &'a mut Tree,
     index: &'a Reader,
+    /// The number of its first tar.
     tar: u16,
     namespace: Namespace,
     /// Files with several names, by their inode.

@@ -22,8 +22,8 @@ pub struct Reader {
     file: File,
     size_bytes: u64,
     root: u64,
-    /// The tar in the numbering of blocks that spans all devices.
-    tar: std::ops::Range<u64>,
+    /// The tars in the numbering of blocks that spans all devices.
+    tars: Vec<std::ops::Range<u64>>,
 }
 
 /// A thing in an index.
@@ -61,8 +61,13 @@ pub struct Piece {
 /// A place of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// At this byte of the tar.
-    Tar(u64),
+    /// At this byte of a tar.
+    Tar {
+        /// Which: the layer's own is 0, its lenders' follow.
+        tar: u16,
+        /// Where in it.
+        at: u64,
+    },
     /// At this byte of the index itself.
     Index(u64),
 }
@@ -75,8 +80,8 @@ impl Reader {
     /// Opens the index in `file`.
     pub fn open(file: File) -> Result<Self> {
         let size_bytes = file.metadata().map_err(Error::io("open the layer's index"))?.len();
-        let mut reader = Self { file, size_bytes, root: 0, tar: 0..0 };
-        let super_block = reader.read(SUPER_OFFSET as u64, SUPER_BYTES + DEVICE_SLOT_BYTES)?;
+        let mut reader = Self { file, size_bytes, root: 0, tars: Vec::new() };
+        let super_block = reader.read(SUPER_OFFSET as u64, SUPER_BYTES)?;
         if number(&super_block, 0, 4) != u64::from(MAGIC) {
             return Err(damaged("it is not an EROFS image"));
         }
@@ -88,15 +93,18 @@ impl Reader {
         {
             return Err(damaged("its parts are not where they should be"));
         }
-        let first = number(&super_block, SUPER_BYTES + 68, 4);
-        reader.tar = first..first + number(&super_block, SUPER_BYTES + 64, 4);
+        let count = number(&super_block, 86, 2) as usize;
+        let slots = reader.read((SUPER_OFFSET + SUPER_BYTES) as u64, count * DEVICE_SLOT_BYTES)?;
+        let span = |slot: &[u8]| number(slot, 68, 4)..number(slot, 68, 4) + number(slot, 64, 4);
+        reader.tars = slots.chunks_exact(DEVICE_SLOT_BYTES).map(span).collect();
         reader.root = number(&super_block, 14, 2);
         Ok(reader)
     }
 
-    /// Whether the tar is as long as the index says.
-    pub fn fits(&self, tar_bytes: u64) -> bool {
-        tar_bytes.div_ceil(BLOCK_BYTES as u64) == self.tar.end - self.tar.start
+    /// Whether the tars are as many and as long as the index says.
+    pub fn fits(&self, tars: &[u64]) -> bool {
+        let blocks = tars.iter().map(|bytes| bytes.div_ceil(BLOCK_BYTES as u64));
+        blocks.eq(self.tars.iter().map(|span| span.end - span.start))
     }
 
     /// The root directory.
@@ -168,19 +176,24 @@ impl Reader {
         let map = self.read(start, length.map_err(|_| damaged("a map is too long"))?)?;
         let place = |(chunk, index): (u64, &[u8])| {
             let (device, block) = (number(index, 2, 2), number(index, 4, 4));
-            let place = if device == u64::from(TAR_DEVICE) { Place::Tar } else { Place::Index };
-            (block != u64::from(NO_BLOCK)).then(|| (chunk, place(block << BLOCK_BITS)))
+            let at = block << BLOCK_BITS;
+            let place = match (device as u16).checked_sub(TAR_DEVICE) {
+                Some(tar) => Place::Tar { tar, at },
+                None => Place::Index(at),
+            };
+            (block != u64::from(NO_BLOCK)).then_some((chunk, place))
         };
         Ok((0..).zip(map.chunks_exact(CHUNK_INDEX_BYTES)).filter_map(place).collect())
     }
 
-    /// A file as another tree is to have it, in which this layer's tar has the number `tar`.
-    pub(super) fn body(&self, node: &Node, tar: u16, tree: &mut Tree) -> Result<tree::Body> {
+    /// A file as another tree is to have it, in which this layer's first tar has the number `first`.
+    pub(super) fn body(&self, node: &Node, first: u16, tree: &mut Tree) -> Result<tree::Body> {
         let size = node.body.size;
         if node.body.layout != LAYOUT_CHUNKS {
-            let place = if size == 0 { Place::Tar(0) } else { self.place(node.body.pointer.into())? };
-            let Place::Tar(tar_offset) = place else { return Err(damaged("a file is not in the tar")) };
-            return Ok(tree::Body::File { size, tar, tar_offset });
+            let nowhere = Place::Tar { tar: 0, at: 0 };
+            let place = if size == 0 { nowhere } else { self.place(node.body.pointer.into())? };
+            let Place::Tar { tar, at: tar_offset } = place else { return Err(damaged("a file is not in a tar")) };
+            return Ok(tree::Body::File { size, tar: first + tar, tar_offset });
         }
         let chunk_bits = node.body.pointer & CHUNK_BITS_MAX;
         let mut holes = Holes { size, chunk_bits, chunks: BTreeMap::new(), copied: Vec::new() };
@@ -189,7 +202,7 @@ impl Reader {
             holes.chunks.insert(
                 chunk,
                 match place {
-                    Place::Tar(at) => Chunk::Tar { tar, block: at >> BLOCK_BITS },
+                    Place::Tar { tar, at } => Chunk::Tar { tar: first + tar, block: at >> BLOCK_BITS },
                     Place::Index(at) => {
                         holes.copied.extend(self.read(at, bytes)?);
                         Chunk::Copied(holes.copied.len() - bytes)
@@ -200,20 +213,25 @@ impl Reader {
         tree.with_holes(holes, &node.entry)
     }
 
-    /// Opens the content of a file whose layer's tar is `tar`.
-    pub fn content<'a>(&'a self, node: &Node, tar: BorrowedFd<'a>) -> Result<Content<'a>> {
+    /// Opens the content of a file of a layer with these tars.
+    pub fn content<'a>(&'a self, node: &Node, tars: Vec<BorrowedFd<'a>>) -> Result<Content<'a>> {
         let Kind::File { size_bytes, .. } = node.entry.kind else { return Err(damaged("not a file")) };
         let mut pieces = self.pieces(node)?;
         pieces.reverse();
-        Ok(Content { index: &self.file, tar, pieces, offset: 0, size_bytes })
+        Ok(Content { index: &self.file, tars, pieces, offset: 0, size_bytes })
     }
 
     /// The byte at which a block of the numbering that spans all devices lies.
     fn place(&self, block: u64) -> Result<Place> {
-        if self.tar.contains(&block) {
-            return Ok(Place::Tar((block - self.tar.start) << BLOCK_BITS));
+        let number = self.tars.partition_point(|span| span.end <= block);
+        if let Some(span) = self.tars.get(number).filter(|span| span.contains(&block)) {
+            return Ok(Place::Tar { tar: number as u16, at: (block - span.start) << BLOCK_BITS });
         }
-        if block < self.tar.start { Ok(Place::Index(block << BLOCK_BITS)) } else { Err(damaged("a block is nowhere")) }
+        if self.tars.first().is_none_or(|first| block < first.start) {
+            Ok(Place::Index(block << BLOCK_BITS))
+        } else {
+            Err(damaged("a block is nowhere"))
+        }
     }
 
     fn node(&self, inode: u64, path: LayerPath) -> Result<Node> {
@@ -361,7 +379,10 @@ fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
 fn push_piece(pieces: &mut Vec<Piece>, piece: Piece) {
     if let Some(last) = pieces.last_mut() {
         let follows = match (last.place, piece.place) {
-            (Place::Tar(a), Place::Tar(b)) | (Place::Index(a), Place::Index(b)) => a + last.extent.length == b,
+            (Place::Tar { tar: one, at: a }, Place::Tar { tar: other, at: b }) => {
+                one == other && a + last.extent.length == b
+            }
+            (Place::Index(a), Place::Index(b)) => a + last.extent.length == b,
             _ => false,
         };
         if follows && last.extent.offset + last.extent.length == piece.extent.offset {
@@ -376,7 +397,7 @@ fn push_piece(pieces: &mut Vec<Piece>, piece: Piece) {
 #[derive(Debug)]
 pub struct Content<'a> {
     index: &'a File,
-    tar: BorrowedFd<'a>,
+    tars: Vec<BorrowedFd<'a>>,
     /// The next one last.
     pieces: Vec<Piece>,
     offset: u64,
@@ -399,7 +420,10 @@ impl Read for Content<'_> {
         let within = self.offset - piece.extent.offset;
         let target = &mut buffer[..wanted(piece.extent.length - within)];
         let count = match piece.place {
-            Place::Tar(at) => rustix::io::pread(self.tar, &mut *target, at + within)?,
+            Place::Tar { tar, at } => {
+                let tar = self.tars.get(usize::from(tar)).ok_or(io::ErrorKind::NotFound)?;
+                rustix::io::pread(tar, &mut *target, at + within)?
+            }
             Place::Index(at) => self.index.read_at(target, at + within)?,
         };
         if count == 0 && !target.is_empty() {

@@ -114,7 +114,7 @@ fn read_listing(layer: &Layer) -> Vec<(Entry, Option<Digest>)> {
             }
             let digest = entry.is_file().then(|| {
                 let mut bytes = Vec::new();
-                reader.content(node, tar.as_fd())?.read_to_end(&mut bytes).map_err(Error::io("read"))?;
+                reader.content(node, vec![tar.as_fd()])?.read_to_end(&mut bytes).map_err(Error::io("read"))?;
                 Ok::<_, Error>(Digest::sha256(&bytes))
             });
             if !entry.path.is_root() {
@@ -341,7 +341,7 @@ fn pieces_that_are_not_aligned_are_copied() {
     let reader = Reader::open(File::open(&name).unwrap()).unwrap();
     let node = reader.lookup(&path("odd")).unwrap().unwrap();
     let mut content = Vec::new();
-    reader.content(&node, File::open("/dev/null").unwrap().as_fd()).unwrap().read_to_end(&mut content).unwrap();
+    reader.content(&node, vec![File::open("/dev/null").unwrap().as_fd()]).unwrap().read_to_end(&mut content).unwrap();
     let mut expected = vec![0; 5000];
     expected[10..30].fill(1);
     expected[1000..1300].fill(2);

@@ -5,7 +5,8 @@ use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use strata_layer::diff::{Change, upper_changes};
-use strata_layer::erofs::{Builder, Reader};
+use strata_layer::erofs::{Builder, Image, Reader};
+use strata_layer::lending::Contents;
 use strata_layer::pipeline::{Pack, Shares};
 use strata_layer::tar::Limits;
 use strata_layer::whiteout::Namespace;
@@ -18,7 +19,10 @@ use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
 use crate::import::TarFile;
 use crate::{Error, Result};
 
+mod lending;
 mod runs;
+
+pub(crate) use lending::Leaving;
 
 #[derive(Debug)]
 pub(super) struct Erofs;
@@ -51,8 +55,7 @@ impl Driver for Erofs {
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
-        let path = layer.join(TAR);
-        Ok(Box::new(File::open(&path).map_err(Error::at("open", &path))?))
+        Ok(Box::new(lending::whole(layer)?))
     }
 
     /// The index is a function of the tar: it is made again and compared. So are those of runs of layers, which are looked
@@ -61,10 +64,12 @@ impl Driver for Erofs {
         for name in runs::verify(layer, derived)? {
             tracing::warn!(name, "the index of a run of layers was damaged; it is made again when it is needed");
         }
-        let mut builder = Builder::new(Namespace::Trusted);
-        let unpacked = strata_layer::unpack(&mut *self.tar(layer)?, &mut builder, &Limits::GENEROUS, watch)?;
+        let mut sink = (Builder::new(Namespace::Trusted), Contents::default());
+        strata_layer::unpack(&mut *self.tar(layer)?, &mut sink, &Limits::GENEROUS, watch)?;
+        let (builder, contents) = sink;
+        lending::mend_contents(layer, &contents.into_found())?;
         let mut expected = Vec::new();
-        builder.finish(unpacked.tar_bytes)?.write_to(&mut expected)?;
+        finish(builder, layer)?.write_to(&mut expected)?;
         let path = layer.join(INDEX);
         let index = std::fs::read(&path).map_err(Error::at("read", &path))?;
         Ok((index != expected).then(|| "its index does not describe its tar".to_owned()))
@@ -73,9 +78,9 @@ impl Driver for Erofs {
     fn look(&self, layer: &Path) -> Result<Option<String>> {
         let index = reader(layer)?;
         index.walk(&mut |node| index.pieces(node).map(drop))?;
-        let tar = layer.join(TAR);
-        let tar_bytes = std::fs::metadata(&tar).map_err(Error::at("look at", &tar))?.len();
-        Ok((!index.fits(tar_bytes)).then(|| "its tar is not as long as its index says".to_owned()))
+        let tars = lending::lengths(&lending::tars(layer)?)?;
+        lending::borrowed(layer)?;
+        Ok((!index.fits(&tars)).then(|| "its tar is not as long as its index says".to_owned()))
     }
 
     fn tar_bytes(&self, layer: &Path) -> Result<Option<u64>> {
@@ -89,6 +94,22 @@ impl Driver for Erofs {
 
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
         Ok(upper::mount(runs::mounts(stack.layers, stack.derived)?.into_iter(), stack, access))
+    }
+
+    fn leaving(&self, layer: &Path, derived: &Path) -> Result<Option<Leaving>> {
+        lending::leaving(layer, &runs::with(layer, derived)?)
+    }
+
+    fn reclaim(&self, home: &Path, leaving: &Leaving) -> Result<()> {
+        lending::reclaim(home, leaving)
+    }
+
+    fn of_others(&self, layer: &Path) -> Option<PathBuf> {
+        Some(layer.join(lending::LENDERS))
+    }
+
+    fn kept_of_the_gone(&self, layer: &Path) -> Result<u64> {
+        lending::kept_of_the_gone(layer)
     }
 
     fn discard_derived(&self, layer: &Path, derived: &Path) -> Result<Vec<String>> {
@@ -105,8 +126,14 @@ impl Driver for Erofs {
     }
 }
 
-fn image(layer: &Path) -> Mount {
-    Mount::Image { fs: "erofs".to_owned(), image: layer.join(INDEX), devices: vec![layer.join(TAR)] }
+fn image(layer: &Path) -> Result<Mount> {
+    Ok(Mount::Image { fs: "erofs".to_owned(), image: layer.join(INDEX), devices: lending::tars(layer)? })
+}
+
+/// Lays out the index of a layer whose tar is there, and what it borrows.
+fn finish(builder: Builder, layer: &Path) -> Result<Image> {
+    let tars = lending::lengths(&lending::tars(layer)?)?;
+    Ok(builder.finish_borrowing(&tars, &lending::borrowed(layer)?.places())?)
 }
 
 /// Writes both files of a layer while `produce` hands its tar to the sink.
@@ -115,18 +142,24 @@ fn write(
     shares: Option<&Shares>,
     produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer::Result<Unpacked>,
 ) -> Result<Unpacked> {
-    let mut sink = (TarFile::create(&layer.join(TAR), shares)?, Builder::new(Namespace::Trusted));
+    let tar = TarFile::create(&layer.join(TAR), shares)?;
+    let mut sink = ((tar, Builder::new(Namespace::Trusted)), Contents::default());
     let unpacked = produce(&mut sink)?;
-    let (tar, builder) = sink;
+    let ((tar, builder), contents) = sink;
+    let tar = tar.complete()?;
+    // What shares its blocks with a container's files costs nothing already.
+    let found = if shares.is_none() { contents.into_found() } else { Vec::new() };
+    let borrowed = lending::borrow(layer, &found)?;
+    let tars = lending::lengths(&lending::tars(layer)?)?;
     let path = layer.join(INDEX);
     let mut index = std::io::BufWriter::new(File::create_new(&path).map_err(Error::at("create", &path))?);
-    builder.finish(unpacked.tar_bytes)?.write_to(&mut index)?;
+    builder.finish_borrowing(&tars, &borrowed.places())?.write_to(&mut index)?;
     index.flush().map_err(Error::at("write", &path))?;
     let index = index.get_ref();
     // Both are on their way before either is waited for: a journal then takes them in one commit.
     let begun = index.metadata().and_then(|metadata| durable::start_writing(index, 0, metadata.len()));
     begun.map_err(Error::at("write", &path))?;
-    tar.finish()?;
+    tar.sync_data().map_err(Error::at("sync", &layer.join(TAR)))?;
     index.sync_data().map_err(Error::at("sync", &path))?;
     Ok(unpacked)
 }

@@ -8,6 +8,7 @@ mod tree;
 mod upper;
 mod vfs;
 
+pub(crate) use erofs::Leaving;
 pub(crate) use overlay::FILES;
 pub(crate) use vfs::copy_tree;
 
@@ -59,6 +60,30 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     fn discard_derived(&self, layer: &Path, derived: &Path) -> Result<Vec<String>> {
         let _ = (layer, derived);
         Ok(Vec::new())
+    }
+
+    /// Looks at a layer that is about to be removed; nothing if it has no bytes in common with others.
+    fn leaving(&self, layer: &Path, derived: &Path) -> Result<Option<Leaving>> {
+        let _ = (layer, derived);
+        Ok(None)
+    }
+
+    /// Gives back what is left of such a layer in `home`, the directory of all layers, and no other needs.
+    fn reclaim(&self, home: &Path, leaving: &Leaving) -> Result<()> {
+        let _ = (home, leaving);
+        Ok(())
+    }
+
+    /// Where in a layer's directory there are other layers' files.
+    fn of_others(&self, layer: &Path) -> Option<PathBuf> {
+        let _ = layer;
+        None
+    }
+
+    /// Bytes on the disk that a layer keeps of layers that are gone.
+    fn kept_of_the_gone(&self, layer: &Path) -> Result<u64> {
+        let _ = layer;
+        Ok(0)
     }
 
     /// How long that tar is, if that is known without producing it.

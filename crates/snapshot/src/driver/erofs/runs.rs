@@ -17,7 +17,7 @@ use strata_sys::durable;
 use strata_types::Digest;
 use strata_types::mount::Mount;
 
-use super::{INDEX, TAR, image, reader};
+use super::{INDEX, image, lending, reader};
 use crate::staging::{self, Staging};
 use crate::{Error, Result};
 
@@ -40,7 +40,9 @@ pub(super) fn mounts(layers: &[PathBuf], home: &Path) -> Result<Vec<Mount>> {
             }
         }
     }
-    mounts.extend(rest.iter().map(|layer| image(layer)));
+    for layer in rest {
+        mounts.push(image(layer)?);
+    }
     Ok(mounts)
 }
 
@@ -50,7 +52,10 @@ fn mount(layers: &[PathBuf], home: &Path) -> Result<Mount> {
     if !dir.is_dir() {
         make(layers, &names, home, &dir)?;
     }
-    let devices = layers.iter().map(|layer| layer.join(TAR)).collect();
+    let mut devices = Vec::new();
+    for layer in layers {
+        devices.extend(lending::tars(layer)?);
+    }
     Ok(Mount::Image { fs: "erofs".to_owned(), image: dir.join(INDEX), devices })
 }
 
@@ -78,28 +83,29 @@ fn make(layers: &[PathBuf], names: &str, home: &Path, dir: &Path) -> Result<()> 
 }
 
 fn index(layers: &[PathBuf]) -> Result<Vec<u8>> {
-    let part = |layer: &PathBuf| {
-        let tar = layer.join(TAR);
-        let tar_bytes = std::fs::metadata(&tar).map_err(Error::at("look at", &tar))?.len();
-        Ok(Part { index: reader(layer)?, tar_bytes })
-    };
+    let part = |layer: &PathBuf| Ok(Part { index: reader(layer)?, tars: lending::lengths(&lending::tars(layer)?)? });
     let parts = layers.iter().map(part).collect::<Result<Vec<_>>>()?;
     let mut bytes = Vec::new();
     merge(&parts, Namespace::Trusted)?.write_to(&mut bytes)?;
     Ok(bytes)
 }
 
+/// The directories of the runs that a layer is in.
+pub(super) fn with(layer: &Path, home: &Path) -> Result<Vec<PathBuf>> {
+    let wanted = layer.file_name().unwrap_or_default().to_string_lossy();
+    // One without the list is another's to remove, who is at it.
+    let has_it = |dir: &PathBuf| {
+        std::fs::read_to_string(dir.join(LAYERS)).is_ok_and(|names| names.lines().any(|one| one == wanted))
+    };
+    Ok(all(home)?.into_iter().map(|name| home.join(name)).filter(has_it).collect())
+}
+
 /// Removes the runs that a layer is in; says their names.
 pub(super) fn remove(layer: &Path, home: &Path) -> Result<Vec<String>> {
-    let wanted = layer.file_name().unwrap_or_default().to_string_lossy();
     let mut removed = Vec::new();
-    for name in all(home)? {
-        let dir = home.join(&name);
-        // One without the list is another's to remove, who is at it.
-        let has_it =
-            std::fs::read_to_string(dir.join(LAYERS)).is_ok_and(|names| names.lines().any(|one| one == wanted));
-        if has_it && staging::discard(&dir, home)? {
-            removed.push(name);
+    for dir in with(layer, home)? {
+        if staging::discard(&dir, home)? {
+            removed.push(dir.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
     }
     Ok(removed)

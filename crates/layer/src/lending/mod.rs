@@ -1,0 +1,31 @@
+//! Content that another layer has already is not stored twice: a layer borrows it (docs/decisions/0008).
+//!
+//! ```text
+//! contents   digests of the contents that lie in the layer's own tar: MAGIC, then for each
+//!            32 bytes BLAKE3, u64 where in the tar, u64 how long; at the end 32 bytes BLAKE3 of all before.
+//!            A cache: one that is torn counts for nothing
+//! borrowed   what lies elsewhere, in the order of the tar: MAGIC, then zstd with a checksum of, for each,
+//!            u64 where in the layer's tar, u64 how long, u16 which tar, u64 where in that
+//! ```
+//!
+//! Numbers are little-endian. Tar 0 is the layer's own, where one content is twice in it; the others are its lenders.
+
+mod borrowed;
+mod contents;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+pub use borrowed::{Borrowed, Loan};
+pub use contents::{Content, ContentDigest, Contents};
+pub use whole::Whole;
+
+/// What filesystems give back room in.
+pub const BLOCK_BYTES: u64 = 4096;
+
+/// The whole blocks in so many bytes from `offset` on: what a layer that borrows them need not keep.
+pub fn whole_blocks(offset: u64, bytes: u64) -> std::ops::Range<u64> {
+    let start = offset.next_multiple_of(BLOCK_BYTES);
+    let end = (offset + bytes) / BLOCK_BYTES * BLOCK_BYTES;
+    start..end.max(start)
+}

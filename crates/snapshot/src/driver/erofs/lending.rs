@@ -1,0 +1,366 @@
+//! Content that another layer has already is not stored twice (docs/decisions/0008).
+//!
+//! ```text
+//! layers/erofs/<id>/
+//!   tar              with holes where content lies elsewhere
+//!   index.erofs      its first device is the tar, further ones are the lenders
+//!   borrowed         what lies where
+//!   lenders/<n>.<id> another layer's tar: a hard link, so that it stays when that layer goes
+//!   contents         digests of what this tar itself has, for those who come later
+//! layers/erofs.lock  shared while somebody chooses lenders, exclusive while room is taken back
+//! ```
+//!
+//! What a lender is needed for follows from files alone: there is no count that could be wrong. When a layer goes, its tar
+//! stays as long as it has links, and what nobody borrows of it is given back to the filesystem.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, XattrFlags};
+use rustix::io::Errno;
+use strata_layer::lending::{BLOCK_BYTES, Borrowed, Content, ContentDigest, Contents, Loan, Whole, whole_blocks};
+use strata_sys::lock::{Lock, Mode, is_open_here_only};
+use strata_sys::{durable, failpoint};
+
+use super::{INDEX, TAR};
+use crate::snapshots::names;
+use crate::{Error, Result};
+
+const BORROWED: &str = "borrowed";
+const CONTENTS: &str = "contents";
+pub(super) const LENDERS: &str = "lenders";
+
+/// How many lenders a layer may have: as many devices fit beside the superblock in one page.
+const LENDERS_MAX: usize = 22;
+/// A layer that would save less than this stands by itself.
+const GAIN_BYTES_MIN: u64 = 256 << 10;
+/// So does a part of it that a single lender would save.
+const LENDER_GAIN_BYTES_MIN: u64 = 64 << 10;
+
+/// The tars that a layer's index points into: its own, then its lenders' in their order.
+pub(super) fn tars(layer: &Path) -> Result<Vec<PathBuf>> {
+    let dir = layer.join(LENDERS);
+    let number = |name: &str| name.split_once('.').and_then(|(number, _)| number.parse::<usize>().ok());
+    let mut lenders: Vec<(usize, String)> =
+        names(&dir)?.into_iter().filter_map(|name| Some((number(&name)?, name))).collect();
+    lenders.sort();
+    Ok([layer.join(TAR)].into_iter().chain(lenders.into_iter().map(|(_, name)| dir.join(name))).collect())
+}
+
+/// How long tars are.
+pub(super) fn lengths(tars: &[PathBuf]) -> Result<Vec<u64>> {
+    tars.iter().map(|tar| Ok(std::fs::metadata(tar).map_err(Error::at("look at", tar))?.len())).collect()
+}
+
+/// What a layer borrows; nothing for most.
+pub(super) fn borrowed(layer: &Path) -> Result<Borrowed> {
+    let path = layer.join(BORROWED);
+    match File::open(&path) {
+        Ok(file) => Ok(Borrowed::read(file)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Borrowed::default()),
+        Err(error) => Err(Error::at("open", &path)(error)),
+    }
+}
+
+/// The exact tar of a layer.
+pub(super) fn whole(layer: &Path) -> Result<Whole> {
+    let open = |tar: &PathBuf| File::open(tar).map_err(Error::at("open", tar));
+    let tars = tars(layer)?.iter().map(open).collect::<Result<Vec<_>>>()?;
+    Ok(Whole::new(tars, &borrowed(layer)?))
+}
+
+/// Finds what of a new layer lies elsewhere, takes hold of that, and gives the room back that it takes in the new layer's
+/// tar. The layer's directory is not visible yet; what is written is not synced but the links.
+pub(super) fn borrow(layer: &Path, found: &[Content]) -> Result<Borrowed> {
+    let home = layer.parent().unwrap_or(layer);
+    let mut loans = Vec::new();
+    if found.iter().map(gain).sum::<u64>() >= GAIN_BYTES_MIN {
+        let lock = lock_path(home);
+        let _lending = Lock::wait(&lock, Mode::Shared).map_err(Error::at("lock", &lock))?;
+        loans = choose(layer, home, found)?;
+        failpoint!("snapshot.borrow.linked");
+        if saved(&loans) < GAIN_BYTES_MIN || !give_back(layer, &loans)? {
+            loans = Vec::new();
+            durable::remove(&layer.join(LENDERS))?;
+        }
+        if !loans.is_empty() {
+            let path = layer.join(BORROWED);
+            let mut file = File::create_new(&path).map_err(Error::at("create", &path))?;
+            Borrowed::new(loans.clone()).write(&mut file)?;
+            file.sync_data().map_err(Error::at("sync", &path))?;
+            if loans.iter().any(|loan| loan.tar > 0) {
+                durable::sync_dir(&layer.join(LENDERS))?;
+            }
+        }
+    }
+    let borrowed = Borrowed::new(loans);
+    let own = contents_file(found, &borrowed)?;
+    if !own.is_empty() {
+        let path = layer.join(CONTENTS);
+        // Whoever finds it torn does without it.
+        let written = File::create_new(&path).and_then(|mut file| file.write_all(&own));
+        written.map_err(Error::at("write", &path))?;
+    }
+    failpoint!("snapshot.borrow.done");
+    Ok(borrowed)
+}
+
+/// The list of what a layer's own tar has; nothing if that is nothing.
+fn contents_file(found: &[Content], borrowed: &Borrowed) -> Result<Vec<u8>> {
+    let lent: HashSet<u64> = borrowed.loans().iter().map(|loan| loan.offset).collect();
+    let mut own = found.iter().filter(|content| !lent.contains(&content.offset)).copied().peekable();
+    let mut bytes = Vec::new();
+    if own.peek().is_some() {
+        Contents::write(own, &mut bytes).map_err(strata_layer::Error::io("list a layer's contents"))?;
+    }
+    Ok(bytes)
+}
+
+/// Removes the list of what a layer's own tar has if it is not what it should be: later layers do without it.
+pub(super) fn mend_contents(layer: &Path, found: &[Content]) -> Result<()> {
+    let path = layer.join(CONTENTS);
+    match std::fs::read(&path) {
+        Ok(bytes) if bytes != contents_file(found, &borrowed(layer)?)? => {
+            tracing::warn!(path = %path.display(), "a list of contents was damaged; it is done without");
+            durable::remove(&path)?;
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::at("read", &path)(error)),
+    }
+}
+
+/// How many bytes need not be kept of a content that lies elsewhere.
+fn gain(content: &Content) -> u64 {
+    let hole = whole_blocks(content.offset, content.bytes);
+    hole.end - hole.start
+}
+
+fn saved(loans: &[Loan]) -> u64 {
+    loans.iter().map(|loan| loan.hole().end - loan.hole().start).sum()
+}
+
+/// A layer that has some of what is wanted.
+struct Lender {
+    name: String,
+    offers: HashMap<ContentDigest, u64>,
+    gain: u64,
+}
+
+/// Chooses lenders, those first who save most, and links their tars.
+fn choose(layer: &Path, home: &Path, found: &[Content]) -> Result<Vec<Loan>> {
+    let mut wanted: HashMap<ContentDigest, Vec<usize>> = HashMap::new();
+    for (index, content) in found.iter().enumerate().filter(|(_, content)| gain(content) > 0) {
+        wanted.entry(content.digest).or_default().push(index);
+    }
+    let mut lenders = Vec::new();
+    for name in names(home)?.into_iter().filter(|name| !name.starts_with('.')) {
+        let Ok(bytes) = std::fs::read(home.join(&name).join(CONTENTS)) else { continue };
+        let mut lender = Lender { name, offers: HashMap::new(), gain: 0 };
+        for content in Contents::read(&bytes) {
+            let Some(indexes) = wanted.get(&content.digest) else { continue };
+            if lender.offers.insert(content.digest, content.offset).is_none() {
+                lender.gain += indexes.iter().map(|index| gain(&found[*index])).sum::<u64>();
+            }
+        }
+        lenders.push(lender);
+    }
+    lenders.sort_by(|a, b| b.gain.cmp(&a.gain).then_with(|| a.name.cmp(&b.name)));
+    let mut loans = BTreeMap::new();
+    let mut tar = 1;
+    for lender in lenders.into_iter().filter(|lender| lender.gain >= LENDER_GAIN_BYTES_MIN) {
+        if usize::from(tar) > LENDERS_MAX {
+            break;
+        }
+        let taken = lender.offers.iter().flat_map(|(digest, at)| wanted[digest].iter().map(|index| (*index, *at)));
+        let taken: Vec<Loan> = taken
+            .filter(|(index, _)| !loans.contains_key(&found[*index].offset))
+            .map(|(index, at)| Loan { offset: found[index].offset, bytes: found[index].bytes, tar, at })
+            .collect();
+        if saved(&taken) >= LENDER_GAIN_BYTES_MIN && link(layer, home, &lender.name, tar, &taken)? {
+            loans.extend(taken.into_iter().map(|loan| (loan.offset, loan)));
+            tar += 1;
+        }
+    }
+    // What nobody lends may still be there twice.
+    for indexes in wanted.values() {
+        let first = found[indexes[0]];
+        for index in indexes[1..].iter().filter(|_| !loans.contains_key(&first.offset)).collect::<Vec<_>>() {
+            let content = found[*index];
+            loans.insert(
+                content.offset,
+                Loan { offset: content.offset, bytes: content.bytes, tar: 0, at: first.offset },
+            );
+        }
+    }
+    Ok(loans.into_values().collect())
+}
+
+/// Takes hold of a lender's tar; false if it is gone or cannot have one more name.
+fn link(layer: &Path, home: &Path, lender: &str, tar: u16, loans: &[Loan]) -> Result<bool> {
+    let dir = layer.join(LENDERS);
+    durable::create_dirs(&dir, 0o755)?;
+    let (from, to) = (home.join(lender).join(TAR), dir.join(format!("{tar}.{lender}")));
+    match rustix::fs::link(&from, &to) {
+        Ok(()) => {}
+        Err(Errno::NOENT | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
+        Err(error) => return Err(Error::at("link", &to)(error)),
+    }
+    let bytes = std::fs::metadata(&to).map_err(Error::at("look at", &to))?.len();
+    if loans.iter().all(|loan| loan.at + loan.bytes <= bytes) {
+        return Ok(true);
+    }
+    durable::remove(&to)?;
+    Ok(false)
+}
+
+/// Makes holes where content lies elsewhere; false if the filesystem has none.
+fn give_back(layer: &Path, loans: &[Loan]) -> Result<bool> {
+    let path = layer.join(TAR);
+    let file = File::options().write(true).open(&path).map_err(Error::at("open", &path))?;
+    for hole in loans.iter().map(Loan::hole).filter(|hole| !hole.is_empty()) {
+        match make_hole(&file, hole) {
+            Ok(()) => {}
+            // The first one tells.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(false),
+            Err(error) => return Err(Error::at("make a hole in", &path)(error)),
+        }
+    }
+    Ok(true)
+}
+
+fn make_hole(file: &File, hole: Range<u64>) -> rustix::io::Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(file, flags, hole.start, hole.end - hole.start)
+}
+
+/// What has to be known of a layer that shares bytes with others before it goes.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    /// Its index, and those of runs that it is in: what somebody sees of it, they see through these.
+    indexes: Vec<File>,
+    /// The tars that it has, by inode.
+    tars: HashSet<u64>,
+}
+
+/// Looks at a layer that is about to be removed; nothing if it shares no bytes.
+pub(super) fn leaving(layer: &Path, runs: &[PathBuf]) -> Result<Option<Leaving>> {
+    let mut found = HashSet::new();
+    for tar in tars(layer)? {
+        match std::fs::metadata(&tar) {
+            Ok(metadata) if metadata.nlink() > 1 => drop(found.insert(metadata.ino())),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::at("look at", &tar)(error)),
+        }
+    }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let indexes = [layer].into_iter().chain(runs.iter().map(PathBuf::as_path));
+    let indexes = indexes.filter_map(|dir| File::open(dir.join(INDEX)).ok()).collect();
+    Ok(Some(Leaving { indexes, tars: found }))
+}
+
+/// The tars in the directory of all layers whose own layer is gone, by inode, with all their names.
+fn orphans(home: &Path) -> Result<BTreeMap<u64, Vec<PathBuf>>> {
+    let mut owned = HashSet::new();
+    let mut lent: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
+    for name in names(home)? {
+        // One in the making, or on its way out, may hold on to a tar, but nobody knows it by its own.
+        let is_layer = !name.starts_with('.');
+        for (number, tar) in tars(&home.join(&name))?.into_iter().enumerate() {
+            let Ok(metadata) = std::fs::metadata(&tar) else { continue };
+            match number {
+                0 if is_layer => drop(owned.insert(metadata.ino())),
+                0 => {}
+                _ => lent.entry(metadata.ino()).or_default().push(tar),
+            }
+        }
+    }
+    lent.retain(|inode, _| !owned.contains(inode));
+    Ok(lent)
+}
+
+/// Gives back what nobody borrows of the tars that a layer had which is gone now. If somebody still sees that layer, they
+/// stay as they are for good.
+pub(super) fn reclaim(home: &Path, leaving: &Leaving) -> Result<()> {
+    let lock = lock_path(home);
+    // Who chooses lenders just now may need what nobody needed so far. It does not take long.
+    let _alone = Lock::wait(&lock, Mode::Exclusive).map_err(Error::at("lock", &lock))?;
+    let is_seen = !leaving.indexes.iter().all(is_open_here_only);
+    for (inode, names) in orphans(home)? {
+        if !leaving.tars.contains(&inode) {
+            continue;
+        }
+        // Some of its names may be on their way out.
+        let opened = names.iter().find_map(|name| Some((File::options().write(true).open(name).ok()?, name)));
+        let Some((file, path)) = opened else { continue };
+        if is_seen {
+            rustix::fs::fsetxattr(&file, SEEN, b"y", XattrFlags::empty()).map_err(Error::at("mark", path))?;
+        }
+        if rustix::fs::fgetxattr(&file, SEEN, &mut [0_u8; 1][..]).is_ok() {
+            tracing::debug!(path = %path.display(), "somebody saw it when its layer went: it stays whole");
+            continue;
+        }
+        let mut needed: Vec<Range<u64>> = Vec::new();
+        for name in &names {
+            needed.extend(needed_of(name)?);
+        }
+        keep_only(&file, needed).map_err(Error::at("make a hole in", path))?;
+        failpoint!("snapshot.reclaim");
+    }
+    Ok(())
+}
+
+/// The attribute of a tar that has to stay as it is.
+const SEEN: &str = "user.strata.seen";
+
+/// Makes holes of all blocks of a file of which nothing is in `needed`.
+fn keep_only(file: &File, mut needed: Vec<Range<u64>>) -> io::Result<()> {
+    needed.sort_by_key(|range| range.start);
+    let end = file.metadata()?.len().next_multiple_of(BLOCK_BYTES);
+    let mut free_from = 0;
+    for range in needed.into_iter().chain(std::iter::once(end..end)) {
+        let until = range.start / BLOCK_BYTES * BLOCK_BYTES;
+        if free_from < until {
+            make_hole(file, free_from..until)?;
+        }
+        free_from = free_from.max(range.end.next_multiple_of(BLOCK_BYTES));
+    }
+    Ok(())
+}
+
+/// What a layer borrows of the lender that it knows by this name.
+fn needed_of(name: &Path) -> Result<Vec<Range<u64>>> {
+    let layer = name.parent().and_then(Path::parent).unwrap_or(name);
+    let number = tars(layer)?.iter().position(|tar| tar == name);
+    let borrowed = borrowed(layer)?;
+    let loans = borrowed.loans().iter().filter(|loan| Some(usize::from(loan.tar)) == number);
+    Ok(loans.map(|loan| loan.at..loan.at + loan.bytes).collect())
+}
+
+/// What a layer keeps on the disk of layers that are gone, shared among those who do.
+pub(super) fn kept_of_the_gone(layer: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for tar in tars(layer)?.iter().skip(1) {
+        let metadata = std::fs::metadata(tar).map_err(Error::at("look at", tar))?;
+        let owner = tar.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'));
+        let owner = owner.map(|(_, name)| layer.with_file_name(name).join(TAR));
+        let is_there =
+            owner.is_some_and(|owner| std::fs::metadata(owner).is_ok_and(|owner| owner.ino() == metadata.ino()));
+        if !is_there {
+            bytes += metadata.blocks() * 512 / metadata.nlink().max(1);
+        }
+    }
+    Ok(bytes)
+}
+
+fn lock_path(home: &Path) -> PathBuf {
+    home.with_extension("lock")
+}

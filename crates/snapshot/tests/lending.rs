@@ -1,0 +1,239 @@
+//! A layer's content that another layer has already is not stored twice; it stays when the other one goes, and the exact tar
+//! of either can always be had.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use strata_snapshot::{DriverName, Options, Snapshots};
+use strata_store::{Depth, Key, LayerFiles};
+use strata_testkit::tar::Tar;
+use strata_testkit::{host, need, private};
+use strata_types::{DiffId, Digest, Silent};
+
+const MIB: usize = 1 << 20;
+
+/// Bytes that are in no other content.
+fn noise(seed: usize, count: usize) -> Vec<u8> {
+    let mut state = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// A layer of files with these contents, `(seed, bytes)`, and one small file that makes it another than the others.
+fn tar(name: &str, contents: &[(usize, usize)]) -> Vec<u8> {
+    let named = Tar::new().file("name", 0o644, name.as_bytes());
+    let put = |tar: Tar, (number, (seed, bytes)): (usize, &(usize, usize))| {
+        tar.file(&format!("dir/{number}"), 0o644, &noise(*seed, *bytes))
+    };
+    contents.iter().enumerate().fold(named, put).finish()
+}
+
+struct Store {
+    _dir: tempfile::TempDir,
+    root: PathBuf,
+    snapshots: Snapshots,
+}
+
+/// Runs a check in a mount namespace of its own, with a store of tars and indexes.
+fn with_store(check: impl FnOnce(Store) + Send + 'static) {
+    let checked = std::thread::spawn(|| {
+        private::mounts();
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let root = dir.path().join("store");
+        let options = Options { root: root.clone(), run_dir: "/run/strata".into(), driver: Some(DriverName::Erofs) };
+        match Snapshots::open(options) {
+            Ok(snapshots) => check(Store { _dir: dir, root, snapshots }),
+            Err(_) => host::skipped(module_path!(), "a filesystem for the driver erofs"),
+        }
+    });
+    checked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+impl Store {
+    fn import(&self, tar: &[u8]) -> DiffId {
+        let expected = DiffId::new(Digest::sha256(tar));
+        self.snapshots.import_layer(&[], Some(&expected), &mut &*tar, &Silent).unwrap();
+        expected
+    }
+
+    fn tar_of(&self, layer: &DiffId) -> Vec<u8> {
+        let mut tar = Vec::new();
+        self.snapshots.open_layer_tar(std::slice::from_ref(layer)).unwrap().read_to_end(&mut tar).unwrap();
+        tar
+    }
+
+    /// What `dir/NUMBER` of the uppermost layer that has it is, as the kernel shows it.
+    fn seen(&self, layers: &[DiffId], number: usize) -> Vec<u8> {
+        let root = self.snapshots.open_root(&self.snapshots.view(layers).unwrap()).unwrap();
+        let file = root.open(Path::new(&format!("dir/{number}")), rustix::fs::OFlags::RDONLY).unwrap();
+        let mut bytes = Vec::new();
+        std::fs::File::from(file).read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn remove(&self, layer: &DiffId) {
+        assert!(LayerFiles::remove(&self.snapshots, &Key::Layer(layer.clone())).unwrap());
+    }
+
+    /// MiB of the disk that all layers take, as du counts them.
+    fn used_mib(&self) -> usize {
+        rustix::fs::sync();
+        let du = std::process::Command::new("du").args(["-s", "--block-size=1K"]).arg(&self.root).output().unwrap();
+        let kib: usize = String::from_utf8(du.stdout).unwrap().split('\t').next().unwrap().parse().unwrap();
+        (kib + 512) / 1024
+    }
+
+    fn assert_whole(&self, layers: &[(&DiffId, &[u8])]) {
+        for (layer, tar) in layers {
+            assert!(self.tar_of(layer) == *tar, "another tar");
+            assert_eq!(self.snapshots.verify(&Key::Layer((*layer).clone()), Depth::Bytes, &Silent).unwrap(), None);
+            assert_eq!(self.snapshots.verify(&Key::Layer((*layer).clone()), Depth::Structure, &Silent).unwrap(), None);
+        }
+    }
+}
+
+#[test]
+fn the_same_content_is_stored_once_and_outlives_the_layer_it_came_with() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let [a, b] = [
+            tar("a", &[(1, 4 * MIB + 17), (2, 3 * MIB), (3, 2 * MIB)]),
+            // In other places, one of them twice, and something of its own.
+            tar("b", &[(2, 3 * MIB), (9, MIB), (1, 4 * MIB + 17), (2, 3 * MIB), (9, MIB)]),
+        ];
+        let first = store.import(&a);
+        assert_eq!(store.used_mib(), 9);
+        let second = store.import(&b);
+        assert_eq!(store.used_mib(), 10);
+        store.assert_whole(&[(&first, &a), (&second, &b)]);
+        let usage = |layer: &DiffId| store.snapshots.layer_usage(std::slice::from_ref(layer)).unwrap().disk_bytes;
+        assert_eq!((usage(&first) / MIB as u64, usage(&second) / MIB as u64), (9, 1));
+        for (number, seed, bytes) in [(0, 2, 3 * MIB), (1, 9, MIB), (2, 1, 4 * MIB + 17), (3, 2, 3 * MIB)] {
+            assert!(store.seen(std::slice::from_ref(&second), number) == noise(seed, bytes), "{number}");
+        }
+        store.remove(&first);
+        // What only the first one had is gone: 2 of 10 MiB.
+        assert_eq!(store.used_mib(), 8);
+        assert_eq!(usage(&second) / MIB as u64, 8);
+        store.assert_whole(&[(&second, &b)]);
+        assert!(store.seen(std::slice::from_ref(&second), 2) == noise(1, 4 * MIB + 17));
+        // It comes back, and borrows nothing of what it lent.
+        store.import(&a);
+        store.assert_whole(&[(&first, &a), (&second, &b)]);
+        store.remove(&second);
+        assert_eq!(store.used_mib(), 9);
+        store.assert_whole(&[(&first, &a)]);
+        store.remove(&first);
+        assert_eq!(store.used_mib(), 0);
+    });
+}
+
+#[test]
+fn whoever_sees_a_layer_when_it_goes_sees_all_of_it() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let [a, b] = [tar("a", &[(1, 2 * MIB), (2, 3 * MIB)]), tar("b", &[(1, 2 * MIB)])];
+        let [first, second] = [store.import(&a), store.import(&b)];
+        let root = store.snapshots.open_root(&store.snapshots.view(std::slice::from_ref(&first)).unwrap()).unwrap();
+        store.remove(&first);
+        let mut bytes = Vec::new();
+        let file = root.open(Path::new("dir/1"), rustix::fs::OFlags::RDONLY).unwrap();
+        std::fs::File::from(file).read_to_end(&mut bytes).unwrap();
+        assert!(bytes == noise(2, 3 * MIB), "what nobody borrows is still there");
+        drop(root);
+        assert!(store.seen(std::slice::from_ref(&second), 0) == noise(1, 2 * MIB));
+        store.remove(&second);
+        assert_eq!(store.used_mib(), 0);
+    });
+}
+
+#[test]
+fn lenders_are_those_who_have_the_bytes_themselves() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let tars: Vec<Vec<u8>> =
+            (0..5).map(|number| tar(&format!("{number}"), &[(1, 2 * MIB), (100 + number, MIB)])).collect();
+        let layers: Vec<DiffId> = tars.iter().map(|tar| store.import(tar)).collect();
+        assert_eq!(store.used_mib(), 2 + 5);
+        // Whoever goes in whatever order: the rest stays whole, and nothing stays that nobody needs.
+        for (gone, used) in [(0, 2 + 4), (3, 2 + 3), (1, 2 + 2), (4, 2 + 1)] {
+            store.remove(&layers[gone]);
+            assert_eq!(store.used_mib(), used);
+            store.assert_whole(&[(&layers[2], &tars[2])]);
+        }
+        store.remove(&layers[2]);
+        assert_eq!(store.used_mib(), 0);
+    });
+}
+
+#[test]
+fn small_layers_and_small_gains_stand_by_themselves() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_store(|store| {
+        let a = tar("a", &[(1, 60_000), (2, 5 * MIB)]);
+        let b = tar("b", &[(1, 60_000), (3, 5 * MIB)]);
+        let layers = [store.import(&a), store.import(&b)];
+        for layer in &layers {
+            let dir = store.root.join("layers/erofs").join(layer.digest().hex());
+            assert!(!dir.join("lenders").exists() && !dir.join("borrowed").exists());
+        }
+        store.assert_whole(&[(&layers[0], &a), (&layers[1], &b)]);
+    });
+}
+
+#[test]
+fn what_is_twice_in_one_layer_is_stored_once() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let a = tar("a", &[(1, 2 * MIB), (1, 2 * MIB), (1, 2 * MIB)]);
+        let layer = store.import(&a);
+        assert_eq!(store.used_mib(), 2);
+        store.assert_whole(&[(&layer, &a)]);
+        assert!(store.seen(std::slice::from_ref(&layer), 2) == noise(1, 2 * MIB));
+        store.remove(&layer);
+        assert_eq!(store.used_mib(), 0);
+    });
+}
+
+#[test]
+fn a_run_of_layers_has_the_lenders_of_all() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let mut layers = vec![store.import(&tar("lowest", &[(1, 2 * MIB)]))];
+        layers.extend(
+            (0..40).map(|number| store.import(&tar(&format!("{number}"), &[(200 + number, 4096), (1, 2 * MIB)]))),
+        );
+        assert!(store.used_mib() <= 4, "{} MiB", store.used_mib());
+        assert!(store.seen(&layers, 1) == noise(1, 2 * MIB));
+        assert!(store.seen(&layers, 0) == noise(239, 4096));
+        store.remove(&layers.remove(0));
+        assert!(store.seen(&layers, 1) == noise(1, 2 * MIB));
+    });
+}
+
+#[test]
+fn damage_of_a_lender_is_told_of_all_that_it_hurts() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_store(|store| {
+        let [a, b] = [tar("a", &[(1, 2 * MIB)]), tar("b", &[(1, 2 * MIB), (2, MIB)])];
+        let layers = [store.import(&a), store.import(&b)];
+        let file = store.root.join("layers/erofs").join(layers[0].digest().hex()).join("tar");
+        use std::os::unix::fs::FileExt as _;
+        std::fs::OpenOptions::new().write(true).open(file).unwrap().write_all_at(b"!?", MIB as u64).unwrap();
+        for layer in &layers {
+            let problem = store.snapshots.verify(&Key::Layer(layer.clone()), Depth::Bytes, &Silent).unwrap();
+            assert!(problem.unwrap().contains("digest"));
+        }
+        // Both are fetched anew, and the first one is right again.
+        layers.iter().for_each(|layer| store.remove(layer));
+        store.import(&b);
+        store.import(&a);
+        store.assert_whole(&[(&layers[0], &a), (&layers[1], &b)]);
+    });
+}
