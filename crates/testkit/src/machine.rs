@@ -73,7 +73,8 @@ impl Machine {
             unshare.arg("--net");
         }
         let loopback = if network { "{ ip link set lo up || busybox ip link set lo up; } &&" } else { "" };
-        let script = format!("mount -t tmpfs -o mode=755 tmpfs /run && {loopback} echo ready && cat");
+        // Nobody reads what follows `ready`, which some kinds of `cat` would take for a reason to end.
+        let script = format!("mount -t tmpfs -o mode=755 tmpfs /run && {loopback} echo ready && exec cat >/dev/null");
         unshare.args(["sh", "-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = unshare.spawn().unwrap();
         let lifeline = holder.stdin.take().unwrap();
