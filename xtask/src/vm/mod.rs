@@ -29,6 +29,7 @@ const SUITES: &[Suite] = &[
         target: &["--test", "containers"],
         filter: &["drivers::", "limits::", "roots_files_are_its_own", "secrets::", "version_2::"],
     },
+    Suite { package: "strata-cli", target: &["--test", "rootless"], filter: &["delegated::"] },
 ];
 
 /// Tests of one program.

@@ -1,6 +1,7 @@
 //! Containers of somebody who is not root.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
+mod delegated;
 mod pasta;
 
 use std::path::PathBuf;

@@ -183,7 +183,7 @@ impl Shim {
         let ending = Ending::expect()?;
         let (launched, cgroup) = launch::first(&spec, &places)?;
         let mut state = running(launched.program.pid);
-        state.cgroup = spec.limits.parent.is_some().then(|| Cgroup::name(spec.id.as_str(), &spec.limits));
+        state.cgroup = Some(Cgroup::name(spec.id.as_str(), &spec.limits)).filter(|name| name != spec.id.as_str());
         state.health = spec.health.is_some().then(Health::starting);
         let shim = Self {
             id,

@@ -3,6 +3,7 @@
 //! A container's group is `strata/<id>` in every hierarchy it needs. On hosts with version 1 controllers those are used,
 //! whatever else is mounted; there the empty version 2 hierarchy beside them has nothing to limit with.
 
+mod delegated;
 mod device;
 mod everywhere;
 mod limits;
@@ -15,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::aside;
+use crate::{aside, user_namespace};
 
 pub use device::{DeviceEntry, DeviceRule};
 pub use limits::{DeviceLimit, Limits};
@@ -64,11 +65,16 @@ pub type Warnings = Vec<String>;
 
 impl Cgroup {
     /// The name of a group for [`Self::create`] and [`Self::open`]: below `strata`, or below another group, which makes it
-    /// an absolute path.
+    /// an absolute path. Those of somebody who is not root are below what was delegated to them.
     pub fn name(id: &str, limits: &Limits) -> String {
         match limits.parent.as_deref().map(|parent| parent.trim_matches('/')) {
-            Some(parent) if !parent.is_empty() => format!("/{parent}/{id}"),
-            _ => id.to_owned(),
+            Some(parent) if !parent.is_empty() => return format!("/{parent}/{id}"),
+            _ if user_namespace::is_initial() || Layout::probe() != Layout::V2 => return id.to_owned(),
+            _ => {}
+        }
+        match delegated::group(Path::new(MOUNT_POINT)) {
+            Some(group) => format!("{group}/{PARENT}/{id}"),
+            None => id.to_owned(),
         }
     }
 

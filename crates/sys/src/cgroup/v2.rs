@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{DeviceRule, Limits, Warnings, below, device, make, read, write};
+use crate::user_namespace;
 
 const CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "cpuset", "io"];
 
@@ -19,18 +20,20 @@ pub(super) fn create(
     make(&dir)?;
     set(&dir, limits, warnings)?;
     if let Some(rules) = devices {
-        device::attach(&dir, rules)?;
+        match device::attach(&dir, rules) {
+            // In a user namespace nobody can make devices, so there are only those that the container was given.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !user_namespace::is_initial() => {}
+            other => other?,
+        }
     }
     Ok(vec![("", dir)])
 }
 
 fn make_above(root: &Path, dir: &Path, warnings: &mut Warnings) -> io::Result<()> {
     let above = dir.ancestors().skip(1).take_while(|above| *above != root).collect::<Vec<_>>();
-    for (index, parent) in above.iter().rev().enumerate() {
+    for parent in above.iter().rev() {
         if make(parent)? {
-            if index == 0 {
-                enable(root, warnings);
-            }
+            enable(parent.parent().unwrap_or(root), warnings);
             enable(parent, warnings);
         }
     }
