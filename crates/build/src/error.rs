@@ -94,6 +94,20 @@ pub enum Problem {
     /// A port that is none.
     #[error("invalid containerPort: {0}")]
     Port(String),
+    /// A mount of RUN.
+    #[error(transparent)]
+    Mount(strata_dockerfile::Problem),
+    /// Something that RUN must have was not given.
+    #[error("{what} {id}: not found")]
+    Missing {
+        /// `secret` or `ssh`.
+        what: &'static str,
+        /// What it is called.
+        id: String,
+    },
+    /// Privileges that were not given.
+    #[error("security.insecure is not allowed")]
+    Insecure,
     /// A network that is none of RUN's.
     #[error("network mode {0:?} not supported by build")]
     Network(String),
@@ -158,6 +172,10 @@ impl Problem {
             Self::NotFound(_) => "paths are those of the build context; is it excluded by .dockerignore?".to_owned(),
             Self::ManyToOne(_) => "end the destination with a /".to_owned(),
             Self::Owner { .. } => "create it in an earlier RUN, or use numbers".to_owned(),
+            Self::Insecure => "if you trust this Dockerfile with your host, say --allow security.insecure".to_owned(),
+            Self::Missing { what, id } => {
+                format!("give it with --{what} {}{id}", if *what == "secret" { "id=" } else { "" })
+            }
             Self::Language(error) => return error.hint.clone(),
             _ => return None,
         })

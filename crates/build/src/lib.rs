@@ -32,4 +32,4 @@ mod variables;
 pub use context::Context;
 pub use error::{BuildError, Problem};
 pub use graph::build;
-pub use request::{BuildRequest, Built, Observer, Outcome};
+pub use request::{BuildRequest, Built, Observer, Outcome, Secret};

@@ -1,6 +1,10 @@
 //! What to build, and who watches.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use strata_dockerfile::Warning;
@@ -10,6 +14,7 @@ use strata_types::reference::Reference;
 use strata_types::{ImageId, Platform, Watch};
 
 use crate::context::Context;
+use crate::error::{Problem, read};
 
 /// What to build.
 #[derive(Debug)]
@@ -36,12 +41,58 @@ pub struct BuildRequest {
     pub platform: Option<Platform>,
     /// The network of RUN: `default`, `none`, `host`, or a network's name.
     pub network: String,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`: sockets of agents, by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// RUN may ask for the privileges of the host's root.
+    pub allow_insecure: bool,
     /// Limits and the like of RUN.
     pub host: HostConfig,
     /// No time in the image is later than this, in seconds since 1970; times of the image itself are this.
     pub epoch: Option<i64>,
     /// How many steps are done at once.
     pub steps_at_once: usize,
+}
+
+/// A secret that RUN may have. It is in no layer, history, key or log.
+#[derive(Clone)]
+pub enum Secret {
+    /// The content of a file.
+    File(PathBuf),
+    /// Itself.
+    Value(Vec<u8>),
+}
+
+impl Secret {
+    /// The longest: BuildKit's limit.
+    pub const BYTES_MAX: u64 = 500 << 10;
+    /// What is shorter cannot be told from other words in what a program prints.
+    pub(crate) const HIDDEN_BYTES_MIN: usize = 4;
+
+    /// Its value.
+    pub(crate) fn read(&self, id: &str) -> Result<Vec<u8>, Problem> {
+        let value = match self {
+            Self::Value(value) => value.clone(),
+            Self::File(path) => {
+                let file = File::open(path).map_err(read(format!("secret {id}")))?;
+                let mut value = Vec::new();
+                file.take(Self::BYTES_MAX + 1).read_to_end(&mut value).map_err(read(format!("secret {id}")))?;
+                value
+            }
+        };
+        if value.len() as u64 > Self::BYTES_MAX {
+            return Err(Problem::Unsupported(format!("secret {id} is larger than {} bytes", Self::BYTES_MAX)));
+        }
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for Secret {
+    /// Never its value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// What was built.

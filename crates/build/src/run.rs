@@ -95,7 +95,10 @@ pub(crate) fn run(
     let Setting { layers, config, env, network, insecure, host, mut mounts, newest } = setting;
     let mut host = host.clone();
     let networks = connect(&mut host, network)?;
-    host.privileged |= insecure;
+    if insecure {
+        host.privileged = true;
+        (host.masked_paths, host.readonly_paths) = (None, None);
+    }
     // Kept open until the program has ended: it is read by its path.
     let script = command.script.as_ref().map(|(path, text)| script_mount(path, text)).transpose()?;
     mounts.extend(script.iter().map(|(mount, _)| mount.clone()));

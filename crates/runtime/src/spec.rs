@@ -22,9 +22,10 @@ pub struct Spec {
     /// Arguments with which this program is executed at the end, for what has to follow when nobody is there to do it
     /// (`run -d --rm`). Left out if whoever started the container lived until its files were gone.
     pub when_done: Vec<String>,
-    /// The container is killed when whoever started it and is attached goes away.
+    /// It is a step of a build: killed when whoever started it and is attached goes away, and places made for its mounts
+    /// are no change of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ends_with_client: bool,
+    pub is_step: bool,
     /// What `hostname` says.
     pub hostname: Option<String>,
     /// What `domainname` says.

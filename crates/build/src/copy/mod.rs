@@ -46,7 +46,7 @@ pub(crate) struct Destination<'a> {
     /// What a relative path is relative to.
     pub(crate) working_dir: &'a str,
     /// The tree it goes on top of.
-    pub(crate) base: &'a RootDir,
+    pub(crate) base: Option<&'a RootDir>,
     /// The time of what has none.
     pub(crate) now: Time,
     /// No time is later.
@@ -88,11 +88,21 @@ impl Found {
         Ok(())
     }
 
+    /// The name of the one thing that was found, if it is no directory.
+    pub(crate) fn single_name(&self) -> Option<String> {
+        match &self.sources[..] {
+            [(_, sources)] if sources.len() == 1 && sources[0].dir.is_none() => {
+                Some(String::from_utf8_lossy(&sources[0].name).into_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// Lays the files out.
     pub(crate) fn lay_out<'t>(&self, tree: Option<Tree<'t>>, to: &Destination<'t>) -> Result<TarStream<'t>, Problem> {
         let Destination { copying, name, base, now, newest, .. } = *to;
         let owner = Some(&copying.chown).filter(|chown| !chown.is_empty());
-        let owner = owner.map(|chown| Owner::parse(chown, base)).transpose()?;
+        let owner = owner.zip(base).map(|(chown, base)| Owner::parse(chown, base)).transpose()?;
         let mode = Some(&copying.chmod).filter(|chmod| !chmod.is_empty());
         let mode = mode.map(|chmod| Mode::parse(chmod)).transpose()?;
         let dress = |mut entry: Entry| {
@@ -107,7 +117,7 @@ impl Found {
         let written = absolute(to.working_dir, &copying.target);
         let ends_in_dir = copying.target.ends_with('/') || copying.target == "." || copying.target.ends_with("/.");
         // A linked layer does not depend on what is below it.
-        let below = (!copying.link).then_some(base);
+        let below = base.filter(|_| !copying.link);
         let target = match below {
             Some(base) => resolve::resolve(base, written.as_bytes()).map_err(crate::error::read(&written))?,
             None => LayerPath::parse(written.as_bytes()).map_err(|_| Problem::Path(written.clone()))?,

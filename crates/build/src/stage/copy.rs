@@ -59,7 +59,7 @@ impl StageRun<'_> {
                 copying,
                 name,
                 working_dir: &working_dir,
-                base: &base,
+                base: Some(&base),
                 now: build.now(),
                 newest: build.newest(),
             };
@@ -101,13 +101,13 @@ impl StageRun<'_> {
 
 /// The tree that files come from, opened when it is first looked at.
 #[derive(Debug, Default)]
-struct Opened {
+pub(super) struct Opened {
     root: OnceCell<RootDir>,
     nothing: Ignore,
 }
 
 impl Opened {
-    fn tree<'t>(&'t self, files: &'t Files<'_>, build: &Build<'_>) -> Result<Option<Tree<'t>>, Problem> {
+    pub(super) fn tree<'t>(&'t self, files: &'t Files<'_>, build: &Build<'_>) -> Result<Option<Tree<'t>>, Problem> {
         let layers = match files {
             Files::Context(context) => {
                 let tree = |root| Tree { root, ignore: context.ignore(), is_host: true };

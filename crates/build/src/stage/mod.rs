@@ -1,6 +1,8 @@
 //! A stage, instruction by instruction.
 
 mod copy;
+mod hide;
+mod mounts;
 mod run;
 mod workdir;
 

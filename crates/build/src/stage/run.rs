@@ -3,6 +3,8 @@
 use strata_dockerfile::Run;
 
 use super::StageRun;
+use super::hide::Hiding;
+use super::mounts::Given;
 use crate::error::Problem;
 use crate::key::Key;
 use crate::run::{Command, Setting, run};
@@ -10,8 +12,12 @@ use crate::run::{Command, Setting, run};
 impl StageRun<'_> {
     pub(super) fn run(&mut self, original: &str, instruction: &Run) -> Result<(), Problem> {
         let build = self.build;
+        if instruction.insecure && !build.request.allow_insecure {
+            return Err(Problem::Insecure);
+        }
         let command = Command::of(instruction, self.config());
         let env = self.environment();
+        let wishes = self.mounts(&instruction.mounts)?;
         let network = match instruction.network.as_str() {
             "default" => build.request.network.clone(),
             own => own.to_owned(),
@@ -27,11 +33,15 @@ impl StageRun<'_> {
             key.part("directory", &config.working_dir);
             key.part("network", &network);
             key.part("security", if instruction.insecure { "insecure" } else { "sandbox" });
+            wishes.iter().try_for_each(|wish| wish.read_into(&mut key, build))?;
             build.epoch_into(&mut key);
             Ok(key)
         };
         let work = |number| {
+            let mut given = Given::default();
+            wishes.iter().try_for_each(|wish| wish.give(build, &mut given))?;
             let mut all = env.clone();
+            all.append(&mut given.env);
             all.extend(build.globals.proxies().map(|(name, value)| format!("{name}={value}")));
             let setting = Setting {
                 layers: &layers,
@@ -40,11 +50,14 @@ impl StageRun<'_> {
                 network: &network,
                 insecure: instruction.insecure,
                 host: &build.request.host,
-                mounts: Vec::new(),
+                mounts: std::mem::take(&mut given.mounts),
                 newest: build.newest(),
             };
             let output = |is_stderr, bytes: &[u8]| build.observer.output(number, is_stderr, bytes);
-            let done = run(build.bench, &command, setting, &output, build)?;
+            let hiding = Hiding::new(&given.hidden, &output);
+            let done = run(build.bench, &command, setting, &|is_stderr, bytes| hiding.write(is_stderr, bytes), build);
+            hiding.finish();
+            let done = done?;
             match done.exit_code {
                 0 => Ok(done.layer),
                 code => Err(Problem::Exit { command: command.shown(), code }),

@@ -2,4 +2,5 @@
 
 pub mod excerpt;
 pub mod input;
+pub mod secret;
 pub mod steps;

@@ -9,8 +9,8 @@ use strata_types::Platform;
 use strata_types::reference::Reference;
 
 use crate::build::excerpt::excerpt;
-use crate::build::input;
 use crate::build::steps::Steps;
+use crate::build::{input, secret};
 use crate::container::request::ulimits;
 use crate::opts;
 use crate::opts::host::Host;
@@ -25,6 +25,9 @@ pub struct Args {
     /// Add a custom host-to-IP mapping (format: "host:ip")
     #[arg(long, value_name = "strings", value_parser = opts::host::parse)]
     pub add_host: Vec<Host>,
+    /// Allow extra privileged entitlement ("security.insecure", "network.host")
+    #[arg(long, value_name = "stringArray")]
+    pub allow: Vec<String>,
     /// Set build-time variables
     #[arg(long, value_name = "stringArray")]
     pub build_arg: Vec<String>,
@@ -94,9 +97,15 @@ pub struct Args {
     /// Security options
     #[arg(long, value_name = "strings")]
     pub security_opt: Vec<String>,
+    /// Secret to expose to the build (format: "id=mysecret[,src=/local/secret|,env=VARIABLE]")
+    #[arg(long, value_name = "stringArray")]
+    pub secret: Vec<String>,
     /// Shared memory size for build containers
     #[arg(long, value_name = "bytes", value_parser = opts::size::bytes)]
     pub shm_size: Option<u64>,
+    /// SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")
+    #[arg(long, value_name = "stringArray")]
+    pub ssh: Vec<String>,
     /// Name and optionally a tag (format: "name:tag")
     #[arg(short = 't', long, value_name = "stringArray")]
     pub tag: Vec<String>,
@@ -170,6 +179,9 @@ impl Args {
             pull: self.pull,
             platform,
             network: self.network.clone(),
+            secrets: secret::secrets(session, &self.secret)?,
+            ssh: secret::agents(session, &self.ssh)?,
+            allow_insecure: self.allow_insecure()?,
             host: self.host(),
             epoch: epoch.transpose()?,
             steps_at_once: steps_at_once(),
@@ -183,6 +195,15 @@ impl Args {
             None => session.variable(word).map(|value| (word.clone(), value)),
         };
         self.build_arg.iter().filter_map(argument).collect()
+    }
+
+    /// `--allow`. The host's network is the person's to give with `--network` and by what they build.
+    fn allow_insecure(&self) -> Result<bool> {
+        let known = |word: &&String| ["security.insecure", "network.host"].contains(&word.as_str());
+        match self.allow.iter().find(|word| !known(word)) {
+            Some(other) => Err(Failure::new(format!("invalid entitlement: {other}"))),
+            None => Ok(self.allow.iter().any(|word| word == "security.insecure")),
+        }
     }
 
     fn host(&self) -> HostConfig {

@@ -3,6 +3,7 @@
 
 mod cache;
 mod language;
+mod mounts;
 mod oracle;
 mod refusals;
 

@@ -39,7 +39,7 @@ impl Engine {
             id: known.id().clone(),
             process: process(&known.document)?,
             when_done: self.when_done(known),
-            ends_with_client: false,
+            is_step: false,
             hostname: (host.uts_mode != "host").then(|| config.hostname.clone()),
             domainname: (!config.domainname.is_empty()).then(|| config.domainname.clone()),
             rootfs: self.snapshots()?.plan_on(known.id(), &known.record.layers, Access::ReadWrite)?,

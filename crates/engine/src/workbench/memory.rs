@@ -113,6 +113,9 @@ impl Engine {
         let keys: Vec<String> = pruned.steps.iter().map(|step| step.key.clone()).collect();
         self.store().build_steps().remove(&keys)?;
         self.collect(Scope::Removed, watch)?;
+        if wish.keep_bytes.is_none() {
+            pruned.freed_bytes += self.prune_cache_dirs(wish.unused_for)?;
+        }
         Ok(pruned)
     }
 }

@@ -12,7 +12,9 @@ use strata_runtime::{Attach, Outcome, Session};
 use strata_snapshot::Prepare;
 use strata_store::records::{ContainerRecord, LayerRecord};
 use strata_sys::durable::FileError;
+use strata_sys::lock::Lock;
 use strata_sys::signal::Signal;
+use strata_types::mount::{Access, MountPlan};
 use strata_types::{ContainerId, DiffId, Digest, ImageId, Watch};
 
 use super::Workbench;
@@ -62,6 +64,8 @@ pub enum StepSource {
         layers: Vec<DiffId>,
         /// What part of it.
         subpath: Option<String>,
+        /// It may be written; what is written is thrown away.
+        writable: bool,
     },
     /// Memory.
     Memory {
@@ -106,17 +110,18 @@ impl Workbench<'_> {
     /// When it cannot be started, or was cancelled.
     pub fn run(&self, request: StepRequest<'_>, streams: StepStreams<'_>, watch: &dyn Watch) -> Result<StepDone> {
         let engine = self.engine;
-        let (newest, extra) = (request.newest, mounts(engine, &request.mounts)?);
+        let mut scratch = Scratch { engine, made: Vec::new() };
+        let (newest, extra) = (request.newest, mounts(&mut scratch, &request.mounts)?);
         let known = known(engine, request)?;
         // Held until nothing is left of it, so that nobody takes it for what a dead one left.
         let lock = engine.store().lock_container(known.id())?;
         let done = self.run_locked(&known, extra, newest, streams, watch);
         let cleared = engine.process(known.id()).cleanup().map_err(Error::from);
         let cleared = cleared.and_then(|()| engine.remove_files(known.id()));
-        let path = lock.path().to_owned();
-        let unlocked = lock.remove().map_err(|source| FileError::at("remove lock", &path)(source).into());
+        let unlocked = unlock(lock);
+        let cleaned = scratch.clear();
         let done = done?;
-        cleared.and(unlocked).map(|()| done)
+        cleared.and(unlocked).and(cleaned).map(|()| done)
     }
 
     fn run_locked(
@@ -130,7 +135,7 @@ impl Workbench<'_> {
         let engine = self.engine;
         engine.snapshots()?.prepare(known.id(), &known.record.layers, Prepare { volatile: true, size_bytes: None })?;
         let mut spec = engine.spec(known)?;
-        spec.ends_with_client = true;
+        spec.is_step = true;
         spec.attributes.clear();
         spec.mounts.retain(|mount| !extra.iter().any(|own| own.target == mount.target));
         spec.mounts.extend(extra);
@@ -161,8 +166,7 @@ impl Engine {
             self.process(&id).cleanup()?;
             self.remove_files(&id)?;
         }
-        let path = lock.path().to_owned();
-        lock.remove().map_err(FileError::at("remove lock", &path))?;
+        unlock(lock)?;
         Ok(is_step)
     }
 }
@@ -210,7 +214,37 @@ fn known(engine: &Engine, request: StepRequest<'_>) -> Result<Known> {
     Ok(Known { record, document })
 }
 
-fn mounts(engine: &Engine, wishes: &[StepMount]) -> Result<Vec<Mount>> {
+fn unlock(lock: Lock) -> Result<()> {
+    let path = lock.path().to_owned();
+    Ok(lock.remove().map_err(FileError::at("remove lock", &path))?)
+}
+
+/// Trees that a step may write and that nobody keeps.
+struct Scratch<'e> {
+    engine: &'e Engine,
+    made: Vec<(ContainerId, Lock)>,
+}
+
+impl Scratch<'_> {
+    fn plan(&mut self, layers: &[DiffId]) -> Result<MountPlan> {
+        let (engine, id) = (self.engine, ContainerId::from_random(strata_sys::random::bytes()));
+        let lock = engine.store().lock_container(&id)?;
+        self.made.push((id.clone(), lock));
+        let snapshots = engine.snapshots()?;
+        snapshots.prepare(&id, layers, Prepare { volatile: true, size_bytes: None })?;
+        Ok(snapshots.plan(&id, Access::ReadWrite)?)
+    }
+
+    fn clear(self) -> Result<()> {
+        for (id, lock) in self.made {
+            self.engine.remove_files(&id)?;
+            unlock(lock)?;
+        }
+        Ok(())
+    }
+}
+
+fn mounts(scratch: &mut Scratch<'_>, wishes: &[StepMount]) -> Result<Vec<Mount>> {
     let mount = |wish: &StepMount| {
         let source = match &wish.source {
             StepSource::Host(path) if !path.exists() => {
@@ -223,8 +257,11 @@ fn mounts(engine: &Engine, wishes: &[StepMount]) -> Result<Vec<Mount>> {
                 writable_below: false,
                 subpath: None,
             },
-            StepSource::Layers { layers, subpath } => {
-                MountSource::Plan { plan: engine.snapshots()?.view(layers)?, subpath: subpath.clone() }
+            StepSource::Layers { layers, subpath, writable: true } => {
+                MountSource::Plan { plan: scratch.plan(layers)?, subpath: subpath.clone() }
+            }
+            StepSource::Layers { layers, subpath, writable: false } => {
+                MountSource::Plan { plan: scratch.engine.snapshots()?.view(layers)?, subpath: subpath.clone() }
             }
             StepSource::Memory { size_bytes } => {
                 MountSource::Tmpfs { size_bytes: *size_bytes, mode: None, options: Vec::new() }

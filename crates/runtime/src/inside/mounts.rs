@@ -152,7 +152,8 @@ pub(super) fn attach(spec: &Spec, root: BorrowedFd<'_>, sources: Vec<OwnedFd>) -
             detached::set_read_only(source.as_fd(), !is_writable_below(&mount.source))
                 .map_err(Error::path("make read-only", &mount.target))?;
         }
-        let place = place::make(root, &mount.target, place::kind(source.as_fd())?)?;
+        let make = if spec.is_step { place::make_marked } else { place::make };
+        let place = make(root, &mount.target, place::kind(source.as_fd())?)?;
         detached::attach(source.as_fd(), place.as_fd()).map_err(Error::path("mount on", &mount.target))?;
     }
     Ok(())

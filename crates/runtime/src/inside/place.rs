@@ -53,6 +53,11 @@ pub(super) fn make_plain(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result
     Maker { root, marks: false }.make(path, kind, LINKS_MAX)
 }
 
+/// [`make`], and what is made is no change of the container's as long as nothing else is put there.
+pub(super) fn make_marked(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<OwnedFd, Error> {
+    Maker { root, marks: true }.make(path, kind, LINKS_MAX)
+}
+
 struct Maker<'a> {
     root: BorrowedFd<'a>,
     marks: bool,

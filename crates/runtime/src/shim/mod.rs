@@ -87,8 +87,8 @@ struct Shim {
     /// The client that started the container and was told its end: it cleans up, as long as it lives.
     starter: Option<OwnedFd>,
     when_done: Vec<String>,
-    /// See [`Spec::ends_with_client`].
-    ends_with_client: bool,
+    /// See [`Spec::is_step`].
+    is_step: bool,
     buffer: Box<[u8]>,
     /// The memory that starting the container took has been given back.
     is_small: bool,
@@ -211,7 +211,7 @@ impl Shim {
             strays,
             starter: None,
             when_done: spec.when_done,
-            ends_with_client: spec.ends_with_client,
+            is_step: spec.is_step,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             is_small: false,
         };

@@ -232,7 +232,7 @@ impl Shim {
             let number = self.clients[index].program;
             self.input_ended(number);
         }
-        if self.ends_with_client
+        if self.is_step
             && self.clients[index].patient
             && let Some(first) = self.programs.iter().find(|program| program.number == self.first)
             && let Err(errno) = signal::send(first.pidfd.as_fd(), signal::Signal::KILL)

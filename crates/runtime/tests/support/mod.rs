@@ -195,7 +195,7 @@ pub(crate) fn spec(id: ContainerId, rootfs: PathBuf, args: &[&str]) -> Spec {
         id,
         process,
         when_done: Vec::new(),
-        ends_with_client: false,
+        is_step: false,
         hostname: Some("box".to_owned()),
         domainname: None,
         rootfs: MountPlan { root: strata_types::mount::Mount::Dir(rootfs), access: Access::ReadWrite },
