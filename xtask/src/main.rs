@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod demo;
 mod dist;
+mod oci_validation;
 mod packages;
 mod shell;
 mod test;
@@ -22,6 +23,7 @@ Tasks:
   test-vm [NAME...]  Tests in a guest with Debian's kernel: pure control groups of version 2
   bench       Measure against crun, tar and the engines that are installed; write docs/benchmarks.md
   dist [DIR]  Build the release binary, man pages and completions into DIR (default: target/dist)
+  oci-validation DIR [--write]  Compare `strata runtime` with crun on the validation programs of runtime-tools, built in DIR
   tutorial [--bless]  Run the commands of docs/tutorial*.md and compare (or rewrite) their outputs
 ";
 
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::run(rest),
         ["dist"] => dist::run("target/dist".as_ref()),
         ["dist", dir] => dist::run(dir.as_ref()),
+        ["oci-validation", dir] => oci_validation::run(dir, false),
+        ["oci-validation", dir, "--write"] => oci_validation::run(dir, true),
         ["tutorial"] => tutorial::run(tutorial::Mode::Compare),
         ["tutorial", "--bless"] => tutorial::run(tutorial::Mode::Bless),
         _ => Err(USAGE.to_owned()),

@@ -16,6 +16,7 @@ pub mod loopback;
 pub mod packet;
 pub mod process;
 pub mod pty;
+pub mod schedule;
 pub mod sealed;
 pub mod seccomp;
 pub mod signal;

@@ -23,11 +23,16 @@ impl<'m> Docker<'m> {
     /// Starts the daemon and waits until it answers. The machine must be [`Machine::isolated`]: a second daemon would
     /// take down the bridge of one that runs on the host.
     pub fn start(machine: &'m Machine) -> Self {
+        Self::start_with(machine, &[])
+    }
+
+    /// The same with further options.
+    pub fn start_with(machine: &'m Machine, options: &[&str]) -> Self {
         let log = std::fs::File::create(machine.dir().join("dockerd.log")).unwrap();
         let mut command = machine.command("dockerd");
         command.args(["-H", SOCKET, "--exec-root", "/run/docker-test", "--pidfile", "/run/docker-test.pid"]);
         command.args(["--iptables=false", "--bridge=none", "--storage-driver", "overlay2", "--data-root"]);
-        command.arg(machine.dir().join("docker")).stdout(log.try_clone().unwrap()).stderr(log);
+        command.arg(machine.dir().join("docker")).args(options).stdout(log.try_clone().unwrap()).stderr(log);
         let daemon = command.spawn().unwrap();
         // The client itself waits for nothing; the shell repeats it until the daemon answers or ten seconds have passed.
         let client = client().unwrap();

@@ -3,5 +3,7 @@
 
 mod alike;
 mod bundle;
+mod callers;
 mod life;
+mod rare;
 mod refused;

@@ -12,7 +12,7 @@ use strata_sys::{detached, packet, signal, user_namespace};
 use strata_types::runtime_spec::Config;
 
 use super::record::{Place, Record, StateDocument, Status, read_config};
-use super::{Error, Filter, Namespaces, Runtime, hooks, life, namespaces, process, resources, validate};
+use super::{Error, Filter, Namespaces, Runtime, Schedule, hooks, life, namespaces, process, resources, validate};
 use crate::inside::bundle::mounts::{is_bind, open_bind};
 use crate::inside::bundle::options::Options;
 use crate::inside::{bundle, message};
@@ -55,6 +55,7 @@ struct Checked {
     process: Option<spec::Process>,
     namespaces: Namespaces,
     filter: Option<Filter>,
+    schedule: Schedule,
     bundle: PathBuf,
     rootfs: PathBuf,
     cgroup: String,
@@ -87,12 +88,13 @@ fn check(config: Config, bundle: PathBuf, id: &str) -> Result<Checked, Error> {
     let namespaces = Namespaces::of(&config)?;
     validate::check(&config, &namespaces)?;
     let process = config.process.as_ref().map(process::process).transpose()?;
+    let schedule = config.process.as_ref().map(Schedule::of).transpose()?.unwrap_or_default();
     let filter = config.linux.seccomp.as_ref().map(seccomp::of_bundle).transpose()?.flatten();
     let root = bundle.join(config.root.as_ref().map_or("", |root| root.path.as_str()));
     let rootfs =
         root.canonicalize().map_err(crate::Error::path("open the root filesystem", root.display().to_string()))?;
     let cgroup = cgroup_path(&config, id)?;
-    Ok(Checked { config, process, namespaces, filter, bundle, rootfs, cgroup })
+    Ok(Checked { config, process, namespaces, filter, schedule, bundle, rootfs, cgroup })
 }
 
 /// Where its control group is. What is not absolute is below ours.
@@ -197,6 +199,7 @@ fn process_of(
         cgroups: group.dirs().map(|(controller, dir)| (controller, dir.to_owned())).collect(),
         listener,
         filter: checked.filter.clone(),
+        schedule: &checked.schedule,
         pivot: options.pivot,
         new_keyring: options.new_keyring,
         descriptors: options.descriptors,

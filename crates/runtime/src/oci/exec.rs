@@ -11,7 +11,7 @@ use strata_types::runtime_spec::{Config, Process};
 
 use super::create::{end, go_on, send_terminal, set_oom_score, write_pid};
 use super::record::Status;
-use super::{Error, Namespaces, Runtime, process};
+use super::{Error, Namespaces, Runtime, Schedule, process};
 use crate::inside::{bundle, message};
 use crate::seccomp;
 
@@ -60,6 +60,7 @@ impl Runtime {
         }
         let config = place.config()?;
         let process = process::process(wanted)?;
+        let schedule = Schedule::of(wanted)?;
         let filter = config.linux.seccomp.as_ref().map(seccomp::of_bundle).transpose()?.flatten();
         let namespaces = Namespaces::of_process(known.pid)?;
         if !known.is_alive() {
@@ -72,6 +73,7 @@ impl Runtime {
             process: &process,
             namespaces: &namespaces,
             filter,
+            schedule: &schedule,
             descriptors: options.descriptors,
             new_keyring: true,
         };

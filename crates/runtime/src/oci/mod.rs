@@ -15,6 +15,7 @@ mod namespaces;
 mod process;
 mod record;
 mod resources;
+mod schedule;
 mod stay;
 mod validate;
 
@@ -25,6 +26,7 @@ pub use features::features;
 pub use look::Listed;
 pub(crate) use namespaces::Namespaces;
 pub use record::{StateDocument, Status};
+pub(crate) use schedule::Schedule;
 pub use stay::stay;
 
 use std::path::{Path, PathBuf};

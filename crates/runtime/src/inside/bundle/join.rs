@@ -16,6 +16,7 @@ pub(crate) struct Joining<'a> {
     /// The namespaces of the container's first process.
     pub(crate) namespaces: &'a oci::Namespaces,
     pub(crate) filter: Option<oci::Filter>,
+    pub(crate) schedule: &'a oci::Schedule,
     pub(crate) descriptors: u32,
     pub(crate) new_keyring: bool,
 }
@@ -27,13 +28,16 @@ pub(crate) fn join(joining: Joining<'_>, channel: OwnedFd) -> u8 {
 }
 
 fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<u8, Error> {
-    let Joining { process, namespaces, filter, descriptors, new_keyring } = joining;
+    let Joining { process, namespaces, filter, schedule, descriptors, new_keyring } = joining;
     confine::die_with_parent()?;
     confine::hide_from_container()?;
     let label = label::open(process)?;
     process::lead_session().map_err(Error::step("start a session"))?;
+    schedule.stay_on_cpus(false)?;
     // In its control groups from here on.
     channel.wait()?;
+    schedule.stay_on_cpus(true)?;
+    schedule.set()?;
     namespaces.join_users()?;
     namespaces.join_inside()?;
     namespaces.become_somebody()?;

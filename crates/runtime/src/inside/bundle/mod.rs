@@ -53,6 +53,7 @@ pub(crate) struct First<'a> {
     /// Where `start` connects.
     pub(crate) listener: OwnedFd,
     pub(crate) filter: Option<oci::Filter>,
+    pub(crate) schedule: &'a oci::Schedule,
     pub(crate) pivot: bool,
     pub(crate) new_keyring: bool,
     /// So many descriptors from 3 on are the program's.
@@ -95,6 +96,7 @@ fn prepare(first: First<'_>, channel: &Channel) -> Result<Waiting, Error> {
     first.namespaces.join_inside()?;
     channel.wait()?;
     first.namespaces.become_somebody()?;
+    first.schedule.set()?;
     let own = first.namespaces.own();
     if own.has(NamespaceSet::CGROUP) {
         process::unshare(NamespaceSet::CGROUP).map_err(Error::step("have control groups to ourselves"))?;
@@ -130,6 +132,9 @@ fn furnish(mut first: First<'_>, channel: &Channel) -> Result<Option<OwnedFd>, E
     let sources = std::mem::take(&mut first.sources);
     let First { config, rootfs, namespaces, .. } = &first;
     let inherits_mounts = !namespaces.own_or_joined().has(NamespaceSet::MOUNT);
+    // What is mounted in it is nobody else's, and a root that passes mounts on cannot be pivoted to.
+    detached::propagate(rootfs.as_fd(), detached::Propagation::Slave, true)
+        .map_err(Error::step("keep the root filesystem to ourselves"))?;
     if !inherits_mounts {
         match config.linux.rootfs_propagation.as_str() {
             "private" | "rprivate" | "unbindable" | "runbindable" => detached::make_all_private(),
@@ -143,6 +148,9 @@ fn furnish(mut first: First<'_>, channel: &Channel) -> Result<Option<OwnedFd>, E
         root: rootfs.as_fd(),
         groups: mounts::open_groups(&first.cgroups)?,
         bundle: first.bundle,
+        // Kernels without it refuse the option.
+        label: Some(config.linux.mount_label.as_str())
+            .filter(|label| !label.is_empty() && Path::new("/sys/fs/selinux/enforce").exists()),
         mapped: namespaces.own_or_joined().has(NamespaceSet::USER),
     };
     let standing = mounting.all(config, sources)?;

@@ -21,6 +21,8 @@ pub(super) struct Mounting<'a> {
     pub(super) groups: Vec<(&'static str, OwnedFd)>,
     /// The bundle, from which relative sources are seen.
     pub(super) bundle: &'a Path,
+    /// What SELinux calls the files of what is mounted.
+    pub(super) label: Option<&'a str>,
     /// It has a user namespace: not every filesystem can be made anew.
     pub(super) mapped: bool,
 }
@@ -119,7 +121,9 @@ impl Mounting<'_> {
         let kind = mount.kind.as_str();
         let failed = || Error::path("make a filesystem for", &mount.destination);
         let source = format!("source={}", if mount.source.is_empty() { kind } else { &mount.source });
-        let data: Vec<&str> = std::iter::once(source.as_str()).chain(options.data.iter().map(String::as_str)).collect();
+        let label = self.label.filter(|_| !matches!(kind, "proc" | "sysfs")).map(|label| format!("context={label}"));
+        let more = options.data.iter().chain(&label).map(String::as_str);
+        let data: Vec<&str> = std::iter::once(source.as_str()).chain(more).collect();
         match detached::filesystem(kind, &data, MountAttrFlags::empty()) {
             // Somebody of a user namespace may not have a new one of what is not the namespace's own.
             Err(Errno::PERM | Errno::BUSY) if matches!(kind, "proc" | "sysfs") => {
