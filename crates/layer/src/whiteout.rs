@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | OCI (in tars) | file `.wh.NAME` | file `.wh..wh..opq` in the directory |
 //! | overlay (on disk) | character device 0:0 `NAME`, or an empty file with `overlay.whiteout` in an `x` directory | `overlay.opaque` = `y` on the directory |
+//! | aufs (on disk) | as in tars | as in tars |
 //!
 //! Names that begin with `.wh..wh.` other than the opaque mark (`.wh..wh.plnk`, `.wh..wh.aufs`) are bookkeeping of aufs:
 //! they are passed over, as Docker does. `.wh.`, `.wh..` and `.wh...` would remove the directory itself or its parent:

@@ -4,6 +4,7 @@
 //! ROOT/driver                        the driver's name, written once
 //! ROOT/layers/<driver>/<id>/         a sealed layer; <id> is the hex of its diff id, or of its chain id where trees are kept
 //!      erofs:   tar  index.erofs     the exact tar, and metadata whose extents point into it
+//!      aufs:    fs/  recipe          the files as aufs wants them, and what else the tar had
 //!      overlay: fs/  recipe          the files as overlayfs wants them, and what else the tar had
 //!      btrfs:   fs/  recipe          the whole tree as a subvolume, and what else the layer's tar had
 //!      vfs:     fs/  recipe          the whole tree, and what else the layer's tar had
@@ -13,7 +14,7 @@
 //! ROOT/layers/empty/                 nothing, where a union needs something
 //! ROOT/layers/places/                what every container has something mounted on
 //! ROOT/containers/<id>/layers.json   what the container stands on
-//!      erofs, overlay: upper/ work/
+//!      erofs, overlay, aufs: upper/ work/
 //!      btrfs, vfs:     fs/
 //!      devicemapper:   thin
 //! ROOT/containers/<id>/.old-<part>   what a container had before it was put back; garbage

@@ -411,8 +411,13 @@ fn a_store_keeps_its_driver() {
     });
 }
 
+/// How many histories are tried: an emulated machine has less time.
+fn histories() -> u32 {
+    if std::env::var_os("STRATA_TEST_DRIVER").is_some() { 4 } else { 12 }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: histories(), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any sequence of acts in a chain of containers, each committed on the one before, shows what the model in memory shows.
     #[test]

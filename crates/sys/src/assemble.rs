@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
-use strata_types::mount::{Access, Mount, MountPlan, Upper};
+use strata_types::mount::{Access, Mount, MountPlan, Union, Upper};
 
 use crate::layer_mounts::{Inside, LayerMounts, on_thread, open_tree};
 use crate::thin::Pool;
@@ -39,6 +39,10 @@ pub fn assemble(plan: &MountPlan, layers: &LayerMounts) -> io::Result<OwnedFd> {
             // A copy of the shared mount, which stays where it is.
             open_tree(&inside.layer(fs, image, devices)?)
         }),
+        Mount::Union { how: Union::Aufs, lower, upper } => {
+            let lower = lower.iter().map(dir).collect::<io::Result<Vec<_>>>()?;
+            crate::aufs::mount(&lower, upper.as_ref(), plan.access)
+        }
         Mount::Union { lower, upper, .. } if needs_layers(lower) => layers.inside(|inside| {
             let lower = lower.iter().map(|mount| lower_inside(inside, mount)).collect::<io::Result<Vec<_>>>()?;
             let upper = upper.as_ref().map(|upper| upper_inside(inside, upper)).transpose()?;
@@ -83,6 +87,9 @@ pub fn assemble_for(plan: &MountPlan, layers: &LayerMounts, users: ForUsers<'_>)
             Ok(mount)
         }
         Mount::Image { .. } | Mount::Thin { .. } => mapped(assemble(plan, layers)?),
+        Mount::Union { how: Union::Aufs, .. } => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "aufs shows files with their own ids only"))
+        }
         Mount::Union { lower, upper, .. } => {
             let upper = upper.as_ref().map(|upper| Ok::<_, io::Error>((upper, dir(holder(upper)?)?))).transpose()?;
             let mut parts = Vec::with_capacity(lower.len());

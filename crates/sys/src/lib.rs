@@ -5,6 +5,7 @@
 #![warn(missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 pub mod aside;
+mod aufs;
 pub mod btrfs;
 pub mod caps;
 pub mod cgroup;

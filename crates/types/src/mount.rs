@@ -24,6 +24,8 @@ pub enum Access {
 pub enum Union {
     /// The kernel's overlay filesystem.
     Overlay,
+    /// The filesystem aufs, of kernels that were patched to have it.
+    Aufs,
 }
 
 /// One tree, perhaps made of others.

@@ -76,7 +76,7 @@ pub fn upper_changes(upper: BorrowedFd<'_>, lower: &Lower<'_>) -> Result<Vec<Cha
 }
 
 /// Whether a directory was only copied up.
-fn same_dir(entry: &Entry, below: &Entry) -> bool {
+pub(super) fn same_dir(entry: &Entry, below: &Entry) -> bool {
     let mut below = without_marks(below);
     below.path = entry.path.clone();
     entry.is_dir() && without_marks(entry) == below

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use strata_sys::reflink;
 
 use super::attributes::{At, give, give_time};
+use super::aufs;
 use super::remove::{Farewell, Own, Remover};
 use super::resolve::{Parent, Parents, open_in_root};
 use crate::path::shown;
@@ -23,6 +24,8 @@ use crate::{Device, Entry, Error, Kind, LayerPath, LayerSink, Result, Time};
 pub enum Whiteouts {
     /// Write overlayfs's marks: the directory holds one layer.
     Overlay(Namespace),
+    /// Write them as files, as aufs has them and tars do: the directory holds one layer.
+    Aufs,
     /// Remove them: the directory holds a tree of all layers below.
     Execute,
 }
@@ -164,6 +167,7 @@ impl Applier {
         let dir = self.make_parent(path.as_bytes())?;
         match self.options.whiteouts {
             Whiteouts::Overlay(namespace) => set_opaque(dir.fd.as_fd(), namespace, entry),
+            Whiteouts::Aufs => aufs::set_opaque(dir.fd.as_fd(), &entry.path),
             Whiteouts::Execute => {
                 let own = &self.own;
                 let mut remover = Remover { path: &entry.path, farewell };
@@ -177,6 +181,9 @@ impl Applier {
     fn whiteout(&mut self, path: &LayerPath, entry: &Entry, farewell: &mut Farewell<'_>) -> Result<()> {
         let Some((parent, name)) = path.split() else { return Ok(()) };
         let parent = self.make_parent(parent)?;
+        if self.options.whiteouts == Whiteouts::Aufs {
+            return aufs::whiteout(parent.fd.as_fd(), name, &entry.path);
+        }
         let Whiteouts::Overlay(namespace) = self.options.whiteouts else {
             let own = &self.own;
             Remover { path: &entry.path, farewell }
@@ -205,6 +212,9 @@ impl Applier {
             return Ok(());
         };
         let parent = self.make_parent(parent)?;
+        if self.options.whiteouts == Whiteouts::Aufs && !entry.is_dir() {
+            aufs::take_whiteout(parent.fd.as_fd(), name, &entry.path)?;
+        }
         match &entry.kind {
             Kind::Dir => self.dir(&parent, name, entry, farewell),
             Kind::File { .. } => self.file(parent, name, entry, farewell),
@@ -238,6 +248,9 @@ impl Applier {
         give(At::Fd(dir.as_fd()), entry, self.options.power, false)?;
         if over_whiteout && let Whiteouts::Overlay(namespace) = self.options.whiteouts {
             set_opaque(dir.as_fd(), namespace, entry)?;
+        }
+        if self.options.whiteouts == Whiteouts::Aufs {
+            aufs::settle_dir(dir.as_fd(), name, &entry.path)?;
         }
         self.note_own(dir.as_fd(), entry)?;
         self.dirs.push((entry.path.as_bytes().to_vec(), entry.mode, entry.mtime));
@@ -359,6 +372,10 @@ impl Applier {
                     let opaque = namespace.opaque();
                     rustix::fs::fsetxattr(dir, opaque.name, &opaque.value, XattrFlags::empty())
                         .map_err(|error| Error::file("mark as opaque", shown(path), error))
+                }
+                Whiteouts::Aufs => {
+                    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+                    aufs::settle_dir(dir, name, shown(path))
                 }
                 _ => Ok(()),
             }

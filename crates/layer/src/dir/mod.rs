@@ -5,6 +5,7 @@
 
 mod apply;
 mod attributes;
+mod aufs;
 mod remove;
 mod resolve;
 #[cfg(test)]
@@ -13,4 +14,4 @@ mod walk;
 
 pub use apply::{Applier, Options, Power, Whiteouts};
 pub(crate) use resolve::open_beneath;
-pub use walk::{entry_at, walk};
+pub use walk::{entry_at, walk, walk_where};

@@ -26,8 +26,17 @@ type Visit<'a> = dyn FnMut(&Entry, Option<BorrowedFd<'_>>) -> Result<()> + 'a;
 /// Visits everything below `root` but not `root` itself: directories before what is in them, sorted by name, second
 /// names of a file as hard links, sockets and marked places ([`PLACE_MARK`]) passed over. For a file, the second argument is the open file.
 pub fn walk(root: BorrowedFd<'_>, visit: &mut dyn FnMut(&Entry, Option<BorrowedFd<'_>>) -> Result<()>) -> Result<()> {
+    walk_where(root, &|_| true, visit)
+}
+
+/// The same, without what `keep` does not keep. What is left out is nobody's first name either.
+pub fn walk_where(
+    root: BorrowedFd<'_>,
+    keep: &dyn Fn(&LayerPath) -> bool,
+    visit: &mut dyn FnMut(&Entry, Option<BorrowedFd<'_>>) -> Result<()>,
+) -> Result<()> {
     let top = rustix::fs::openat(root, ".", DIR, Mode::empty()).map_err(|error| Error::file("open", "/", error))?;
-    Walk { visit, names: HashMap::new() }.dir(&top, &LayerPath::root(), 0)
+    Walk { visit, keep, names: HashMap::new() }.dir(&top, &LayerPath::root(), 0)
 }
 
 /// What is at `path`, not following a symbolic link at its end; links before that are followed inside `root`.
@@ -51,6 +60,7 @@ pub fn entry_at(root: BorrowedFd<'_>, path: &LayerPath) -> Result<Option<Entry>>
 
 struct Walk<'a> {
     visit: &'a mut Visit<'a>,
+    keep: &'a dyn Fn(&LayerPath) -> bool,
     /// The first name of everything that has several.
     names: HashMap<(u64, u64), LayerPath>,
 }
@@ -63,6 +73,9 @@ impl Walk<'_> {
         }
         for (name, kind) in list(dir, path)? {
             let path = path.join(&name).map_err(|source| Error::Path { entry: path.to_string(), source })?;
+            if !(self.keep)(&path) {
+                continue;
+            }
             match self.child(dir, &name, kind, path, depth) {
                 // Removed since the directory was read.
                 Err(Error::File { source, .. }) if source.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
@@ -148,7 +161,7 @@ fn holds_places_only(dir: &OwnedFd, path: &LayerPath, depth: usize) -> Result<bo
         is_empty = false;
         Ok(())
     };
-    Walk { visit: &mut visit, names: HashMap::new() }.dir(dir, path, depth + 1)?;
+    Walk { visit: &mut visit, keep: &|_| true, names: HashMap::new() }.dir(dir, path, depth + 1)?;
     Ok(is_empty)
 }
 

@@ -1,5 +1,6 @@
 //! What a storage driver is, which there are, and which of them work here.
 
+mod aufs;
 mod btrfs;
 mod devicemapper;
 mod erofs;
@@ -178,6 +179,8 @@ pub enum DriverName {
     Btrfs,
     /// A layer is a copy of everything.
     Vfs,
+    /// A layer is a directory for aufs.
+    Aufs,
     /// A layer is a thin device, a snapshot of the one below.
     DeviceMapper,
 }
@@ -193,7 +196,7 @@ pub struct Availability {
 
 impl DriverName {
     /// All of them, the best first: the order in which they are tried.
-    pub const ALL: [Self; 5] = [Self::Erofs, Self::Overlay, Self::Btrfs, Self::Vfs, Self::DeviceMapper];
+    pub const ALL: [Self; 6] = [Self::Erofs, Self::Overlay, Self::Btrfs, Self::Vfs, Self::Aufs, Self::DeviceMapper];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -202,6 +205,7 @@ impl DriverName {
             Self::Overlay => "overlay",
             Self::Btrfs => "btrfs",
             Self::Vfs => "vfs",
+            Self::Aufs => "aufs",
             Self::DeviceMapper => "devicemapper",
         }
     }
@@ -213,6 +217,7 @@ impl DriverName {
             Self::Overlay => Box::new(overlay::Overlay),
             Self::Btrfs => Box::new(tree::Tree(btrfs::Subvolumes)),
             Self::Vfs => Box::new(tree::Tree(vfs::Copies)),
+            Self::Aufs => Box::new(aufs::Aufs),
             Self::DeviceMapper => Box::new(tree::Tree(devicemapper::Devices::new(root))),
         }
     }
@@ -224,6 +229,7 @@ impl DriverName {
             Self::Overlay => overlay::probe(scratch),
             Self::Btrfs => btrfs::probe(scratch),
             Self::Vfs => Ok(()),
+            Self::Aufs => aufs::probe(),
             Self::DeviceMapper => devicemapper::probe(),
         }
     }
