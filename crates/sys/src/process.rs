@@ -397,6 +397,29 @@ pub fn own_program(path: &std::path::Path) -> Result<OwnedFd> {
     Ok(tree)
 }
 
+/// Goes on as the same program, with the same words, on a mount on which nobody can write it ([`own_program`]); returns if
+/// that is so already, or for somebody who may not mount. For programs that become a container's: before they start
+/// threads, and before they have done anything that could not be done again.
+pub fn seal_own_program() -> Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
+    const OWN: &str = "/proc/self/exe";
+    if rustix::fs::statvfs(OWN)?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Ok(());
+    }
+    let sealed = match own_program(std::path::Path::new(OWN)) {
+        Err(Errno::PERM | Errno::NOSYS) => return Ok(()),
+        sealed => sealed?,
+    };
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::INVAL);
+    let path = text(format!("/proc/self/fd/{}", sealed.as_raw_fd()).as_bytes())?;
+    let arguments = std::env::args_os().map(|word| text(word.as_bytes())).collect::<Result<Vec<_>>>()?;
+    let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        text(&[name.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let environment = std::env::vars_os().map(variable).collect::<Result<Vec<_>>>()?;
+    Err(execute(&path, &arguments, &environment))
+}
+
 /// Gives memory back that reading a specification and starting a process took, so that waiting costs little: free heap,
 /// and the pages of this program's code and constants, which are read again from its file as far as they are needed.
 pub fn shrink() {

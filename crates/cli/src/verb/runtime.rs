@@ -80,6 +80,12 @@ pub(super) fn open(session: &Session) -> Result<Runtime> {
     Ok(Runtime::new(&std::path::absolute(root)?))
 }
 
+/// First thing in verbs whose process becomes the container's: nobody in there must reach this program's file
+/// (CVE-2019-5736). It may begin anew with this.
+pub(super) fn seal() -> Result<()> {
+    Ok(strata_sys::process::seal_own_program().map_err(std::io::Error::from)?)
+}
+
 /// Tells of a failure: in the log if there is one, and on standard error.
 pub fn tell(failure: &Failure, session: &mut Session) {
     let Some(message) = failure.message() else { return };

@@ -46,6 +46,7 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] ID";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
+        runtime::seal()?;
         let console = self.bundle.console()?;
         let created = self.bundle.create(&self.id, console.as_ref(), false, session)?;
         drop(created);
@@ -75,6 +76,7 @@ impl Bundle {
             console: console.map(std::os::fd::AsFd::as_fd),
             pid_file: self.pid_file.as_ref().map(std::path::absolute).transpose()?,
             descriptors: descriptors(self.preserve_fds, session)?,
+            listening: listening(session),
             pivot: !self.no_pivot,
             new_keyring: !self.no_new_keyring,
             takes_terminal: keeps_terminal && console.is_none(),
@@ -96,11 +98,15 @@ pub(super) fn connect(socket: Option<&std::path::Path>) -> Result<Option<UnixStr
     socket.map(connect).transpose()
 }
 
+/// How many sockets whoever started us hands over.
+fn listening(session: &Session) -> u32 {
+    session.variable("LISTEN_FDS").and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 /// How many descriptors from 3 on are the program's; all of them must be open.
 pub(super) fn descriptors(asked: u32, session: &Session) -> Result<u32> {
-    let listening = session.variable("LISTEN_FDS").and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
-    let all = asked + listening;
-    for number in 3..3 + all {
+    let all = asked.saturating_add(listening(session));
+    for number in (3..).take(all as usize) {
         if !std::path::Path::new(&format!("/proc/self/fd/{number}")).exists() {
             return Err(Failure::new(format!("unable to pass fd {number}: it is not open")));
         }

@@ -74,6 +74,7 @@ impl Verb for Args {
     const FAILURE_CODE: u8 = 255;
 
     fn run(self, session: &mut Session) -> Result<Exit> {
+        runtime::seal()?;
         let runtime = runtime::open(session)?;
         let process = self.wanted(&runtime)?;
         let console = connect(self.console_socket.as_deref())?;

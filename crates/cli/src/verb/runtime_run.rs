@@ -29,6 +29,7 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] ID";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
+        runtime::seal()?;
         let console = self.bundle.console()?;
         let created = self.bundle.create(&self.id, console.as_ref(), !self.detach, session)?;
         let runtime = runtime::open(session)?;

@@ -83,6 +83,10 @@ fn further_programs_are_executed_inside() {
     let limit = format!("cat /sys/fs/cgroup/pids{0}/pids.max /sys/fs/cgroup{0}/pids.max 2>/dev/null", lab.cgroup());
     let limit = lab.machine.sh(&limit);
     assert_eq!(limit.out, "77\n");
+    if lab.machine.sh(&format!("mkdir /sys/fs/cgroup/freezer{}/below", lab.cgroup())).code == 0 {
+        lab.words(&["exec", "--detach", "--cgroup", "below", "box", "sleep", "2000"]);
+        assert!(lab.strata("ps box").ok().contains("sleep 2000"), "groups below belong to it");
+    }
     lab.strata("kill --all box KILL").ok();
     lab.strata("delete --force box").ok();
 }
@@ -116,6 +120,29 @@ fn hooks_are_run_in_their_order_with_the_state() {
     lab.configure(&config);
     assert!(lab.strata("create --bundle b box").fails(1).contains("ran past its timeout"));
     assert_eq!(lab.machine.sh("ls state").ok(), "", "what could not be made is gone");
+}
+
+#[test]
+fn what_a_killed_creation_leaves_is_deleted() {
+    let lab = lab!();
+    let mut config = lab.config("true");
+    // The hook says that it runs, and then never ends.
+    let said = lab.machine.dir().join("said");
+    let script = format!("echo $PPID >{}; exec sleep 1000", said.display());
+    config["hooks"] =
+        json!({"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]});
+    lab.configure(&config);
+    let words = ["runtime", "--root", "state", "create", "--bundle", "b", "box"];
+    let mut creation = lab.machine.command(host::strata()).args(words).spawn().unwrap();
+    while lab.machine.sh("test -s said").code != 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(status(&lab, "box"), "creating");
+    lab.machine.sh("kill -KILL $(cat said)").ok();
+    creation.wait().unwrap();
+    wait_for(&lab, "box", "stopped");
+    lab.strata("delete box").ok();
+    assert_eq!((lab.machine.sh("ls state").out, lab.groups()), (String::new(), String::new()), "nothing stays");
 }
 
 #[test]

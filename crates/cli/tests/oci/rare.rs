@@ -102,6 +102,49 @@ fn descriptors_are_passed_on_and_no_others() {
 }
 
 #[test]
+fn sockets_of_who_started_us_are_handed_over() {
+    let lab = lab!();
+    lab.configure(&lab.config("env | grep ^LISTEN | sort; cat <&3"));
+    let program = host::strata().display().to_string();
+    let script = format!("exec 3</etc/hostname; LISTEN_FDS=1 {program} runtime --root state run --bundle b box");
+    let ran = lab.machine.sh(&script).ok();
+    let name = std::fs::read_to_string("/etc/hostname").unwrap();
+    assert_eq!(ran, format!("LISTEN_FDS=1\nLISTEN_PID=1\n{name}"));
+}
+
+/// CVE-2019-5736: root in a container makes the runtime execute itself, and writes to it when it has ended.
+#[test]
+fn the_runtime_s_program_cannot_be_overwritten_from_inside() {
+    let lab = lab!();
+    let program = lab.machine.dir().join("strata");
+    std::fs::copy(host::strata(), &program).unwrap();
+    let ours = |words: &[&str]| -> i32 {
+        let mut command = lab.machine.command(&program);
+        let streams =
+            command.args(["runtime", "--root", "state"]).args(words).stdout(Stdio::null()).stderr(Stdio::null());
+        streams.status().unwrap().code().unwrap_or(-1)
+    };
+    // Opened while it runs, written to when it has ended: by then it is not busy.
+    let attack = "touch /tmp/on; while :; do for e in /proc/[0-9]*/exe; do case $(readlink $e) in */busybox) continue;; esac; \
+                  (exec 9<$e && touch /tmp/seen; dd if=/etc/passwd of=/proc/self/fd/9 conv=notrunc; \
+                  dd if=/etc/passwd of=$e conv=notrunc) 2>/dev/null; done; done";
+    let mut config = lab.config(attack);
+    for set in ["bounding", "effective", "permitted"] {
+        config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SYS_PTRACE"));
+    }
+    lab.configure(&config);
+    assert_eq!((ours(&["create", "--bundle", "b", "box"]), ours(&["start", "box"])), (0, 0));
+    while lab.machine.sh("test -e b/rootfs/tmp/on").code != 0 {
+        std::thread::yield_now();
+    }
+    for _ in 0..10 {
+        ours(&["exec", "box", "/proc/self/exe", "runtime", "features"]);
+    }
+    lab.strata("delete --force box").ok();
+    assert!(std::fs::read(&program).unwrap() == std::fs::read(host::strata()).unwrap(), "the program was overwritten");
+}
+
+#[test]
 fn the_old_root_is_out_of_reach_without_pivot_root() {
     let lab = lab!();
     lab.configure(&lab.config("ls /; ls /proc/1/root"));

@@ -28,6 +28,8 @@ pub struct CreateOptions<'a> {
     pub pid_file: Option<PathBuf>,
     /// So many descriptors from 3 on are the program's.
     pub descriptors: u32,
+    /// So many of them are sockets that its program is to serve (sd_listen_fds(3)).
+    pub listening: u32,
     /// The old root is left behind by pivot_root(2); otherwise by chroot(2).
     pub pivot: bool,
     /// It gets a session keyring of its own.
@@ -67,7 +69,10 @@ impl Runtime {
         let place = Place::of(&self.root, id)?;
         let bundle = bundle.canonicalize().map_err(crate::Error::path("open", bundle.display().to_string()))?;
         let (config, bytes) = read_config(&bundle.join("config.json"))?;
-        let checked = check(config, bundle, id)?;
+        let mut checked = check(config, bundle, id)?;
+        if let Some(process) = checked.process.as_mut().filter(|_| options.listening > 0) {
+            process.env.extend([format!("LISTEN_FDS={}", options.listening), "LISTEN_PID=1".to_owned()]);
+        }
         let has_terminal = checked.process.as_ref().is_some_and(|process| process.tty);
         if !options.takes_terminal && has_terminal != options.console.is_some() {
             return Err(Error::Config(match has_terminal {

@@ -67,7 +67,7 @@ impl Runtime {
             // The number might have been another's meanwhile.
             return Err(Error::NotRunning);
         }
-        let group = group(&known.cgroup, options.cgroup.as_deref())?;
+        let groups = groups(&known.cgroup, options.cgroup.as_deref())?;
         let (ours, theirs) = packet::pair().map_err(crate::Error::step("make a pair of sockets"))?;
         let joining = bundle::Joining {
             process: &process,
@@ -81,7 +81,7 @@ impl Runtime {
         let child = processes::clone(NamespaceSet::default(), None, || bundle::join(joining, theirs))
             .map_err(crate::Error::step("make a process"))?;
         let mut warnings = Vec::new();
-        let seen = see_through(&config, wanted, &group, &child, &ours, options, &mut warnings);
+        let seen = see_through(&config, wanted, (&groups, known.pid), &child, &ours, options, &mut warnings);
         match seen {
             Ok(terminal) => Ok(Executed { pid: child.pid, pidfd: child.pidfd, terminal, warnings }),
             Err(error) => {
@@ -92,22 +92,24 @@ impl Runtime {
     }
 }
 
-/// The control group of the container, or one below it.
-fn group(of_container: &str, below: Option<&str>) -> Result<Cgroup, Error> {
-    match below.map(|below| below.trim_matches('/')).filter(|below| !below.is_empty()) {
-        Some(below) if below.split('/').any(|part| part == "..") => {
-            Err(Error::Config(format!("the control group {below:?} is not below the container's")))
+/// The control group of the container, and one below it where that is.
+fn groups(of_container: &str, below: Option<&str>) -> Result<Vec<Cgroup>, Error> {
+    let mut groups = vec![Cgroup::open_everywhere(of_container)];
+    if let Some(below) = below.map(|below| below.trim_matches('/')).filter(|below| !below.is_empty()) {
+        let group = Cgroup::open_everywhere(&format!("{of_container}/{below}"));
+        if below.split('/').any(|part| part == "..") || !group.exists() {
+            return Err(Error::Config(format!("there is no control group {below:?} below the container's")));
         }
-        Some(below) => Ok(Cgroup::open_everywhere(&format!("{of_container}/{below}"))),
-        None => Ok(Cgroup::open_everywhere(of_container)),
+        groups.push(group);
     }
+    Ok(groups)
 }
 
 /// Sees the new process through until it executes its program.
 fn see_through(
     config: &Config,
     wanted: &Process,
-    group: &Cgroup,
+    (groups, first): (&[Cgroup], i32),
     child: &Child,
     channel: &OwnedFd,
     options: &ExecOptions<'_>,
@@ -117,7 +119,7 @@ fn see_through(
     if let Some(adjustment) = wanted.oom_score_adj.or(of_container) {
         set_oom_score(child.pid, adjustment)?;
     }
-    join(group, child.pid)?;
+    groups.iter().try_for_each(|group| join(group, child.pid, first))?;
     go_on(channel)?;
     let mut terminal = None;
     loop {
@@ -141,12 +143,19 @@ fn see_through(
 }
 
 /// Puts the process into the group; where that has groups of its own below (version 2), to the container's first process.
-fn join(group: &Cgroup, pid: i32) -> Result<(), Error> {
+fn join(group: &Cgroup, pid: i32, first: i32) -> Result<(), Error> {
     match group.join(pid) {
         Err(error) if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
-            tracing::debug!(%error, "the container's control group has others below it");
-            Ok(())
+            let path = group_of(first).ok_or_else(|| crate::Error::io("find the container's control group")(error))?;
+            let joined = Cgroup::open_everywhere(&path).join(pid);
+            Ok(joined.map_err(crate::Error::io("put the process into its control groups"))?)
         }
         joined => Ok(joined.map_err(crate::Error::io("put the process into its control groups"))?),
     }
+}
+
+/// Where a process is in version 2.
+fn group_of(pid: i32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
 }

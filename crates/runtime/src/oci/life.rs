@@ -98,7 +98,7 @@ pub(super) fn text(state: &StateDocument) -> String {
 }
 
 fn signal_all(known: &Record, signal: Signal) -> Result<(), Error> {
-    let pids = known.cgroup().pids().map_err(crate::Error::io("list the container's processes"))?;
+    let pids = known.cgroup().all_pids().map_err(crate::Error::io("list the container's processes"))?;
     for pid in pids {
         // One that has ended meanwhile needs no signal.
         if let Ok(process) = strata_sys::process::open(pid)

@@ -73,7 +73,7 @@ impl Runtime {
     /// Its processes, in the numbering of this one.
     pub fn processes(&self, id: &str) -> Result<Vec<i32>, Error> {
         let (_, known) = self.known(id)?;
-        Ok(known.cgroup().pids().map_err(crate::Error::io("list the container's processes"))?)
+        Ok(known.cgroup().all_pids().map_err(crate::Error::io("list the container's processes"))?)
     }
 
     /// Changes what it may use at most. What is not said stays.

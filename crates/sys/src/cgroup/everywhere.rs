@@ -117,6 +117,16 @@ impl Cgroup {
         }
     }
 
+    /// Its processes, and those of the groups inside it, as far as they are visible here, lowest first.
+    pub fn all_pids(&self) -> io::Result<Vec<i32>> {
+        let best = self.dirs.iter().find(|(controller, _)| matches!(*controller, "" | "freezer" | "pids"));
+        let Some((_, dir)) = best.or(self.dirs.first()) else { return Ok(Vec::new()) };
+        let mut pids = Vec::new();
+        collect(dir, &mut pids)?;
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
     /// Removes it and the groups inside it, when their processes have ended.
     pub fn remove_all(&self) -> io::Result<()> {
         self.dirs.iter().try_for_each(|(_, dir)| {
@@ -124,4 +134,16 @@ impl Cgroup {
             super::remove(dir)
         })
     }
+}
+
+fn collect(dir: &Path, pids: &mut Vec<i32>) -> io::Result<()> {
+    let text = match super::read(dir, "cgroup.procs") {
+        // It was removed meanwhile, or has threads only.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
+        text => text?,
+    };
+    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    let below = std::fs::read_dir(dir)?.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    below.map(|entry| entry.path()).try_for_each(|dir| collect(&dir, pids))
 }
