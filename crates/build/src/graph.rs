@@ -8,17 +8,17 @@ use std::time::Instant;
 use jiff::Timestamp;
 use strata_dockerfile::{Dockerfile, Instruction, RunMount, Stage};
 use strata_engine::Engine;
-use strata_engine::workbench::{BuiltImage, Workbench};
+use strata_engine::workbench::{BuiltImage, TreeTarget, Workbench};
 use strata_layer::Time;
 use strata_types::config::ImageConfig;
-use strata_types::{Digest, Platform, Watch};
+use strata_types::{Digest, ImageId, Platform, Watch};
 
 use crate::base::Base;
 use crate::context::Context;
 use crate::error::{BuildError, Problem};
 use crate::history;
 use crate::key::Key;
-use crate::request::{BuildRequest, Built, Observer, Outcome};
+use crate::request::{BuildRequest, Built, NamedContext, Observer, Outcome, Output};
 use crate::stage::{Finished, StageRun};
 use crate::variables::Globals;
 
@@ -87,7 +87,7 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     for (line, argument) in &file.arguments {
         globals.declare(argument).map_err(|problem| BuildError::at((*line, *line), "ARG", problem))?;
     }
-    let bases = bases(&file, &globals)?;
+    let bases = bases(&file, &globals, request)?;
     let target = target(&file, &target_name)?;
     let bench = engine.workbench().map_err(BuildError::outside)?;
     let build = Build {
@@ -115,7 +115,7 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
 }
 
 /// What each stage begins with.
-fn bases(file: &Dockerfile, globals: &Globals) -> Result<Vec<Source>, BuildError> {
+fn bases(file: &Dockerfile, globals: &Globals, request: &BuildRequest) -> Result<Vec<Source>, BuildError> {
     let base = |(index, stage): (usize, &Stage)| {
         let at = |problem| BuildError::at((stage.line, stage.line), &stage.original, problem);
         let name = globals.expand(&stage.base).map_err(at)?;
@@ -124,6 +124,15 @@ fn bases(file: &Dockerfile, globals: &Globals) -> Result<Vec<Source>, BuildError
         }
         let lower = name.to_lowercase();
         let earlier = file.stages[..index].iter().rposition(|other| !other.name.is_empty() && other.name == lower);
+        match request.contexts.get(&name) {
+            Some(NamedContext::Image(image)) => return Ok(Source::Image(image.clone())),
+            Some(NamedContext::Files(_)) => {
+                let sentence =
+                    format!("{name} is a directory: FROM takes an image, COPY --from={name} takes its files");
+                return Err(at(Problem::Unsupported(sentence)));
+            }
+            None => {}
+        }
         Ok(match earlier {
             Some(index) => Source::Stage(index),
             None if name == "scratch" => Source::Scratch,
@@ -206,7 +215,7 @@ impl<'a> Build<'a> {
 
     /// The stage before `before` that a name or number means.
     fn stage_named(&self, name: &str, before: usize) -> Option<usize> {
-        if name.is_empty() {
+        if name.is_empty() || self.request.contexts.contains_key(name) {
             return None;
         }
         let lower = name.to_lowercase();
@@ -232,6 +241,11 @@ impl<'a> Build<'a> {
         if from.is_empty() {
             return Ok(Files::Context(&self.request.context));
         }
+        let from = match self.request.contexts.get(from) {
+            Some(NamedContext::Files(context)) => return Ok(Files::Context(context)),
+            Some(NamedContext::Image(image)) => image,
+            None => from,
+        };
         if let Some(index) = self.stage_named(from, stage) {
             return Ok(Files::Layers(Arc::new(self.result(index)?.base.clone())));
         }
@@ -315,20 +329,24 @@ impl<'a> Build<'a> {
     }
 
     /// Records the image.
-    fn export(&self, base: &Base) -> Result<(strata_types::ImageId, ImageConfig), Problem> {
+    fn export(&self, base: &Base) -> Result<(ImageId, ImageConfig), Problem> {
         let (number, began) = (self.number(), Instant::now());
-        self.observer.begin(number, "exporting to image");
+        let what = match &self.request.output {
+            Output::Image => "exporting to image",
+            Output::Dir(_) => "exporting to client directory",
+            Output::Tar(_) => "exporting to client tarball",
+        };
+        self.observer.begin(number, what);
         let mut config = base.config.clone();
         config.config.labels.extend(self.request.labels.clone());
         let last = history::complete(&mut config.history);
         let usual = || self.epoch_or(self.began).to_string();
         config.created = Some(last.unwrap_or_else(usual));
-        let built = BuiltImage { config: &config, names: &self.request.names, layers: base.added.clone() };
-        let exported = self.bench.add_image(built).and_then(|id| {
+        let exported = self.write(&config, base).and_then(|id| {
             self.bench.used(&lock(&self.used))?;
             Ok(id)
         });
-        if let Ok(id) = &exported {
+        if let (Ok(id), Output::Image) = (&exported, &self.request.output) {
             self.observer.status(number, &format!("writing image {id} done"));
             for name in &self.request.names {
                 self.observer.status(number, &format!("naming to {} done", name.clone().or_latest()));
@@ -337,6 +355,22 @@ impl<'a> Build<'a> {
         let outcome = if exported.is_ok() { Outcome::Done } else { Outcome::Failed };
         self.observer.end(number, outcome, began.elapsed());
         Ok((exported?, config))
+    }
+
+    /// Makes of what was built what was asked for.
+    fn write(&self, config: &ImageConfig, base: &Base) -> strata_engine::Result<ImageId> {
+        match &self.request.output {
+            Output::Image => {
+                let built = BuiltImage { config, names: &self.request.names, layers: base.added.clone() };
+                return self.bench.add_image(built);
+            }
+            Output::Dir(path) => self.bench.write_tree(&base.layers, TreeTarget::Dir(path), self)?,
+            Output::Tar(file) => {
+                let mut file: &std::fs::File = file;
+                self.bench.write_tree(&base.layers, TreeTarget::Tar(&mut file), self)?;
+            }
+        }
+        Ok(config.image_id())
     }
 
     /// Arguments that were given and that nothing declares.

@@ -16,6 +16,7 @@
 //! A step is remembered by everything it reads: the layers below, the files it copies, its command and variables. What was
 //! remembered is shared by all builds on the host, whatever Dockerfile it stood in.
 
+mod archive;
 mod base;
 mod context;
 mod copy;
@@ -32,4 +33,4 @@ mod variables;
 pub use context::Context;
 pub use error::{BuildError, Problem};
 pub use graph::build;
-pub use request::{BuildRequest, Built, Observer, Outcome, Secret};
+pub use request::{BuildRequest, Built, NamedContext, Observer, Outcome, Output, Secret};

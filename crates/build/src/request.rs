@@ -23,6 +23,10 @@ pub struct BuildRequest {
     pub dockerfile: String,
     /// The files that COPY and ADD take.
     pub context: Context,
+    /// `--build-context`, by name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// What becomes of it.
+    pub output: Output,
     /// Names for the image.
     pub names: Vec<Reference>,
     /// The stage to build; the last one without.
@@ -53,6 +57,26 @@ pub struct BuildRequest {
     pub epoch: Option<i64>,
     /// How many steps are done at once.
     pub steps_at_once: usize,
+}
+
+/// What a name stands for in FROM, `--from` and mounts.
+#[derive(Debug)]
+pub enum NamedContext {
+    /// Files.
+    Files(Context),
+    /// An image.
+    Image(String),
+}
+
+/// What becomes of what was built.
+#[derive(Debug)]
+pub enum Output {
+    /// An image here.
+    Image,
+    /// Files in a directory, which is there.
+    Dir(PathBuf),
+    /// A tar of its files.
+    Tar(File),
 }
 
 /// A secret that RUN may have. It is in no layer, history, key or log.

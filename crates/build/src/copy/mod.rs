@@ -98,8 +98,19 @@ impl Found {
         }
     }
 
+    /// The files that are sources of their own, with where they are.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &LayerPath> {
+        let sources = self.sources.iter().flat_map(|(_, sources)| sources);
+        sources.filter(|source| source.dir.is_none()).map(|source| &source.path)
+    }
+
     /// Lays the files out.
-    pub(crate) fn lay_out<'t>(&self, tree: Option<Tree<'t>>, to: &Destination<'t>) -> Result<TarStream<'t>, Problem> {
+    pub(crate) fn lay_out<'t>(
+        &self,
+        tree: Option<Tree<'t>>,
+        unpacked: &[(LayerPath, Tree<'t>)],
+        to: &Destination<'t>,
+    ) -> Result<TarStream<'t>, Problem> {
         let Destination { copying, name, base, now, newest, .. } = *to;
         let owner = Some(&copying.chown).filter(|chown| !chown.is_empty());
         let owner = owner.zip(base).map(|(chown, base)| Owner::parse(chown, base)).transpose()?;
@@ -134,6 +145,13 @@ impl Found {
         for (written, sources) in &self.sources {
             for source in sources {
                 let tree = tree.ok_or_else(|| Problem::NotFound(written.clone()))?;
+                if let Some((_, inside)) = unpacked.iter().find(|(path, _)| *path == source.path) {
+                    layout.ensure_dir(&target)?;
+                    for all in inside.select("/", &Ignore::default())? {
+                        place(&mut layout, &all, *inside, (&target, true), &dress)?;
+                    }
+                    continue;
+                }
                 let target = if copying.parents { with_parents(&target, written, source)? } else { target.clone() };
                 place(&mut layout, source, tree, (&target, is_dir), &dress)?;
             }

@@ -3,12 +3,14 @@
 use std::cell::OnceCell;
 
 use strata_dockerfile::{Copying, Ignore};
+use strata_layer::LayerPath;
 use strata_sys::root_dir::RootDir;
 
 use super::StageRun;
 use super::run::shown;
+use crate::archive;
 use crate::copy::{Destination, Found, Tree};
-use crate::error::Problem;
+use crate::error::{Problem, read};
 use crate::graph::{Build, Files};
 use crate::key::Key;
 
@@ -28,7 +30,7 @@ impl StageRun<'_> {
             build.epoch_into(&mut key);
             key
         };
-        let (opened, found) = (Opened::default(), OnceCell::new());
+        let (opened, found, nothing) = (Opened::default(), OnceCell::new(), Ignore::default());
         let tree = || opened.tree(&files, build);
         let find = |tree: Option<Tree<'_>>| -> Result<&Found, Problem> {
             if found.get().is_none() {
@@ -63,7 +65,12 @@ impl StageRun<'_> {
                 now: build.now(),
                 newest: build.newest(),
             };
-            let mut tar = find(tree)?.lay_out(tree, &to)?;
+            let found = find(tree)?;
+            let unpacks = name == "ADD" && copying.unpack != Some(false);
+            let archives = if unpacks { unpack(build, found, tree)? } else { Vec::new() };
+            let inside = |(path, root)| (path, Tree { root, ignore: &nothing, is_host: false });
+            let unpacked: Vec<_> = archives.iter().map(|(path, root)| inside((LayerPath::clone(path), root))).collect();
+            let mut tar = found.lay_out(tree, &unpacked, &to)?;
             Ok(build.bench.add_layer(&layers, &mut tar, build)?)
         };
         let layer = match files {
@@ -121,6 +128,20 @@ impl Opened {
         }
         Ok(self.root.get().map(|root| Tree { root, ignore: &self.nothing, is_host: false }))
     }
+}
+
+/// The archives among the sources, each as a tree.
+fn unpack(build: &Build<'_>, found: &Found, tree: Option<Tree<'_>>) -> Result<Vec<(LayerPath, RootDir)>, Problem> {
+    let mut unpacked = Vec::new();
+    let Some(tree) = tree else { return Ok(unpacked) };
+    for path in found.files() {
+        let shown = path.to_string();
+        let Some(mut tar) = archive::open(tree.open(path).map_err(read(&shown))?, &shown)? else { continue };
+        let layer = build.bench.add_layer(&[], &mut *tar, build)?;
+        let layers: Vec<_> = layer.into_iter().map(|layer| layer.diff_id).collect();
+        unpacked.push((path.clone(), build.bench.tree(&layers)?));
+    }
+    Ok(unpacked)
 }
 
 /// What the history says.

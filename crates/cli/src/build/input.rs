@@ -1,10 +1,12 @@
 //! From the words of `build` to a Dockerfile and a context.
 
-use std::io::Read as _;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use strata_build::Context;
 use strata_dockerfile::DOCKERFILE_BYTES_MAX;
+use strata_engine::Engine;
+use strata_types::Silent;
 
 use crate::exit::{Failure, Result};
 use crate::session::Session;
@@ -26,14 +28,9 @@ pub struct Input {
 }
 
 /// Reads what PATH and `-f` name; `-` is the standard input.
-pub fn read(session: &Session, path: &str, file: Option<&str>) -> Result<Input> {
+pub fn read(session: &Session, engine: &Engine, path: &str, file: Option<&str>) -> Result<Input> {
     if path == "-" {
-        if file.is_some_and(|file| file != "-") {
-            return Err(Failure::new(
-                "unable to prepare context: with a Dockerfile on standard input, -f names nothing",
-            ));
-        }
-        return Ok(Input { dockerfile: from_stdin()?, name: USUAL_NAME.to_owned(), context: Context::empty() });
+        return piped(engine, file);
     }
     let cwd = session.cwd()?;
     let dir = cwd.join(path);
@@ -62,6 +59,30 @@ pub fn read(session: &Session, path: &str, file: Option<&str>) -> Result<Input> 
     Ok(Input { dockerfile, name, context: Context::open(&dir, &ignore)? })
 }
 
+/// What comes on the standard input: a tar is a context, anything else a Dockerfile without one.
+fn piped(engine: &Engine, file: Option<&str>) -> Result<Input> {
+    let (head, whole) = Context::peek(std::io::stdin())?;
+    if !Context::is_archive(&head) {
+        if file.is_some_and(|file| file != "-") {
+            let sentence = "unable to prepare context: with a Dockerfile on standard input, -f names nothing";
+            return Err(Failure::new(sentence));
+        }
+        return Ok(Input { dockerfile: text(whole)?, name: USUAL_NAME.to_owned(), context: Context::empty() });
+    }
+    let context = Context::of_tar(engine, whole, &Silent)?;
+    let name = file.unwrap_or(USUAL_NAME);
+    let within = |name: &str| context.text(Path::new(name), DOCKERFILE_BYTES_MAX as u64 + 1);
+    let Some(dockerfile) = within(name)? else {
+        let sentence = format!("failed to read dockerfile: open {name}: no such file or directory");
+        return Err(Failure::new(sentence).hint("-f names a file in the tar"));
+    };
+    let ignore = match within(&format!("{name}{IGNORE}"))? {
+        Some(own) => own,
+        None => within(IGNORE)?.unwrap_or_default(),
+    };
+    Ok(Input { dockerfile, name: name.to_owned(), context: context.ignoring(&ignore)? })
+}
+
 fn text_of(path: &Path, shown: &str) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|error| {
         let failure = Failure::new(format!("failed to read dockerfile: open {shown}: {}", plain(&error)));
@@ -74,13 +95,17 @@ fn text_of(path: &Path, shown: &str) -> Result<String> {
 }
 
 fn from_stdin() -> Result<String> {
+    text(std::io::stdin())
+}
+
+fn text(from: impl Read) -> Result<String> {
     let mut bytes = Vec::new();
-    std::io::stdin().take(DOCKERFILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    from.take(DOCKERFILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     String::from_utf8(bytes).map_err(|_| Failure::new("failed to read dockerfile: the standard input is no text"))
 }
 
 /// The patterns that go with this Dockerfile: its own, or the context's.
-fn ignore_of(context: &Path, dockerfile: &Path) -> Result<String> {
+pub fn ignore_of(context: &Path, dockerfile: &Path) -> Result<String> {
     let mut own = dockerfile.as_os_str().to_owned();
     own.push(IGNORE);
     for path in [PathBuf::from(own), context.join(IGNORE)] {

@@ -1,6 +1,8 @@
 //! What `build` needs beside its options: the Dockerfile and its context, what is seen of the steps, where an error is.
 
+pub mod contexts;
 pub mod excerpt;
 pub mod input;
+pub mod output;
 pub mod secret;
 pub mod steps;

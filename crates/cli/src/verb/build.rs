@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use strata_build::{BuildError, BuildRequest, Built};
+use strata_dockerfile::Dockerfile;
 use strata_engine::container::{HostConfig, Resources, SHM_SIZE_BYTES};
 use strata_sys::durable::{self, Durability};
 use strata_types::Platform;
@@ -10,7 +11,7 @@ use strata_types::reference::Reference;
 
 use crate::build::excerpt::excerpt;
 use crate::build::steps::Steps;
-use crate::build::{input, secret};
+use crate::build::{contexts, input, output, secret};
 use crate::container::request::ulimits;
 use crate::opts;
 use crate::opts::host::Host;
@@ -31,6 +32,12 @@ pub struct Args {
     /// Set build-time variables
     #[arg(long, value_name = "stringArray")]
     pub build_arg: Vec<String>,
+    /// Additional build contexts (e.g., name=path)
+    #[arg(long, value_name = "stringArray")]
+    pub build_context: Vec<String>,
+    /// Check the Dockerfile, build nothing
+    #[arg(long)]
+    pub check: bool,
     /// Set the parent cgroup for the "RUN" instructions during build
     #[arg(long)]
     pub cgroup_parent: Option<String>,
@@ -64,12 +71,18 @@ pub struct Args {
     /// Set metadata for an image
     #[arg(long, value_name = "stringArray", value_parser = opts::label::parse)]
     pub label: Vec<(String, String)>,
+    /// Ignored: what is built is here
+    #[arg(long, hide = true)]
+    pub load: bool,
     /// Memory limit
     #[arg(short = 'm', long, value_name = "bytes", value_parser = opts::size::bytes)]
     pub memory: Option<u64>,
     /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
     #[arg(long, value_name = "bytes", value_parser = memory_swap)]
     pub memory_swap: Option<MemorySwap>,
+    /// Write build result metadata to a file
+    #[arg(long)]
+    pub metadata_file: Option<String>,
     /// Set the networking mode for the "RUN" instructions during build
     #[arg(long, default_value = "default")]
     pub network: String,
@@ -79,6 +92,9 @@ pub struct Args {
     /// Do not cache specified stages
     #[arg(long, value_name = "stringArray", value_delimiter = ',')]
     pub no_cache_filter: Vec<String>,
+    /// Output destination (format: "type=local|tar|oci|docker|image|registry,dest=path")
+    #[arg(short = 'o', long, value_name = "stringArray")]
+    pub output: Vec<String>,
     /// Set target platform for build
     #[arg(long)]
     pub platform: Option<String>,
@@ -88,6 +104,9 @@ pub struct Args {
     /// Always attempt to pull all referenced images
     #[arg(long)]
     pub pull: bool,
+    /// Shorthand for "--output=type=registry"
+    #[arg(long)]
+    pub push: bool,
     /// Suppress the build output and print image ID on success
     #[arg(short = 'q', long)]
     pub quiet: bool,
@@ -115,7 +134,7 @@ pub struct Args {
     /// Ulimit options
     #[arg(long, value_name = "ulimit", value_parser = opts::ulimit::parse)]
     pub ulimit: Vec<Ulimit>,
-    /// The directory of the files to copy, or - for a Dockerfile on the standard input
+    /// The directory of the files to copy, or - for a Dockerfile or a tar on the standard input
     pub path: String,
 }
 
@@ -133,10 +152,17 @@ impl Verb for Args {
             "quiet" => true,
             other => return Err(Failure::new(format!("invalid progress mode {other}")).hint("auto, plain or quiet")),
         };
-        let input = input::read(session, &self.path, self.file.as_deref())?;
-        let (name, text) = (input.name.clone(), input.dockerfile.clone());
         let engine = session.engine()?;
-        let request = self.request(session, input, &engine.platform())?;
+        let input = input::read(session, &engine, &self.path, self.file.as_deref())?;
+        let (name, text) = (input.name.clone(), input.dockerfile.clone());
+        if self.check {
+            return check(session, &name, &text);
+        }
+        let wanted = output::parse(&self.output)?;
+        let (destination, archive) = output::open(session, &wanted)?;
+        let mut request = self.request(session, input, &engine.platform())?;
+        request.output = destination;
+        request.names.extend(names(&wanted.names)?);
         let progress = Progress::start(session, Show::Nowhere)?;
         let out: Option<Box<dyn std::io::Write + Send>> =
             if is_quiet { None } else { Some(Box::new(std::io::stderr())) };
@@ -146,7 +172,15 @@ impl Verb for Args {
         drop(steps);
         progress.finish();
         match result {
-            Ok(built) => self.succeed(session, &built, is_quiet),
+            Ok(built) => {
+                let told = self.succeed(session, &built, is_quiet)?;
+                let names = request.names.iter().map(Reference::familiar).collect::<Vec<_>>();
+                output::finish(session, &engine, (&wanted, self.push), archive, (&built, &names))?;
+                if let Some(path) = &self.metadata_file {
+                    output::metadata(session, path, &built, &names)?;
+                }
+                Ok(told)
+            }
             Err(error) => {
                 session.err.write_all(failed.as_bytes())?;
                 if let Some(lines) = error.lines {
@@ -170,6 +204,8 @@ impl Args {
         Ok(BuildRequest {
             dockerfile: input.dockerfile,
             context: input.context,
+            contexts: contexts::read(session, &self.build_context)?,
+            output: strata_build::Output::Image,
             names: names(&self.tag)?,
             target: self.target.clone(),
             arguments,
@@ -252,6 +288,23 @@ impl Args {
         }
         Ok(Exit::SUCCESS)
     }
+}
+
+/// `--check`: says what could be better.
+fn check(session: &mut Session, name: &str, text: &str) -> Result<Exit> {
+    let file = Dockerfile::parse(text).map_err(|error| failure(BuildError::outside(error)))?;
+    let warnings = strata_dockerfile::lint(&file);
+    if warnings.is_empty() {
+        writeln!(session.out, "Check complete, no warnings found.")?;
+        return Ok(Exit::SUCCESS);
+    }
+    let many = if warnings.len() == 1 { "warning has" } else { "warnings have" };
+    writeln!(session.out, "Check complete, {} {many} been found!", warnings.len())?;
+    for warning in &warnings {
+        writeln!(session.out, "\nWARNING: {}\n{}\n{}", warning.rule, warning.reason, warning.message)?;
+        write!(session.out, "{}", excerpt(name, text, (warning.line, warning.line)))?;
+    }
+    Ok(Exit::FAILURE)
 }
 
 /// Reads `-t`.

@@ -1,6 +1,6 @@
 //! `strata builder prune`: remove what builds remember.
 
-use strata_engine::workbench::CacheWish;
+use strata_engine::workbench::{CachePruned, CacheWish};
 use strata_types::Silent;
 
 use crate::confirm::confirm;
@@ -39,14 +39,20 @@ impl Verb for Args {
         }
         let wish = CacheWish { unused_for, keep_bytes: self.keep_storage };
         let pruned = session.engine()?.prune_build_cache(wish, &Silent)?;
-        if !pruned.steps.is_empty() {
-            writeln!(session.out, "Deleted build cache objects:")?;
-            for step in &pruned.steps {
-                writeln!(session.out, "{}", step.key)?;
-            }
-            writeln!(session.out)?;
-        }
+        show(session, &pruned)?;
         writeln!(session.out, "Total reclaimed space: {}", size::human(pruned.freed_bytes))?;
         Ok(Exit::SUCCESS)
     }
+}
+
+/// Says which steps are forgotten; nothing if none is.
+pub(super) fn show(session: &mut Session, pruned: &CachePruned) -> Result<()> {
+    if pruned.steps.is_empty() {
+        return Ok(());
+    }
+    writeln!(session.out, "Deleted build cache objects:")?;
+    for step in &pruned.steps {
+        writeln!(session.out, "{}", step.key)?;
+    }
+    Ok(writeln!(session.out)?)
 }

@@ -60,7 +60,7 @@ fn rows(used: &DiskUse) -> Vec<Json> {
         line("Images", used.image_totals()),
         line("Containers", used.container_totals()),
         line("Local Volumes", used.volume_totals()),
-        line("Build Cache", Totals::default()),
+        line("Build Cache", used.build_cache),
     ];
     // Docker has none, and scripts count the lines.
     if !used.snapshots.is_empty() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use strata_engine::container::PruneFilter;
+use strata_engine::workbench::CacheWish;
 use strata_types::Silent;
 
 use crate::confirm::confirm;
@@ -52,13 +53,25 @@ impl Verb for Args {
         }
         let images = engine.prune_images(&super::image_prune::wish(self.all, &filters, session)?, &Silent)?;
         super::image_prune::show(session, &images)?;
-        reclaimed_bytes += images.reclaimed_bytes + engine.tidy(&Silent)?;
+        reclaimed_bytes += images.reclaimed_bytes;
+        // Steps have no labels: who asks for those means other things.
+        if !self.filters_labels() {
+            let unused_for = until.map(|until| session.now().duration_since(until).unsigned_abs());
+            let steps = engine.prune_build_cache(CacheWish { unused_for, keep_bytes: None }, &Silent)?;
+            super::builder_prune::show(session, &steps)?;
+            reclaimed_bytes += steps.freed_bytes;
+        }
+        reclaimed_bytes += engine.tidy(&Silent)?;
         writeln!(session.out, "Total reclaimed space: {}", size::human(reclaimed_bytes))?;
         Ok(Exit::SUCCESS)
     }
 }
 
 impl Args {
+    fn filters_labels(&self) -> bool {
+        self.filter.iter().any(|filter| filter.name.starts_with("label"))
+    }
+
     fn warning(&self) -> String {
         let mut lines = vec!["  - all stopped containers"];
         if self.volumes {
@@ -68,6 +81,9 @@ impl Args {
             true => "  - all images without at least one container associated to them",
             false => "  - all dangling images",
         });
+        if !self.filters_labels() {
+            lines.push("  - all build cache");
+        }
         lines.push("  - all partial downloads");
         format!("WARNING! This will remove:\n{}\n", lines.join("\n"))
     }

@@ -131,7 +131,13 @@ fn what_is_remembered_is_kept_and_forgotten_on_demand() {
     );
     assert_eq!(sh(&machine, "app", "wc -c < /two"), "100000\n");
     assert_eq!(machine.strata(["check"]).code, 0);
+    let cache = |machine: &strata_testkit::Machine| {
+        let rows = machine.strata(["system", "df", "--format", "{{.Type}} {{.Size}} {{.Reclaimable}}"]).ok();
+        rows.lines().find(|row| row.starts_with("Build Cache")).unwrap().to_owned()
+    };
+    assert_eq!(cache(&machine), "Build Cache 100kB 0B (0%)");
     machine.strata(["rmi", "app"]).ok();
+    assert_eq!(cache(&machine), "Build Cache 100kB 100kB (100%)");
     let pruned = machine.strata(["builder", "prune", "-f"]).ok();
     assert!(pruned.ends_with("Total reclaimed space: 100kB\n"), "{pruned}");
     let layers = machine.sh("ls store/layers/*/ -d; ls store/layers/* | wc -l").ok();

@@ -1,7 +1,7 @@
 //! The same Dockerfile, built by docker: the same files, the same config.
 
 use strata_testkit::image::Image;
-use strata_testkit::peers::Docker;
+use strata_testkit::peers::{Docker, Podman};
 use strata_testkit::{Machine, host, need};
 
 use super::{inspect, machine, sh, write};
@@ -70,14 +70,49 @@ fn docker_builds_the_same_files_and_the_same_config() {
     machine.strata(["load", "-i", "theirs.tar"]).ok();
     machine.strata(["build", "--network", "none", "-t", "ours", "ctx"]).ok();
 
+    compare(&machine, &[]);
+}
+
+#[test]
+fn buildah_builds_the_same_files_and_the_same_config() {
+    need!(host::root(), Podman::available(), host::program("busybox"));
+    let machine = machine(&[
+        ("dir/a", "a\n"),
+        ("dir/below/b", "b\n"),
+        ("dir/only.md", "md\n"),
+        ("dir/skipped.bak", "no\n"),
+        ("one.txt", "1\n"),
+        ("two.txt", "2\n"),
+        (".dockerignore", "**/*.bak\n"),
+    ]);
+    // It runs shell forms of ENTRYPOINT by /bin/sh whatever SHELL says, and leaves ranges of ports as they are.
+    let file = FILE.replace(" 8000-8002", "").replace("SHELL [\"/bin/ash\", \"-c\"]\n", "");
+    write(&machine, "Dockerfile", &file);
+    let podman = Podman::new(&machine);
+    std::fs::write(machine.dir().join("base.tar"), Image::busybox().docker_archive("base:latest")).unwrap();
+    podman.run(["load", "-i", "base.tar"]).ok();
+    let words = ["build", "--format", "docker", "--network", "none", "--pull=never", "-t", "theirs"];
+    let theirs = podman.run(words.into_iter().chain(["--build-arg", "BASE=localhost/base", "ctx"]));
+    assert_eq!(theirs.code, 0, "{}{}", theirs.out, theirs.err);
+    podman.run(["save", "-o", "theirs.tar", "localhost/theirs"]).ok();
+    machine.strata(["load", "-i", "theirs.tar"]).ok();
+    machine.strata(["tag", "localhost/theirs", "theirs"]).ok();
+    machine.strata(["tag", "base", "localhost/base"]).ok();
+    machine.strata(["build", "--network", "none", "--build-arg", "BASE=localhost/base", "-t", "ours", "ctx"]).ok();
+    // It adds a label with its version. No SHELL, no field.
+    compare(&machine, &["Labels", "Shell"]);
+}
+
+/// Whether `ours` and `theirs` have the same files and the same config, but for these fields of it.
+fn compare(machine: &Machine, except: &[&str]) {
     let fields = "User Env Cmd Entrypoint WorkingDir ExposedPorts Volumes Labels Healthcheck OnBuild Shell StopSignal";
-    for field in fields.split(' ') {
+    for field in fields.split(' ').filter(|field| !except.contains(field)) {
         let format = format!("{{{{json .Config.{field}}}}}");
-        assert_eq!(inspect(&machine, "ours", &format), inspect(&machine, "theirs", &format), "{field}");
+        assert_eq!(inspect(machine, "ours", &format), inspect(machine, "theirs", &format), "{field}");
     }
     for field in ["Author", "Os", "Architecture"] {
         let format = format!("{{{{.{field}}}}}");
-        assert_eq!(inspect(&machine, "ours", &format), inspect(&machine, "theirs", &format), "{field}");
+        assert_eq!(inspect(machine, "ours", &format), inspect(machine, "theirs", &format), "{field}");
     }
-    assert_eq!(sh(&machine, "ours", LIST), sh(&machine, "theirs", LIST));
+    assert_eq!(sh(machine, "ours", LIST), sh(machine, "theirs", LIST));
 }

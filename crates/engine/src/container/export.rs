@@ -42,7 +42,7 @@ impl Engine {
 }
 
 /// Writes a tar's bytes, and nothing else.
-pub(super) struct TarSink<'a>(pub(super) &'a mut (dyn Write + Send));
+pub(crate) struct TarSink<'a>(pub(crate) &'a mut (dyn Write + Send));
 
 impl LayerSink for TarSink<'_> {
     fn bytes(&mut self, chunk: &[u8]) -> strata_layer::Result<()> {

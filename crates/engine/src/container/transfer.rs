@@ -336,7 +336,7 @@ fn shown_in(container: &str) -> impl Fn(&Path) -> ContainerError {
 }
 
 /// Reads what an open file has.
-pub(super) struct FdReader<'a>(pub(super) BorrowedFd<'a>);
+pub(crate) struct FdReader<'a>(pub(crate) BorrowedFd<'a>);
 
 impl Read for FdReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

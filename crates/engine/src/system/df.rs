@@ -26,6 +26,8 @@ pub struct DiskUse {
     pub volumes: Vec<SizedVolume>,
     /// The snapshots of containers' files.
     pub snapshots: Vec<Node>,
+    /// The line about what builds remember; in use is what images have, too.
+    pub build_cache: Totals,
 }
 
 /// An image.
@@ -180,8 +182,25 @@ impl Engine {
             layers: self.layer_uses(&holders, &keys, &size)?,
             volumes: self.volume_sizes()?,
             snapshots: self.snapshot_nodes()?,
+            build_cache: self.build_cache_totals(&|layer| holders.contains_key(layer))?,
             containers: containers.into_iter().map(|listed| self.container_use(listed)).collect::<Result<_>>()?,
         })
+    }
+
+    fn build_cache_totals(&self, has_image: &dyn Fn(&DiffId) -> bool) -> Result<Totals> {
+        let mut totals = Totals::default();
+        let mut seen = HashSet::new();
+        for step in self.build_cache()? {
+            totals.count += 1;
+            let Some(layer) = step.layers.last() else { continue };
+            totals.active += usize::from(has_image(layer));
+            // Steps that came to the same have one layer, and a step that changed nothing has that below it.
+            if step.size_bytes > 0 && seen.insert(layer.clone()) {
+                totals.size_bytes += step.size_bytes;
+                totals.reclaimable_bytes += if has_image(layer) { 0 } else { step.size_bytes };
+            }
+        }
+        Ok(totals)
     }
 
     fn layer_uses(

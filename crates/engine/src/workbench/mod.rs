@@ -5,10 +5,12 @@
 //! step.rs     a container for one step: no record, gone when the step is done or whoever did it died
 //! cache_dir.rs directories that outlive builds (`RUN --mount=type=cache`)
 //! memory.rs   steps that were done, by the digest of all they read
+//! export.rs   a tree as files outside the store
 //! image.rs    the image that comes of it
 //! ```
 
 mod cache_dir;
+mod export;
 mod image;
 mod memory;
 mod step;
@@ -24,6 +26,7 @@ use crate::container::EMPTY_TAR;
 use crate::{Engine, Result};
 
 pub use cache_dir::{CacheDir, CacheDirWish, CacheSharing};
+pub use export::TreeTarget;
 pub use image::BuiltImage;
 pub use memory::{CachePruned, CacheWish, Memory};
 pub use step::{StepDone, StepMount, StepRequest, StepSource, StepStreams};

@@ -1,0 +1,171 @@
+//! `--output` and `--metadata-file`.
+
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use strata_build::{Built, Output as Destination};
+use strata_engine::Engine;
+use strata_sys::durable::{self, Durability};
+use strata_types::reference::Reference;
+
+use crate::exit::{Failure, Result};
+use crate::progress::{Progress, Show};
+use crate::session::Session;
+use crate::streams::Output;
+
+/// What is made of a build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// An image here.
+    #[default]
+    Image,
+    /// An image here, and an archive that docker and others read.
+    Archive,
+    /// Files in a directory.
+    Local,
+    /// A tar of the files.
+    Tar,
+}
+
+/// What `--output` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// What.
+    pub kind: Kind,
+    /// Where; `-` is the standard output.
+    pub dest: Option<String>,
+    /// More names.
+    pub names: Vec<String>,
+    /// It goes to its registry, too.
+    pub push: bool,
+}
+
+/// Reads `type=TYPE,dest=PATH,…`; a path alone is a directory, `-` a tar on the standard output.
+pub fn parse(words: &[String]) -> Result<Wanted> {
+    let [word] = words else {
+        return match words {
+            [] => Ok(Wanted::default()),
+            _ => Err(Failure::new("multiple outputs are not supported")),
+        };
+    };
+    if !word.contains('=') {
+        let kind = if word == "-" { Kind::Tar } else { Kind::Local };
+        return Ok(Wanted { kind, dest: Some(word.clone()), ..Wanted::default() });
+    }
+    let mut wanted = Wanted::default();
+    for field in word.split(',') {
+        let bad = || Failure::new(format!("invalid value {field}"));
+        match field.split_once('=').ok_or_else(bad)? {
+            ("type", "image") => {}
+            ("type", "registry") => wanted.push = true,
+            ("type", "docker" | "oci") => wanted.kind = Kind::Archive,
+            ("type", "local") => wanted.kind = Kind::Local,
+            ("type", "tar") => wanted.kind = Kind::Tar,
+            ("type", other) => return Err(Failure::new(format!("unknown exporter: {other:?}"))),
+            ("dest", path) => wanted.dest = Some(path.to_owned()),
+            ("name", name) => wanted.names.push(name.to_owned()),
+            ("push", value) => wanted.push = crate::opts::go_bool(value).ok_or_else(bad)?,
+            (other, _) => return Err(Failure::new(format!("unknown option of --output: {other}"))),
+        }
+    }
+    if matches!(wanted.kind, Kind::Local | Kind::Tar) && wanted.dest.is_none() {
+        return Err(Failure::new("dest is required for this exporter").hint("write --output type=local,dest=DIRECTORY"));
+    }
+    Ok(wanted)
+}
+
+/// Opens where it goes: what the build writes itself, and what is written afterwards.
+pub fn open(session: &mut Session, wanted: &Wanted) -> Result<(Destination, Option<Output>)> {
+    let path = wanted.dest.as_deref().filter(|dest| *dest != "-");
+    Ok(match wanted.kind {
+        Kind::Image => (Destination::Image, None),
+        // Without a place it is only here, as with `docker build`.
+        Kind::Archive if wanted.dest.is_none() => (Destination::Image, None),
+        Kind::Archive => (Destination::Image, Some(Output::open(session, path)?)),
+        Kind::Local => {
+            let dir: PathBuf = session.cwd()?.join(wanted.dest.as_deref().unwrap_or_default());
+            durable::create_dirs(&dir, 0o755)?;
+            (Destination::Dir(dir), None)
+        }
+        Kind::Tar => {
+            let mut output = Output::open(session, path)?;
+            let file = std::fs::File::from(output.file().as_fd().try_clone_to_owned()?);
+            (Destination::Tar(file), Some(output))
+        }
+    })
+}
+
+/// Does what follows a build that went well.
+pub fn finish(
+    session: &mut Session,
+    engine: &Engine,
+    (wanted, push): (&Wanted, bool),
+    archive: Option<Output>,
+    (built, names): (&Built, &[String]),
+) -> Result<()> {
+    if let Some(mut output) = archive {
+        if wanted.kind == Kind::Archive {
+            let saved = match names {
+                [] => vec![built.image.to_string()],
+                names => names.to_vec(),
+            };
+            let progress = Progress::start(session, Show::Nowhere)?;
+            let written = engine.save(&saved, output.file(), &progress);
+            progress.finish();
+            if let Err(error) = written {
+                output.discard();
+                return Err(error.into());
+            }
+        }
+        output.keep()?;
+    }
+    if wanted.push || push {
+        if names.is_empty() {
+            return Err(
+                Failure::new("tag is needed when pushing to registry").hint("name it with -t REGISTRY/NAME:TAG")
+            );
+        }
+        let progress = Progress::start(session, Show::Stderr)?;
+        let pushed = names.iter().try_for_each(|name| -> Result<()> {
+            engine.push(&name.parse::<Reference>()?, false, &progress)?;
+            Ok(())
+        });
+        progress.finish();
+        pushed?;
+    }
+    Ok(())
+}
+
+/// Writes `--metadata-file`.
+pub fn metadata(session: &Session, path: &str, built: &Built, names: &[String]) -> Result<()> {
+    let mut document = serde_json::json!({ "containerimage.config.digest": built.image.to_string() });
+    if !names.is_empty() {
+        let whole = names.iter().map(|name| name.parse::<Reference>().map(|name| name.or_latest().to_string()));
+        document["image.name"] = whole.collect::<Result<Vec<_>, _>>()?.join(",").into();
+    }
+    let text = serde_json::to_vec_pretty(&document)?;
+    durable::write_file(&session.cwd()?.join(path), &text, 0o644, Durability::Ephemeral)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_paths_or_fields() {
+        let check = |word: &str, kind: Kind, dest: Option<&str>| {
+            let wanted = parse(&[word.to_owned()]).unwrap();
+            assert_eq!((wanted.kind, wanted.dest.as_deref()), (kind, dest), "{word}");
+        };
+        check("out", Kind::Local, Some("out"));
+        check("-", Kind::Tar, Some("-"));
+        check("type=tar,dest=x.tar", Kind::Tar, Some("x.tar"));
+        check("type=oci,dest=x", Kind::Archive, Some("x"));
+        check("type=docker", Kind::Archive, None);
+        check("type=image,name=a", Kind::Image, None);
+        for bad in ["type=local", "type=magic", "colour=red"] {
+            assert!(parse(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+    }
+}
