@@ -208,6 +208,16 @@ impl Registry {
         Ok(names_in(&self.dir.join(network))?.iter().any(|name| is_claim(name)))
     }
 
+    /// Whether any network has endpoints.
+    pub(crate) fn is_anybody_there(&self) -> Result<bool> {
+        for network in self.networks()? {
+            if self.is_used(&network)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Forgets a network that has no endpoints.
     pub(crate) fn forget(&self, network: &str, _permission: &Changing) -> Result<()> {
         let dir = self.dir.join(network);

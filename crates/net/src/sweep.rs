@@ -45,20 +45,29 @@ pub(crate) fn remove_from_kernel(registry: &Registry, left: &[Left], changing: &
         return Ok(());
     }
     let mut firewall = Firewall::open(registry.table()).map_err(Error::step("speak to the packet filter"))?;
+    let is_last_of_all = !registry.is_anybody_there()?;
+    // With the last of all go whole tables: each change of the packet filter waits for all processors.
+    if is_last_of_all {
+        firewall.remove_all().map_err(Error::step("remove our tables from the packet filter"))?;
+    }
     let mut complete = true;
     for Left { endpoint, .. } in left {
         let is_last = !registry.is_used(&endpoint.network)?;
-        complete &= firewall.remove(endpoint, is_last).map_err(Error::step("remove rules of the packet filter"))?;
+        if !is_last_of_all {
+            let removed = firewall.remove(endpoint, is_last);
+            complete &= removed.map_err(Error::step("remove rules of the packet filter"))?;
+        }
         if is_last {
             remove_network(registry, endpoint, changing)?;
         }
     }
-    registry.close(left, changing)?;
-    if registry.networks()?.is_empty() {
-        firewall.remove_all().map_err(Error::step("remove our tables from the packet filter"))?;
+    if is_last_of_all {
+        registry.close(left, changing)?;
+        registry.networks()?.iter().try_for_each(|network| registry.forget(network, changing))?;
         registry.note_stamp(None)?;
         return host::stop_routing(registry);
     }
+    registry.close(left, changing)?;
     if complete {
         return Ok(());
     }
@@ -91,9 +100,10 @@ pub(crate) fn mend(registry: &Registry) -> Result<()> {
 }
 
 fn remove_network(registry: &Registry, last: &Endpoint, changing: &Changing) -> Result<()> {
-    let made = registry.is_made(&last.network);
-    registry.forget(&last.network, changing)?;
-    let Some(bridge) = last.bridge().filter(|_| made) else { return Ok(()) };
-    let removed = Links::open().and_then(|mut links| links.remove(&bridge.interface));
-    removed.map_err(Error::step(format!("remove the bridge {}", bridge.interface)))
+    if let Some(bridge) = last.bridge().filter(|_| registry.is_made(&last.network)) {
+        let removed = Links::open().and_then(|mut links| links.remove(&bridge.interface));
+        removed.map_err(Error::step(format!("remove the bridge {}", bridge.interface)))?;
+    }
+    // Last: as long as it is noted, somebody else would do all this.
+    registry.forget(&last.network, changing)
 }

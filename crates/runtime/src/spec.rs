@@ -478,6 +478,9 @@ pub struct Log {
     /// Lines go to the system's journal too.
     #[serde(default)]
     pub journal: Option<Journal>,
+    /// A slow log holds up nobody: so much waits for it in memory, and what is more is lost.
+    #[serde(default)]
+    pub buffer_bytes: Option<u64>,
 }
 
 /// The system's journal.

@@ -162,11 +162,18 @@ fn detach_keys_leave_and_others_may_attach() {
     rustix::io::write(&write_in, b"\x10\x11").unwrap();
     assert_eq!(started.session.unwrap().wait().unwrap(), Outcome::Detached);
     assert_eq!(fixture.container.state().unwrap().status, Status::Running);
+    fixture.container.resize(TerminalSize { rows: 24, columns: 80 }).unwrap();
     let again = fixture.container.attach(attach()).unwrap();
     rustix::io::write(&write_in, b"two\n").unwrap();
     read_until(&output, "got two");
     fixture.container.kill(Signal::KILL).unwrap();
     assert_eq!(again.wait().unwrap(), Outcome::Exited(137));
+    let told = std::fs::read_to_string(fixture.dir.path().join("run/events.jsonl")).unwrap();
+    let told: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let acts: Vec<&str> = told.iter().map(|event| event["Action"].as_str().unwrap()).collect();
+    assert_eq!(acts[..2], ["detach", "resize"]);
+    let size = ["height", "width"].map(|name| told[1]["Actor"]["Attributes"][name].as_str().unwrap());
+    assert_eq!(size, ["24", "80"]);
 }
 
 #[test]

@@ -28,10 +28,19 @@ impl<'m> Docker<'m> {
 
     /// The same with further options.
     pub fn start_with(machine: &'m Machine, options: &[&str]) -> Self {
+        Self::start_as(machine, &[&["--bridge=none"], options].concat())
+    }
+
+    /// The same with its default bridge, without rules of a firewall.
+    pub fn start_with_bridge(machine: &'m Machine) -> Self {
+        Self::start_as(machine, &[])
+    }
+
+    fn start_as(machine: &'m Machine, options: &[&str]) -> Self {
         let log = std::fs::File::create(machine.dir().join("dockerd.log")).unwrap();
         let mut command = machine.command("dockerd");
         command.args(["-H", SOCKET, "--exec-root", "/run/docker-test", "--pidfile", "/run/docker-test.pid"]);
-        command.args(["--iptables=false", "--bridge=none", "--storage-driver", "overlay2", "--data-root"]);
+        command.args(["--iptables=false", "--storage-driver", "overlay2", "--data-root"]);
         command.arg(machine.dir().join("docker")).args(options).stdout(log.try_clone().unwrap()).stderr(log);
         let daemon = command.spawn().unwrap();
         // The client itself waits for nothing; the shell repeats it until the daemon answers or ten seconds have passed.

@@ -363,6 +363,16 @@ fn networks(options: &ContainerOptions, host: &mut HostConfig) -> Result<Vec<End
     };
     mode.clone_into(&mut host.network_mode);
     if !wishes {
+        let is_joined = mode.starts_with("container:");
+        if is_joined && options.hostname.is_some() {
+            return Err(Failure::new("conflicting options: hostname and the network mode"));
+        }
+        if is_joined && !options.expose.is_empty() {
+            return Err(Failure::new("conflicting options: port exposing and the container type network mode"));
+        }
+        if !options.network_alias.is_empty() && !is_pasta(mode) {
+            return Err(Failure::new("network-scoped aliases are only supported for user-defined networks"));
+        }
         if !host.port_bindings.is_empty() && mode != "host" && mode != "none" && !is_pasta(mode) {
             return Err(Failure::new("conflicting options: port publishing and the container type network mode"));
         }

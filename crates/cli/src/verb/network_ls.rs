@@ -32,6 +32,10 @@ impl Verb for Args {
         let known = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
         let filters = Filters::new(&self.filter, &known)?;
         let dangling = filters.truth("dangling")?;
+        if let Some(other) = filters.values("type").iter().find(|kind| !["builtin", "custom"].contains(&kind.as_str()))
+        {
+            return Err(Failure::new(format!("invalid filter: 'type'='{other}'")));
+        }
         let engine = session.engine()?;
         let mut rows: Vec<Json> = Vec::new();
         for network in engine.networks()? {

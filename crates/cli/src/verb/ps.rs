@@ -1,5 +1,7 @@
 //! `strata ps`: list containers.
 
+use std::ops::RangeInclusive;
+
 use serde_json::Value as Json;
 use strata_engine::Engine;
 use strata_engine::container::Listed;
@@ -9,6 +11,7 @@ use strata_types::ImageId;
 use crate::container::row::{COLUMNS, How, Sizes, TABLE, TABLE_SIZE, row};
 use crate::filter::{self, Filter, Filters};
 use crate::format::List;
+use crate::opts::port;
 use crate::verb::inspect::mask_note;
 use crate::verb::prelude::*;
 
@@ -78,6 +81,7 @@ impl Verb for Args {
 /// What `--filter` takes.
 const FILTERS: &[&str] = &[
     "id", "name", "label", "label!", "status", "exited", "ancestor", "before", "since", "volume", "health", "network",
+    "publish", "expose",
 ];
 
 /// The states `--filter status=` takes.
@@ -95,7 +99,12 @@ fn sizes_of(engine: &Engine, listed: &Listed) -> Result<Sizes> {
 struct Choice {
     ancestors: Vec<(String, Option<ImageId>)>,
     exited: Vec<i32>,
+    publish: Vec<Ports>,
+    expose: Vec<Ports>,
 }
+
+/// Ports of one protocol, the first and the last.
+type Ports = (RangeInclusive<u16>, &'static str);
 
 impl Choice {
     fn new(engine: &Engine, filters: &Filters) -> Result<Self> {
@@ -120,7 +129,15 @@ impl Choice {
             let image = engine.find_image(value).ok().flatten();
             ancestors.push((value.clone(), image.map(|image| image.id)));
         }
-        Ok(Self { ancestors, exited })
+        let ports = |name: &str| -> Result<Vec<Ports>> {
+            let of = |value: &String| {
+                let port = port::parse(value).ok().filter(|_| !value.contains(':')).ok_or_else(|| bad(name, value))?;
+                Ok((port.container.0..=port.container.1, port.protocol))
+            };
+            filters.values(name).iter().map(of).collect()
+        };
+        let (publish, expose) = (ports("publish")?, ports("expose")?);
+        Ok(Self { ancestors, exited, publish, expose })
     }
 
     /// The containers that fit, the newest first.
@@ -161,7 +178,32 @@ impl Choice {
             && filters.fits("health", |health| health == health_of(listed))
             && filters.fits_labels(|key| labels.get(key).map(String::as_str))
             && (self.exited.is_empty() || exited)
+            && self.fits_ports(listed)
             && (self.ancestors.is_empty() || self.ancestors.iter().any(is_ancestor))
+    }
+}
+
+impl Choice {
+    /// Whether the ports of a container that runs are among those asked for: the host's, and its own.
+    fn fits_ports(&self, listed: &Listed) -> bool {
+        if self.publish.is_empty() && self.expose.is_empty() {
+            return true;
+        }
+        let published = |(range, protocol): &Ports| {
+            listed.connected.ports().any(|port| range.contains(&port.host_port) && port.protocol.name() == *protocol)
+        };
+        let exposed = |(range, protocol): &Ports| {
+            let is = |name: &String| {
+                let (number, kind) = name.split_once('/').unwrap_or((name, "tcp"));
+                kind == *protocol && number.parse().is_ok_and(|number| range.contains(&number))
+            };
+            let own =
+                listed.connected.ports().any(|port| range.contains(&port.port) && port.protocol.name() == *protocol);
+            own || listed.known.document.config.run.exposed_ports.iter().any(is)
+        };
+        listed.state.status.is_alive()
+            && (self.publish.is_empty() || self.publish.iter().any(published))
+            && (self.expose.is_empty() || self.expose.iter().any(exposed))
     }
 }
 

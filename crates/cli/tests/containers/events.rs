@@ -91,3 +91,17 @@ fn what_happens_to_images_and_what_is_pruned_is_told() {
     }
     assert!(lab.strata("events --since 1h --until 0s -f nope=x").fails(1).contains("invalid filter 'nope'"));
 }
+
+#[test]
+fn looking_in_and_copying_are_told() {
+    need!(needs());
+    let lab = Lab::start();
+    lab.strata("run -d --network none --name web box sleep 1000").ok();
+    lab.strata("top web").ok();
+    lab.strata("cp web:/etc/passwd copied").ok();
+    lab.strata("cp copied web:/tmp").ok();
+    let acts = ["top", "archive-path", "extract-to-dir"];
+    let told = lab.told("-f container=web");
+    assert_eq!(told[2..2 + acts.len()], acts.map(|act| format!("container {act}")));
+    lab.strata("rm -f web").ok();
+}

@@ -52,6 +52,11 @@ fn local_and_none_and_details() {
     run("-l color=blue -e SIZE=big --log-opt labels=color --log-opt env=SIZE --log-opt tag={{.Name}}/{{.ImageName}}");
     assert_eq!(lab.strata("logs --details one").out, "SIZE=big,color=blue,tag=one/box out\n");
     lab.strata("rm one").ok();
+    run("-l color=blue -l shape=round -e SIZE=big -e OTHER=x --log-opt labels-regex=^col --log-opt env-regex=I.E");
+    assert_eq!(lab.strata("logs --details one").out, "SIZE=big,color=blue out\n");
+    lab.strata("rm one").ok();
+    let wrong = ["run", "--rm", "--network", "none", "--log-opt", "labels-regex=(", "box", "true"];
+    assert!(lab.machine.strata(wrong).fails(125).contains("error parsing regexp"));
     lab.is_clean();
 }
 
@@ -83,5 +88,44 @@ fn the_journal_gets_lines_with_fields_and_logs_can_be_read() {
     assert!(both[1].contains("PRIORITY=3\nMESSAGE=err\n"), "{}", both[1]);
     assert_eq!(lab.strata("logs web").out, "out\n");
     lab.strata("rm web").ok();
+    lab.is_clean();
+}
+
+#[test]
+fn a_log_that_does_not_hold_up_its_program_has_all_of_it_when_it_is_quick() {
+    need!(needs());
+    let lab = Lab::start();
+    let options = "--log-opt mode=non-blocking --log-opt max-buffer-size=4m";
+    let words: Vec<&str> = "run --network none --name all".split(' ').chain(options.split(' ')).collect();
+    let script = "seq 20000; echo err >&2; printf rest";
+    let ran = lab.machine.strata([words.as_slice(), &["box", "sh", "-c", script]].concat());
+    let expected: String = (1..=20_000).map(|number| format!("{number}\n")).collect::<String>() + "rest";
+    assert!(ran.code == 0 && ran.out == expected, "{}", ran.err);
+    let kept = lab.strata("logs all");
+    assert!(kept.out == expected && kept.err == "err\n", "{} of {} bytes", kept.out.len(), expected.len());
+    // The next run is kept as well.
+    lab.strata("start -a all").ok();
+    assert_eq!(lab.strata("logs --tail 1 all").out, "rest");
+    lab.strata("rm all").ok();
+    lab.is_clean();
+}
+
+#[test]
+fn a_full_journal_holds_up_nobody_if_that_is_wished() {
+    need!(needs());
+    let lab = Lab::start();
+    // A journal that nobody reads.
+    let socket = lab.machine.dir().join("journal");
+    let journal = UnixDatagram::bind(&socket).unwrap();
+    let place = "/run/systemd/journal";
+    lab.machine.sh(&format!("mkdir -p {place} && ln -s {} {place}/socket", socket.display())).ok();
+    let words = "run -d --network none --name free --log-driver journald --log-opt mode=non-blocking --log-opt max-buffer-size=2k";
+    let words: Vec<&str> = words.split(' ').chain(["box", "seq", "2000"]).collect();
+    lab.machine.strata(words).ok();
+    // Each line would wait for seconds.
+    assert_eq!(lab.strata("wait free").ok(), "0\n");
+    assert!(journal.recv(&mut [0; 4096]).is_ok(), "what fits is there");
+    drop(journal);
+    lab.strata("rm free").ok();
     lab.is_clean();
 }

@@ -61,6 +61,47 @@ fn a_dead_resolver_is_given_up_and_names_of_containers_go_on() {
     assert_eq!(lab.ask("wget -qO- http://web/").ok(), "web\n");
 }
 
+/// A resolver whose answer is too long for a datagram: it says so, and gives it by TCP.
+const LONG_SERVER: &str = r"
+import socket, threading
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(('127.0.0.1', 53))
+t = socket.socket()
+t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+t.bind(('127.0.0.1', 53))
+t.listen()
+def end(q):
+    return q.index(0, 12) + 5
+def datagrams():
+    while True:
+        q, who = u.recvfrom(512)
+        u.sendto(q[:2] + b'\x83\x80\0\1\0\0\0\0\0\0' + q[12:end(q)], who)
+threading.Thread(target=datagrams, daemon=True).start()
+while True:
+    c, _ = t.accept()
+    q = c.recv(512)[2:]
+    found = q[end(q) - 4:end(q) - 2] == b'\0\1'
+    records = 60 if found else 0
+    a = q[:2] + b'\x81\x80\0\1\0' + bytes([records]) + b'\0\0\0\0' + q[12:end(q)]
+    a += b''.join(b'\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\x0a\1\2' + bytes([n + 1]) for n in range(records))
+    c.sendall(len(a).to_bytes(2, 'big') + a)
+    c.close()
+";
+
+#[test]
+fn an_answer_that_is_too_long_for_a_datagram_comes_by_tcp() {
+    need!(available().and_then(|()| strata_testkit::host::program("python3")));
+    let lab = lab("nameserver 127.0.0.1\n");
+    let server = lab.machine.dir().join("server.py");
+    std::fs::write(&server, LONG_SERVER).unwrap();
+    lab.sh(&format!("python3 {} >/dev/null 2>&1 </dev/null &", server.display())).ok();
+    // 0035 in hexadecimal digits, listening.
+    lab.eventually("grep -q ':0035 .* 0A ' /proc/net/tcp");
+    let asked = lab.ask("ping -c 1 -w 1 far.example.org; exit $?");
+    assert!(asked.out.starts_with("PING far.example.org (10.1.2."), "{asked:?}");
+    assert_eq!(lab.ask("wget -qO- http://web/").ok(), "web\n");
+}
+
 #[test]
 fn questions_by_tcp_are_answered() {
     need!(available());

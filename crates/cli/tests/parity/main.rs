@@ -4,6 +4,7 @@
 mod containers;
 mod images;
 mod life;
+mod networks;
 mod nonsense;
 mod system;
 
@@ -36,6 +37,11 @@ fn needs() -> Result<(), String> {
 impl<'m> Pair<'m> {
     fn start(machine: &'m Machine) -> Self {
         Self { machine, docker: Docker::start(machine), differences: Vec::new() }
+    }
+
+    /// Each in a machine of its own, with a bridge of its own.
+    fn start_apart(machine: &'m Machine, theirs: &'m Machine) -> Self {
+        Self { machine, docker: Docker::start_with_bridge(theirs), differences: Vec::new() }
     }
 
     /// Runs the words with both.

@@ -14,6 +14,8 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 const DRIVERS: [&str; 4] = ["json-file", "local", "journald", "none"];
 /// What Docker's driver `local` keeps at most, and its cache of what went to a journal: `max-size`, `max-file`.
 const LOCAL: (u64, u32) = (20_000_000, 5);
+/// What Docker keeps in memory for a log that is slow, with `mode=non-blocking`.
+const BUFFER_BYTES: u64 = 1_000_000;
 
 /// Whether it makes sense, as far as that depends on nothing but itself.
 pub(super) fn check(host: &HostConfig) -> Result<()> {
@@ -52,6 +54,7 @@ fn files(config: &LogConfig) -> Result<Log> {
     if matches!(kind, "local" | "journald") {
         (log.max_size_bytes, log.max_files, log.compress) = (Some(LOCAL.0), LOCAL.1, true);
     }
+    let (mut buffered, mut buffer_bytes) = (false, BUFFER_BYTES);
     for (name, value) in &config.config {
         let for_files = matches!(kind, "json-file" | "local");
         let for_lines = matches!(kind, "json-file" | "journald");
@@ -67,16 +70,19 @@ fn files(config: &LogConfig) -> Result<Log> {
                 log.compress = value.parse().map_err(|_| bad())?;
             }
             "labels" | "env" | "tag" if for_lines => {}
-            "labels-regex" | "env-regex" if for_lines => {
-                let sentence = format!("log opt '{name}' is not part of this version: use labels or env");
-                return Err(ContainerError::Unsupported(sentence).into());
-            }
-            "mode" if ["blocking", "non-blocking"].contains(&value.as_str()) => {}
+            "labels-regex" | "env-regex" if for_lines => drop(expression(value)?),
+            "mode" if value == "blocking" => {}
+            "mode" if value == "non-blocking" => buffered = true,
             "mode" => return Err(invalid(format!("logger: logging mode not supported: {value}"))),
-            "max-buffer-size" => drop(size(value)?),
+            "max-buffer-size" => buffer_bytes = size(value)?,
             other => return Err(invalid(format!("unknown log opt '{other}' for {kind} log driver"))),
         }
     }
+    if !buffered && config.config.contains_key("max-buffer-size") {
+        let sentence = "logger: max-buffer-size option is only supported with 'mode=non-blocking'";
+        return Err(invalid(sentence.to_owned()));
+    }
+    log.buffer_bytes = buffered.then_some(buffer_bytes);
     if log.max_files > 1 && log.max_size_bytes.is_none() {
         return Err(invalid(String::from("max-file cannot be used without max-size")));
     }
@@ -87,15 +93,25 @@ fn files(config: &LogConfig) -> Result<Log> {
     Ok(log)
 }
 
-/// The labels and variables that `labels` and `env` name.
+/// The labels and variables that `labels`, `env` and the expressions beside them name.
 fn attributes(known: &Known) -> BTreeMap<String, String> {
     let options = &known.document.host.log_config.config;
     let run = &known.document.config.run;
-    let named = |option: &str| options.get(option).map(String::as_str).unwrap_or_default().split(',');
-    let labels = named("labels").filter_map(|name| Some((name.to_owned(), run.labels.get(name)?.clone())));
+    let wanted = |option: &str| {
+        let names: Vec<&str> = options.get(option).map(|names| names.split(',').collect()).unwrap_or_default();
+        // One that is wrong was refused when the container was made.
+        let fits = options.get(&format!("{option}-regex")).and_then(|text| regex::Regex::new(text).ok());
+        move |name: &str| names.contains(&name) || fits.as_ref().is_some_and(|fits| fits.is_match(name))
+    };
+    let (label, variable) = (wanted("labels"), wanted("env"));
+    let labels = run.labels.iter().filter(|(name, _)| label(name)).map(|(name, value)| (name.clone(), value.clone()));
     let variables = run.env.iter().filter_map(|variable| variable.split_once('='));
-    let variables = variables.filter(|(name, _)| named("env").any(|wanted| wanted == *name));
+    let variables = variables.filter(|(name, _)| variable(name));
     labels.chain(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+}
+
+fn expression(text: &str) -> Result<regex::Regex> {
+    regex::Regex::new(text).map_err(|_| invalid(format!("error parsing regexp: {text}")))
 }
 
 /// What every line in the journal comes with, in Docker's names.
@@ -178,6 +194,10 @@ mod tests {
         assert_eq!(with("local", &[]).unwrap(), log(20_000_000, 5, true));
         assert_eq!(with("local", &[("compress", "false"), ("max-size", "1k")]).unwrap(), log(1000, 5, false));
         assert!(!with("none", &[]).unwrap().keep);
+        let buffered = |options: &[(&str, &str)]| with("json-file", options).unwrap().buffer_bytes;
+        assert_eq!(buffered(&[("mode", "blocking")]), None);
+        assert_eq!(buffered(&[("mode", "non-blocking")]), Some(1_000_000));
+        assert_eq!(buffered(&[("mode", "non-blocking"), ("max-buffer-size", "4k")]), Some(4000));
         for (kind, option, sentence) in [
             ("json-file", ("nope", "1"), "unknown log opt 'nope' for json-file log driver"),
             ("local", ("labels", "a"), "unknown log opt 'labels' for local log driver"),
@@ -189,6 +209,13 @@ mod tests {
                 "compress cannot be true when max-file is less than 2 or max-size is not set",
             ),
             ("json-file", ("mode", "x"), "logger: logging mode not supported: x"),
+            ("json-file", ("labels-regex", "("), "error parsing regexp: ("),
+            ("local", ("env-regex", "a"), "unknown log opt 'env-regex' for local log driver"),
+            (
+                "json-file",
+                ("max-buffer-size", "1m"),
+                "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+            ),
         ] {
             assert_eq!(with(kind, &[option]).unwrap_err(), sentence);
         }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use strata_runtime::Status;
 
 use crate::container::{ContainerError, Known};
-use crate::{Engine, Result};
+use crate::{Engine, Result, events};
 
 /// A table of processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +117,7 @@ impl Engine {
             Status::Restarting => return Err(ContainerError::restarting(known.id()).into()),
             _ => return Err(ContainerError::NotRunning(format!("container {} is not running", known.id())).into()),
         }
+        self.record_event(events::of(known, "top"));
         let host = Host::read(self.now(), zone);
         // A process that ends while we look has no row.
         let rows = process.pids()?.into_iter().filter_map(|pid| {

@@ -22,7 +22,7 @@ use strata_types::mount::Access;
 
 use super::export::TarSink;
 use crate::container::{ContainerError, Known};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, events};
 
 pub(super) use place::{Place, contents_only, resolve_last};
 
@@ -56,6 +56,7 @@ impl Engine {
     pub fn copy_from(&self, name: &str, from: &Path, to: &Path, wish: CopyWish, watch: &dyn Watch) -> Result<u64> {
         let container = self.container(name)?;
         let source = Source::open(self.tree_of(&container, from)?, from, wish, &shown_in(name))?;
+        self.record_event(events::of(&container, "archive-path"));
         let host = host_root()?;
         let place = Place::find(&host, to, &source.shape())?;
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -73,6 +74,7 @@ impl Engine {
         })?;
         let root = self.writable_tree_of(&container)?;
         let place = Place::find(&root, &absolute(to), &source.shape())?;
+        self.record_event(events::of(&container, "extract-to-dir"));
         let maps = self.ids_of_running(&container.record)?;
         let owner = match (if wish.archive { self.owner_in(&container.record, &root)? } else { Owner::Same }, &maps) {
             (Owner::Is(uid, gid), Some(maps)) => {
@@ -100,6 +102,7 @@ impl Engine {
     ) -> Result<()> {
         let container = self.container(name)?;
         let source = Source::open(self.tree_of(&container, from)?, from, wish, &shown_in(name))?;
+        self.record_event(events::of(&container, "archive-path"));
         let top = if contents_only(from) { LayerPath::root() } else { source.own_name()? };
         let mut sink = TarSink(target);
         let mut packer = Packer::new(&mut sink);
@@ -121,6 +124,7 @@ impl Engine {
             io::ErrorKind::NotADirectory => ContainerError::NotADirectory(format!("{name}:{}", to.display())),
             _ => ContainerError::NoFile { path: to.to_owned(), container: name.to_owned() },
         })?;
+        self.record_event(events::of(&container, "extract-to-dir"));
         let maps = self.ids_of_running(&container.record)?;
         let _as_root = ids::as_root_of(maps.as_ref())?;
         let mut applier = Applier::new(dir, options())?;

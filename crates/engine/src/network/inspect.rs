@@ -28,6 +28,8 @@ impl Engine {
             }
             Value::Object(config)
         };
+        // As Docker: none for what is always there.
+        let options = if known.is_builtin() { Value::Null } else { json!({}) };
         let pools: Vec<Value> = definition.pools.iter().map(config).collect();
         let containers: Map<String, Value> = self
             .network_endpoints(known)?
@@ -41,7 +43,7 @@ impl Engine {
             "Scope": "local",
             "Driver": record.driver,
             "EnableIPv6": definition.ipv6,
-            "IPAM": { "Driver": "default", "Options": null, "Config": pools },
+            "IPAM": { "Driver": "default", "Options": options, "Config": pools },
             "Internal": definition.internal,
             "Attachable": definition.attachable,
             "Ingress": false,

@@ -9,7 +9,7 @@ use super::restart::Run;
 use super::{IDLE, SLOW_LOOK, Shim, launch, network, record, remove_socket, running};
 use crate::events::{self, Event};
 use crate::spec::{Restart, Spec, VolumeMount};
-use crate::{Error, Health, State, Status, Stream};
+use crate::{Error, Health, State, Status};
 
 /// Where a container is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,12 +89,10 @@ impl Shim {
 
     /// Removes what a run leaves behind; what is to be told of its networks.
     fn tidy(&mut self) -> Vec<Event> {
-        if let Some(log) = &mut self.log {
-            for stream in [Stream::Stdout, Stream::Stderr] {
-                if let Err(error) = log.end(stream) {
-                    tracing::debug!(%error, "output is missing in the log");
-                }
-            }
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.end()
+        {
+            tracing::debug!(%error, "output is missing in the log");
         }
         self.state.oom_killed = self.cgroup.oom_kills() > 0;
         if let Some(runtime) = &self.runtime {
@@ -158,6 +156,7 @@ impl Shim {
     /// Records the end of the container, for good.
     fn finish(&mut self) -> Result<(), Error> {
         self.phase = Phase::Over;
+        self.log = None;
         if self.ending.has_begun() {
             self.tell("stop", &[]);
         }

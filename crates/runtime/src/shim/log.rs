@@ -15,7 +15,7 @@ use crate::spec;
 /// The log of a container, in its directory.
 pub(crate) const LOG: &str = "log.json";
 /// A longer line is written in parts of this size, as Docker does.
-const LINE_BYTES_MAX: usize = 16 << 10;
+pub(super) const LINE_BYTES_MAX: usize = 16 << 10;
 
 /// The log of a running container.
 pub(super) struct Log {

@@ -4,6 +4,7 @@
 //! starts further processes, asks it for its health, and records how the first one ended. Then it starts the container
 //! again if its policy says so, or removes what is left and ends.
 
+mod aside;
 mod client;
 mod end;
 mod external;
@@ -32,12 +33,12 @@ use strata_sys::signal::{self, Signal, SignalFd};
 use strata_sys::{packet, process};
 use strata_types::ContainerId;
 
+use self::aside::Keeper;
 use self::client::Client;
 use self::end::Ending;
 use self::health::Monitor;
 use self::launch::Places;
 use self::life::Phase;
-use self::log::Log;
 use self::program::{Program, READ_BYTES};
 use self::restart::Restarts;
 use crate::spec::{End, Restart, Spec};
@@ -57,7 +58,7 @@ struct Shim {
     id: ContainerId,
     places: Places,
     listener: OwnedFd,
-    log: Option<Log>,
+    log: Option<Keeper>,
     cgroup: Cgroup,
     sandbox: Option<strata_net::Sandbox>,
     /// The connections of a run that has ended, until everybody knows.
@@ -104,6 +105,7 @@ enum Source {
     Output(usize, Stream),
     Input(usize),
     Network,
+    Log,
     Client(usize),
     ClientInput(usize),
     ClientOutput(usize, usize),
@@ -174,7 +176,7 @@ impl Shim {
         let listen_in =
             process::open_dir(&socket_dir).map_err(Error::path("open", socket_dir.display().to_string()))?;
         let listener = packet::listen(listen_in.as_fd(), SOCKET).map_err(Error::step("listen for clients"))?;
-        let log = Log::open(&dir, &spec.log).map_err(Error::path("open the log in", dir.display().to_string()))?;
+        let log = Keeper::open(&dir, &spec.log).map_err(Error::path("open the log in", dir.display().to_string()))?;
         let places = Places { dir, run_dir };
         let strays = match spec.runtime {
             Some(_) => Some(SignalFd::block(&[Signal::CHLD]).map_err(Error::step("hear of children"))?),
@@ -272,6 +274,9 @@ impl Shim {
         }
         for (fd, flags) in self.sandbox.iter().flat_map(strata_net::Sandbox::sources) {
             add(Source::Network, fd, flags);
+        }
+        if let Some(fd) = self.log.as_ref().and_then(Keeper::waits) {
+            add(Source::Log, fd, PollFlags::OUT);
         }
         for (index, client) in self.clients.iter().enumerate() {
             add(Source::Client(index), client.socket.as_fd(), PollFlags::IN);

@@ -6,6 +6,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use strata_sys::{packet, process, pty, signal};
 
+use super::aside::Keeper;
 use super::client::{Client, Detach, Output};
 use super::{Failed, READ_BYTES, Shim, Source, Wish, launch, record};
 use crate::Error;
@@ -39,6 +40,7 @@ impl Shim {
             }
             Source::Input(index) => self.programs[index].push_and_end(),
             Source::Network => self.sandbox.iter_mut().for_each(strata_net::Sandbox::turn),
+            Source::Log => self.log.iter_mut().for_each(Keeper::flush),
             Source::Client(index) => self.listen(index),
             Source::ClientInput(index) => self.pass_input(index, flags),
             Source::ClientOutput(index, number) => self.clients[index].flush(number),
@@ -180,10 +182,14 @@ impl Shim {
 
     fn resize(&self, number: u32, size: TerminalSize) {
         let program = self.programs.iter().find(|program| program.number == number);
-        if let Some(terminal) = program.and_then(|program| program.terminal.as_ref())
-            && let Err(errno) = pty::set_size(terminal.as_fd(), size.rows, size.columns)
-        {
-            tracing::debug!(%errno, "the terminal keeps its size");
+        if let Some(terminal) = program.and_then(|program| program.terminal.as_ref()) {
+            if let Err(errno) = pty::set_size(terminal.as_fd(), size.rows, size.columns) {
+                tracing::debug!(%errno, "the terminal keeps its size");
+            }
+            // As Docker: of programs that joined nothing is told.
+            if number == self.first {
+                self.tell("resize", &[("height", &size.rows.to_string()), ("width", &size.columns.to_string())]);
+            }
         }
     }
 
@@ -208,6 +214,10 @@ impl Shim {
             program.put(&bytes);
         }
         if left {
+            match self.programs.iter().find(|program| Some(program.number) == number) {
+                Some(program) if program.number != self.first => self.tell("exec_detach", &[("execID", &program.id)]),
+                _ => self.tell("detach", &[]),
+            }
             self.clients[index].stdin = None;
             self.clients[index].say(&Answer::Detached);
             self.clients[index].gone = true;
