@@ -73,8 +73,10 @@ impl Machine {
             unshare.arg("--net");
         }
         let loopback = if network { "{ ip link set lo up || busybox ip link set lo up; } &&" } else { "" };
-        // Nobody reads what follows `ready`, which some kinds of `cat` would take for a reason to end.
-        let script = format!("mount -t tmpfs -o mode=755 tmpfs /run && {loopback} echo ready && exec cat >/dev/null");
+        // Nobody reads what follows `ready`, which some kinds of `cat` would take for a reason to end. The shell stays: the
+        // first process has to reap those whose parents were killed.
+        let script =
+            format!("mount -t tmpfs -o mode=755 tmpfs /run && {loopback} echo ready && {{ cat >/dev/null; exit; }}");
         unshare.args(["sh", "-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = unshare.spawn().unwrap();
         let lifeline = holder.stdin.take().unwrap();
