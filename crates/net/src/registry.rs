@@ -245,6 +245,11 @@ impl Registry {
         std::fs::read_to_string(self.dir.join("firewall")).unwrap_or_default()
     }
 
+    /// Whether our tables should be there.
+    pub(crate) fn has_tables(&self) -> bool {
+        self.dir.join("firewall").exists()
+    }
+
     /// Notes [`Registry::stamp`]; nothing removes the note.
     pub(crate) fn note_stamp(&self, stamp: Option<&str>) -> Result<()> {
         let path = self.dir.join("firewall");

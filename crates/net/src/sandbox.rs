@@ -345,7 +345,9 @@ impl Sandbox {
             self.ensure_bridge(&attachment.network, bridge)?;
             let mut firewall =
                 Firewall::open(self.registry.table()).map_err(Error::step("speak to the packet filter (nf_tables)"))?;
-            let added = match firewall.add(&endpoint) {
+            // For the first of all there is nothing yet that one could add to.
+            let tried = if self.registry.has_tables() { firewall.add(&endpoint) } else { Ok(false) };
+            let added = match tried {
                 // A dead one published the port.
                 Err(error) if is(&error, Errno::BUSY) || is(&error, Errno::EXIST) => {
                     sweep::bury_all(&self.registry, changing)?;
