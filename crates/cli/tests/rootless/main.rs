@@ -229,3 +229,20 @@ fn what_only_root_may_is_refused_in_words() {
     let denied = me.command("../strata").args(["--root", "/var/lib/not-mine", "images"]).output().unwrap();
     assert!(String::from_utf8_lossy(&denied.stderr).contains("Permission denied"));
 }
+
+#[test]
+fn a_person_builds_images() {
+    need!(needs());
+    let me = Person::with(MANY);
+    let file = "FROM box AS made\nWORKDIR /w\nRUN --mount=type=cache,target=/c --mount=type=secret,id=HOME \
+        id -u > id && chown 5:6 id && cat /run/secrets/HOME > /dev/null && touch /c/x\n\
+        FROM box\nCOPY --from=made --chown=user:user /w /own\nCOPY --from=made /w /kept\nRUN --mount=from=made,target=/m stat -c %u:%g /m/w/id > /seen\n";
+    let mut build = me.command("../strata");
+    build.args(["build", "-q", "--network", "none", "-t", "mine", "--secret", "id=HOME,env=HOME", "-"]);
+    strata_testkit::machine::feed(build, file.as_bytes()).ok();
+    let shown = "run --rm --network none mine stat -c %u:%g /own/id /kept/id";
+    assert_eq!(me.strata(shown).ok(), "1000:1000\n5:6\n");
+    assert_eq!(me.strata("run --rm --network none mine cat /own/id /seen").ok(), "0\n5:6\n");
+    me.strata("check").ok();
+    me.strata("builder prune -f").ok();
+}
