@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use strata_store::records::{
-    CreatedVolume, InUse, Inserted, LayerForm, Removal, Removed, Renamed, TagRecord, VolumeRecord,
+    CreatedVolume, ImageRecord, InUse, Inserted, LayerForm, Removal, Removed, Renamed, TagRecord, VolumeRecord,
 };
 use strata_store::{Durability, Error, Store};
 use strata_types::reference::Reference;
@@ -65,7 +65,9 @@ fn an_image_in_use_is_not_removed_unless_asked_twice() {
     assert_eq!(removed, Removed::Used(vec![container.id]));
     let removed = remove(&store, &image.id, InUse::Remove).unwrap();
     let Removed::Done(tags, images) = removed else { panic!("{removed:?}") };
-    assert_eq!((tags.len(), images), (1, vec![image.clone()]));
+    // A container is a use of its image, from when it was made.
+    let used = ImageRecord { last_used: Some(container.created), ..image.clone() };
+    assert_eq!((tags.len(), images), (1, vec![used]));
     assert_eq!(remove(&store, &image.id, InUse::Remove).unwrap(), Removed::Done(Vec::new(), Vec::new()));
     assert_eq!(store.tags().list().unwrap(), []);
 }
@@ -96,7 +98,10 @@ fn what_changed_meanwhile_keeps_everything_in_its_place() {
     changed(&removal(&tags, &ids));
     store.containers().remove(&user.id, Durability::Ephemeral).unwrap();
     let removed = store.images().remove(&removal(&tags, &ids)).unwrap();
-    assert_eq!(removed, Removed::Done(child.tags, vec![child.image, parent.image]));
+    let Removed::Done(tags, mut images) = removed else { panic!("{removed:?}") };
+    // When its last container went is when the image was used last: now.
+    assert!(images[1].last_used.take() > Some(user.created));
+    assert_eq!((tags, images), (child.tags, vec![child.image, parent.image]));
 }
 
 #[test]
@@ -144,7 +149,8 @@ fn prefixes_find_one_none_or_say_that_there_are_several() {
     let error = found("a").unwrap_err();
     assert_eq!(error.class(), ErrorClass::InvalidInput);
     assert_eq!(error.to_string(), "the prefix `a` is that of several containers");
-    assert_eq!(store.images().find(image.id.short()).unwrap().as_ref(), Some(&image));
+    let by_prefix = store.images().find(image.id.short()).unwrap().map(|found| found.id);
+    assert_eq!(by_prefix.as_ref(), Some(&image.id));
     assert_eq!(store.images().find("zz").unwrap(), None);
 }
 
