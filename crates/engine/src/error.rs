@@ -28,6 +28,9 @@ pub enum Error {
     /// Networks.
     #[error(transparent)]
     Network(#[from] crate::network::NetworkError),
+    /// Moving the store to another driver.
+    #[error(transparent)]
+    Migrate(#[from] crate::system::MigrateError),
     /// The store.
     #[error(transparent)]
     Store(#[from] strata_store::Error),
@@ -82,6 +85,7 @@ impl Error {
             Self::Rootless(error) => error.class(),
             Self::Secret(error) => error.class(),
             Self::Network(error) => error.class(),
+            Self::Migrate(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Snapshot(error) => error.class(),
             Self::Runtime(error) => error.class(),

@@ -82,6 +82,9 @@ pub enum Error {
         /// How many there may be.
         limit: usize,
     },
+    /// Somebody works with the layers.
+    #[error("others are using this store just now")]
+    InUse,
     /// The store was made with another driver.
     #[error("this store uses the storage driver `{used}`, not `{asked}`")]
     OtherDriver {
@@ -99,7 +102,7 @@ impl Error {
             Self::Layer(error) => error.class(),
             Self::DiffId { .. } | Self::Record { .. } => ErrorClass::Corrupt,
             Self::LayerMissing(_) | Self::ContainerMissing(_) => ErrorClass::NotFound,
-            Self::Unsettled(_) => ErrorClass::Conflict,
+            Self::Unsettled(_) | Self::InUse => ErrorClass::Conflict,
             Self::File(error) => error.class(),
             Self::Mount { source, .. } => class_of(source),
             Self::UnknownDriver(_) | Self::OtherDriver { .. } => ErrorClass::InvalidInput,

@@ -12,6 +12,7 @@ use strata_layer::{Time, Unpacked};
 use strata_sys::assemble::assemble;
 use strata_sys::durable::{self, Durability};
 use strata_sys::layer_mounts::LayerMounts;
+use strata_sys::lock::{Lock, Mode};
 use strata_sys::reflink;
 use strata_sys::root_dir::RootDir;
 use strata_types::mount::{Access, MountPlan};
@@ -27,7 +28,9 @@ use crate::{Availability, DriverName, Error, Model, Result};
 pub struct Snapshots {
     root: PathBuf,
     driver: Box<dyn Driver>,
-    mounts: LayerMounts,
+    pub(crate) mounts: LayerMounts,
+    /// Shared as long as somebody works with the driver: whoever moves the store to another one waits for all.
+    pub(crate) in_use: Lock,
 }
 
 /// Where the layers are and who keeps them.
@@ -100,13 +103,23 @@ impl Snapshots {
     /// Opens the layers of a store. Cheap once the store has a driver: nothing is probed or mounted.
     pub fn open(options: Options) -> Result<Self> {
         let Options { root, run_dir, driver } = options;
+        durable::create_dirs(&root.join("layers"), 0o711)?;
+        let path = root.join("layers/driver.lock");
+        let in_use = Lock::wait(&path, Mode::Shared).map_err(Error::at("lock", &path))?;
         let name = match (recorded_driver(&root)?, driver) {
             (Some(used), Some(asked)) if used != asked => return Err(Error::OtherDriver { used, asked }),
             (Some(used), _) => used,
             (None, asked) => choose(&root, asked)?,
         };
         let mounts = LayerMounts::new(&root, &run_dir);
-        Ok(Self { driver: name.driver(&root), root, mounts })
+        Ok(Self { driver: name.driver(&root), root, mounts, in_use })
+    }
+
+    /// The same store as another driver would keep it, for whoever moves it there.
+    pub(crate) fn with_driver(&self, name: DriverName) -> Result<Self> {
+        let path = self.root.join("layers/migration.lock");
+        let in_use = Lock::wait(&path, Mode::Exclusive).map_err(Error::at("lock", &path))?;
+        Ok(Self { root: self.root.clone(), driver: name.driver(&self.root), mounts: self.mounts.clone(), in_use })
     }
 
     /// The store's root directory.
@@ -484,12 +497,17 @@ fn choose(root: &Path, asked: Option<DriverName>) -> Result<DriverName> {
         },
         None => usable.iter().find(|one| one.missing.is_none()).map_or(DriverName::Vfs, |one| one.driver),
     };
-    durable::create_dirs(&root.join("layers").join(chosen.as_str()), 0o711)?;
-    durable::write_file(&root.join(DRIVER), format!("{chosen}\n").as_bytes(), 0o644, Durability::Durable)?;
+    record(root, chosen)?;
     Ok(chosen)
 }
 
-fn availability(root: &Path) -> Result<Vec<Availability>> {
+/// Makes a driver the store's.
+pub(crate) fn record(root: &Path, driver: DriverName) -> Result<()> {
+    durable::create_dirs(&root.join("layers").join(driver.as_str()), 0o711)?;
+    Ok(durable::write_file(&root.join(DRIVER), format!("{driver}\n").as_bytes(), 0o644, Durability::Durable)?)
+}
+
+pub(crate) fn availability(root: &Path) -> Result<Vec<Availability>> {
     let scratch = root.join(format!("layers/.probe-{}", strata_sys::random::hex::<8>()));
     durable::create_dirs(&scratch, 0o700)?;
     let probed = DriverName::ALL.map(|driver| Availability { driver, missing: driver.probe(&scratch).err() });

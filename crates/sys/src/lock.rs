@@ -52,6 +52,11 @@ impl Lock {
         }
     }
 
+    /// Makes a shared lock an exclusive one; false, and it is lost, if somebody else has it, too.
+    pub fn upgrade(&self) -> io::Result<bool> {
+        take(&self.file, Mode::Exclusive)
+    }
+
     /// Ends the lock and removes its file. Whoever waits for it notices and makes a new one.
     pub fn remove(self) -> io::Result<()> {
         match std::fs::remove_file(&self.path) {

@@ -92,6 +92,7 @@ pub mod stop_options;
 pub mod system_budget;
 pub mod system_df;
 pub mod system_gc;
+pub mod system_migrate;
 pub mod system_prune;
 pub mod tag;
 pub mod top;
@@ -295,6 +296,7 @@ pub static ENTRIES: &[Entry] = &[
     entry::<system_budget::Args>("system budget", Group::Unlisted, Some(("system", &["budget"]))),
     entry::<system_df::Args>("system df", Group::Unlisted, Some(("system", &["df"]))),
     entry::<system_gc::Args>("system gc", Group::Unlisted, Some(("system", &["gc"]))),
+    entry::<system_migrate::Args>("system migrate", Group::Unlisted, Some(("system", &["migrate"]))),
     entry::<system_prune::Args>("system prune", Group::Unlisted, Some(("system", &["prune"]))),
     entry::<boot_unit::Args>("system boot-unit", Group::Unlisted, Some(("system", &["boot-unit"]))),
     entry::<complete::Args>("__complete", Group::Unlisted, None),

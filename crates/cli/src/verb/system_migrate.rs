@@ -1,0 +1,31 @@
+//! `strata system migrate`: move the store to another storage driver.
+
+use strata_engine::system::Migrated;
+use strata_types::Silent;
+
+use crate::verb::prelude::*;
+
+/// What `strata system migrate` understands.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The storage driver
+    pub driver: String,
+}
+
+impl Verb for Args {
+    const ABOUT: &str = "Move the store to another storage driver";
+    const USAGE: &str = "DRIVER";
+    const EXAMPLES: &str = "  strata system migrate overlay            Make all layers again as `overlay` keeps them
+  strata info                              Shows which drivers work here
+
+Interrupted, it goes on when it is said again. Containers have to be committed or removed first.";
+
+    fn run(self, session: &mut Session) -> Result<Exit> {
+        let Migrated { from, to, layers } = session.engine()?.migrate(&self.driver, &Silent)?;
+        match from == to {
+            true => writeln!(session.out, "the store is with {to}")?,
+            false => writeln!(session.out, "moved {layers} layers from {from} to {to}")?,
+        }
+        Ok(Exit::SUCCESS)
+    }
+}

@@ -1,0 +1,75 @@
+//! A store moves from one storage driver to another: all images stay what they are, and killed anywhere it goes on.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use strata_sys::failpoint;
+use strata_testkit::image::{Compression, Image};
+use strata_testkit::tar::Tar;
+use strata_testkit::{Machine, host, need};
+
+/// A machine whose store has two images that share a layer, one of them with a whiteout and a hard link.
+fn machine(driver: &str) -> Machine {
+    let machine = Machine::start();
+    let upper =
+        Tar::new().file("data", 0o640, &[7; 200_000]).hardlink("twin", "data").file("etc/.wh.group", 0o644, b"");
+    let other = Image::busybox().layer(upper.finish(), Compression::Plain);
+    for archive in [Image::busybox().docker_archive("base"), other.docker_archive("other")] {
+        machine.strata_with_input(["--storage-driver", driver, "load", "-q"], &archive).ok();
+    }
+    machine
+}
+
+/// What the images are: what programs see in them, and the layers that others would get.
+fn seen(machine: &Machine) -> String {
+    let script = "cat /data | md5sum; stat -c '%h %a' /data /twin; ls /etc/group 2>&1; ls /bin | md5sum";
+    let shown = machine.strata(["run", "--rm", "--network", "none", "other", "sh", "-c", script]).ok();
+    machine.strata(["save", "-o", "saved.tar", "base", "other"]).ok();
+    shown + &machine.sh("tar -tf saved.tar | sort").ok()
+}
+
+fn drivers_with_layers(machine: &Machine) -> String {
+    machine.sh("cd store/layers; ls -d erofs* overlay* vfs* 2>/dev/null | grep -v lock").out.replace('\n', " ")
+}
+
+#[test]
+fn a_store_moves_there_and_back() {
+    need!(host::root(), host::program("busybox"), host::filesystem("erofs"));
+    let machine = machine("erofs");
+    let before = seen(&machine);
+    for (from, to, layers) in [("erofs", "overlay", 2), ("overlay", "vfs", 2), ("vfs", "erofs", 2)] {
+        let moved = machine.strata(["system", "migrate", to]).ok();
+        assert_eq!(moved, format!("moved {layers} layers from {from} to {to}\n"));
+        assert_eq!(machine.strata(["info", "--format", "{{.Driver}}"]).ok(), format!("{to}\n"));
+        assert_eq!(drivers_with_layers(&machine), format!("{to} "));
+        assert_eq!(seen(&machine), before, "{to}");
+        assert!(machine.strata(["check"]).ok().starts_with("no problems"), "{to}");
+    }
+    assert_eq!(machine.strata(["system", "migrate", "erofs"]).ok(), "the store is with erofs\n");
+}
+
+#[test]
+fn what_cannot_be_moved_is_refused_in_words() {
+    need!(host::root(), host::program("busybox"), host::filesystem("erofs"));
+    let machine = machine("erofs");
+    assert_eq!(machine.strata(["system", "migrate", "zip"]).fails(1), "strata: unknown storage driver `zip`\n");
+    machine.strata(["create", "--name", "web", "base"]).ok();
+    let refused = machine.strata(["system", "migrate", "overlay"]).fails(1);
+    assert!(refused.contains("1 containers stand on layers of this store"), "{refused}");
+    machine.strata(["rm", "web"]).ok();
+    machine.strata(["system", "migrate", "overlay"]).ok();
+}
+
+#[test]
+fn a_move_that_is_killed_anywhere_goes_on() {
+    need!(host::root(), host::program("busybox"), host::filesystem("erofs"));
+    for point in ["layer", "copied", "recorded", "removed"] {
+        let machine = machine("erofs");
+        let before = seen(&machine);
+        let mut command = machine.strata_command(["system", "migrate", "overlay"]);
+        let killed = command.env(failpoint::VARIABLE, format!("snapshot.migrate.{point}")).output().unwrap();
+        assert!(!killed.status.success(), "{point}");
+        assert_eq!(seen(&machine), before, "killed at {point}");
+        machine.strata(["system", "migrate", "overlay"]).ok();
+        assert_eq!((seen(&machine), drivers_with_layers(&machine)), (before, "overlay ".to_owned()), "after {point}");
+        assert!(machine.strata(["check"]).ok().starts_with("no problems"), "after {point}");
+    }
+}

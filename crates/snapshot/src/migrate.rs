@@ -1,0 +1,88 @@
+//! From one driver to another.
+//!
+//! The layers are made again from their exact tars, each under the new driver beside the old one; then the new driver is
+//! recorded as the store's, in one step; then the old driver's layers are removed. Killed anywhere, the store is with one of
+//! the two, and moving it again goes on.
+
+use std::path::PathBuf;
+
+use strata_sys::{durable, failpoint};
+use strata_types::{DiffId, Watch};
+
+use crate::snapshots::{availability, record};
+use crate::{DriverName, Error, Result, Snapshots};
+
+/// A store that is being moved: nobody else works with its layers.
+#[derive(Debug)]
+pub struct Migration<'a> {
+    from: &'a Snapshots,
+    to: Snapshots,
+    layers: usize,
+}
+
+impl Snapshots {
+    /// Starts to move the store to another driver. Waits for nobody: if others work with it, it fails.
+    pub fn migrate(&self, to: DriverName) -> Result<Migration<'_>> {
+        let path = self.root().join("layers/driver.lock");
+        if !self.in_use.upgrade().map_err(Error::at("lock", &path))? {
+            return Err(Error::InUse);
+        }
+        if let Some(reason) =
+            availability(self.root())?.into_iter().find(|one| one.driver == to).and_then(|one| one.missing)
+        {
+            return Err(Error::Unavailable { driver: to, reason });
+        }
+        durable::create_dirs(&self.root().join("layers").join(to.as_str()), 0o711)?;
+        Ok(Migration { from: self, to: self.with_driver(to)?, layers: 0 })
+    }
+}
+
+impl Migration<'_> {
+    /// Makes the layers of an image under the new driver, as far as they are not there and the old one has them.
+    pub fn copy(&mut self, layers: &[DiffId], watch: &dyn Watch) -> Result<()> {
+        for length in 1..=layers.len() {
+            let chain = &layers[..length];
+            if self.to.has_layer(chain) {
+                continue;
+            }
+            if !self.from.has_layer(chain) {
+                // The image was incomplete before; checking tells.
+                return Ok(());
+            }
+            let mut tar = self.from.open_layer_tar(chain)?;
+            self.to.import_layer(&chain[..length - 1], chain.last(), &mut tar, watch)?;
+            self.layers += 1;
+            failpoint!("snapshot.migrate.layer");
+        }
+        Ok(())
+    }
+
+    /// Makes the new driver the store's and removes what the old one had. Says how many layers were made.
+    pub fn finish(self) -> Result<usize> {
+        failpoint!("snapshot.migrate.copied");
+        record(self.from.root(), self.to.driver_name())?;
+        failpoint!("snapshot.migrate.recorded");
+        let driver = self.from.driver_name();
+        let dropped = self.from.mounts.drop_all();
+        dropped.map_err(|source| Error::Mount { act: "unmount the layers", driver, source })?;
+        let Self { from, to, layers } = self;
+        let driver = to.driver_name();
+        drop(to);
+        for old in DriverName::ALL.into_iter().filter(|name| *name != driver) {
+            let of = |name: String| -> PathBuf { from.root().join("layers").join(name) };
+            let home = of(old.to_string());
+            if !home.is_dir() {
+                continue;
+            }
+            let old_layers = from.with_driver(old)?;
+            for digest in old_layers.sealed()? {
+                old_layers.remove_sealed(&digest)?;
+                failpoint!("snapshot.migrate.removed");
+            }
+            for dir in [of(format!("{old}-derived")), home] {
+                durable::remove(&dir)?;
+            }
+        }
+        Ok(layers)
+    }
+}
