@@ -7,8 +7,8 @@ use crate::{Entry, Error, Kind, LayerSink, Result};
 const MAGIC: &[u8] = b"strata contents1";
 const RECORD_BYTES: usize = 32 + 8 + 8;
 const SUM_BYTES: usize = 32;
-/// A file without a whole block is not worth a digest.
-const CONTENT_BYTES_MIN: u64 = super::BLOCK_BYTES;
+/// Smaller files are not worth a digest: most files are, and all of them together have a few percent of the bytes.
+const CONTENT_BYTES_MIN: u64 = super::HOLE_BYTES_MIN;
 /// How many contents of one layer are remembered: 48 MB of digests.
 const CONTENTS_MAX: usize = 1 << 20;
 
@@ -26,7 +26,7 @@ pub struct Content {
     pub bytes: u64,
 }
 
-/// Collects the contents of a layer as it passes: those of files that have a block, and no holes.
+/// Collects the contents of a layer as it passes: those of files that are large enough, and have no holes.
 #[derive(Debug, Default)]
 pub struct Contents {
     found: Vec<Content>,

@@ -23,6 +23,9 @@ pub use whole::Whole;
 /// What filesystems give back room in.
 pub const BLOCK_BYTES: u64 = 4096;
 
+/// Smaller holes are not made: each costs a call that the filesystem may take milliseconds for (ext4 that discards at once).
+pub const HOLE_BYTES_MIN: u64 = 4 * BLOCK_BYTES;
+
 /// The whole blocks in so many bytes from `offset` on: what a layer that borrows them need not keep.
 pub fn whole_blocks(offset: u64, bytes: u64) -> std::ops::Range<u64> {
     let start = offset.next_multiple_of(BLOCK_BYTES);

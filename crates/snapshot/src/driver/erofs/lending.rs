@@ -22,7 +22,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, XattrFlags};
 use rustix::io::Errno;
-use strata_layer::lending::{BLOCK_BYTES, Borrowed, Content, ContentDigest, Contents, Loan, Whole, whole_blocks};
+use strata_layer::lending::{
+    BLOCK_BYTES, Borrowed, Content, ContentDigest, Contents, HOLE_BYTES_MIN, Loan, Whole, whole_blocks,
+};
 use strata_sys::lock::{Lock, Mode, is_open_here_only};
 use strata_sys::{durable, failpoint};
 
@@ -155,7 +157,7 @@ struct Lender {
 /// Chooses lenders, those first who save most, and links their tars.
 fn choose(layer: &Path, home: &Path, found: &[Content]) -> Result<Vec<Loan>> {
     let mut wanted: HashMap<ContentDigest, Vec<usize>> = HashMap::new();
-    for (index, content) in found.iter().enumerate().filter(|(_, content)| gain(content) > 0) {
+    for (index, content) in found.iter().enumerate().filter(|(_, content)| gain(content) >= HOLE_BYTES_MIN) {
         wanted.entry(content.digest).or_default().push(index);
     }
     let mut lenders = Vec::new();
