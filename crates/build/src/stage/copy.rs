@@ -18,6 +18,7 @@ impl StageRun<'_> {
     pub(super) fn copy(&mut self, original: &str, copying: &Copying, name: &'static str) -> Result<(), Problem> {
         let build = self.build;
         let copying = &self.with_variables(copying)?;
+        local(copying, name)?;
         let inline = self.inline(copying)?;
         let files = build.files(&copying.from, self.index)?;
         let (layers, working_dir) = (self.state.base.layers.clone(), self.config().working_dir.clone());
@@ -128,6 +129,21 @@ impl Opened {
         }
         Ok(self.root.get().map(|root| Tree { root, ignore: &self.nothing, is_host: false }))
     }
+}
+
+/// Refuses what comes from elsewhere, and the checksum that only such a source can have: nobody shall believe that it was
+/// compared.
+fn local(copying: &Copying, name: &str) -> Result<(), Problem> {
+    const REMOTE: [&str; 5] = ["http://", "https://", "git://", "ssh://", "git@"];
+    let is_remote = |source: &&String| REMOTE.iter().any(|start| source.starts_with(start));
+    if let Some(source) = copying.sources.iter().find(is_remote).filter(|_| name == "ADD") {
+        let sentence = format!("ADD {source}: files from URLs and git repositories are not supported yet");
+        return Err(Problem::Unsupported(sentence));
+    }
+    if !copying.checksum.is_empty() {
+        return Err(Problem::Unsupported("checksum can't be specified for non-HTTP(S) sources".to_owned()));
+    }
+    Ok(())
 }
 
 /// The archives among the sources, each as a tree.
