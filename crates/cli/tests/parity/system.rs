@@ -62,6 +62,12 @@ fn without_ids(text: &str) -> String {
             _ => words,
         }
     };
+    // Layers are shown by strata alone.
+    let (layers, containers) = (text.find("Layers space usage:"), text.find("Containers space usage:"));
+    let text = match (layers, containers) {
+        (Some(from), Some(to)) if from < to => text[..from].to_owned() + &text[to..],
+        _ => text,
+    };
     let mut lines: Vec<String> = text.lines().map(kept).collect();
     lines.sort();
     lines.join("\n")
