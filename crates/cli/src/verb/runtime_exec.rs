@@ -25,8 +25,8 @@ pub struct Args {
     /// Allocate a pseudo-TTY
     #[arg(short = 't', long)]
     pub tty: bool,
-    /// User and group (format: "<uid>[:<gid>]")
-    #[arg(short = 'u', long)]
+    /// User and group
+    #[arg(short = 'u', long, help = "User and group (format: \"<uid>[:<gid>]\")")]
     pub user: Option<String>,
     /// Additional gids
     #[arg(short = 'g', long)]
