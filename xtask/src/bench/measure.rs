@@ -1,9 +1,12 @@
 //! Interleaved timing of several commands.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bench::arena::Arena;
 use crate::shell::Done;
+
+/// How long the kernel may take to take a network namespace down: several grace periods.
+const NAMESPACE_GONE: Duration = Duration::from_millis(250);
 
 /// One contender: what is timed, and what is done before and after without being timed.
 #[derive(Clone, Debug)]
@@ -102,6 +105,9 @@ fn once(arena: &Arena, entry: &Entry) -> Done<Took> {
     // What others have left to be written is not to be waited for by who syncs.
     arena.setup(&format!("sync -f {}", arena.store("").display()))?;
     arena.wait_until_still();
+    // Nor is what the kernel still does for the one before: it takes a network namespace down behind its last process, and
+    // whoever makes one meanwhile waits for the lock, partly by spinning.
+    strata_sys::clock::pause(NAMESPACE_GONE);
     let mut command = arena.command(&entry.timed);
     let (cpu, machine, start) = (arena.cpu_s(), machine_s(), Instant::now());
     let output = command.output().map_err(|error| format!("cannot run {}: {error}", entry.name))?;
