@@ -106,7 +106,7 @@ fn once(arena: &Arena, entry: &Entry) -> Done<Took> {
     arena.setup(&format!("sync -f {}", arena.store("").display()))?;
     arena.wait_until_still();
     // Nor is what the kernel still does for the one before: it takes a network namespace down behind its last process, and
-    // whoever makes one meanwhile waits for the lock, partly by spinning.
+    // whoever makes one meanwhile may have to wait for it.
     strata_sys::clock::pause(NAMESPACE_GONE);
     let mut command = arena.command(&entry.timed);
     let (cpu, machine, start) = (arena.cpu_s(), machine_s(), Instant::now());
