@@ -138,7 +138,8 @@ fn open_ready(root: &Path) -> Result<Session> {
     match connect(&path) {
         Ok(connection) if version(&connection)? == schema::VERSION => Ok(Session::new(connection, &path)),
         Ok(_) => prepare(root, &path),
-        Err(error) if error.class() == ErrorClass::Denied && !path.exists() => prepare(root, &path),
+        // None there, most likely. Who looks whether it is asks too late: another process may just have made it.
+        Err(error) if error.class() == ErrorClass::Denied => prepare(root, &path),
         Err(error) => Err(error),
     }
 }

@@ -284,12 +284,14 @@ fn processes_write_at_once_and_nothing_is_lost() {
 #[test]
 fn many_open_a_new_store_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("store");
-    std::thread::scope(|scope| {
-        for name in 0..8 {
-            let root = &root;
-            scope.spawn(move || bring(&Store::open(root).unwrap(), &format!("image-{name}"), &["base"]).unwrap());
-        }
-    });
-    assert_eq!(Store::open(&root).unwrap().images().list().unwrap().len(), 8);
+    for round in 0..50 {
+        let root = dir.path().join(format!("store-{round}"));
+        std::thread::scope(|scope| {
+            for name in 0..8 {
+                let root = &root;
+                scope.spawn(move || bring(&Store::open(root).unwrap(), &format!("image-{name}"), &["base"]).unwrap());
+            }
+        });
+        assert_eq!(Store::open(&root).unwrap().images().list().unwrap().len(), 8);
+    }
 }
