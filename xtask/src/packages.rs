@@ -28,6 +28,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("mkfs.xfs", "xfsprogs"),
     Need("openssl", "openssl"),
     Need("python3", "python3"),
+    Need("git", "git"),
     Need("zstd", "zstd"),
     Need("xz", "xz-utils"),
     Need("getfattr", "attr"),

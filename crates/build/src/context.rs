@@ -3,21 +3,69 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use strata_dockerfile::Ignore;
+use rustix::fs::OFlags;
+use strata_dockerfile::{DOCKERFILE_BYTES_MAX, Ignore};
 use strata_engine::Engine;
-use strata_engine::workbench::Memory;
+use strata_engine::workbench::{Memory, Workbench};
 use strata_sys::root_dir::RootDir;
 use strata_types::Watch;
 
 use crate::archive;
 use crate::error::{BuildError, Problem, read};
 use crate::key::Key;
+use crate::remote::{Remote, Wish, body};
 
 /// A directory, less what its `.dockerignore` says. Nothing in it leads out of it.
 #[derive(Debug)]
 pub struct Context {
     root: Option<RootDir>,
     ignore: Ignore,
+}
+
+/// What a URL gives as a context.
+#[derive(Debug)]
+pub enum RemoteContext {
+    /// Files.
+    Files(Context),
+    /// A Dockerfile, and no files.
+    Dockerfile(String),
+}
+
+impl RemoteContext {
+    /// Fetches it: the tree of a commit, a tar, or a Dockerfile.
+    ///
+    /// # Errors
+    /// When it cannot be fetched, or is neither.
+    pub fn fetch(engine: &Engine, remote: &Remote, watch: &dyn Watch) -> Result<Self, BuildError> {
+        let take = || -> Result<Self, Problem> {
+            let bench = engine.workbench()?;
+            let taken = match remote {
+                Remote::Git(_) => {
+                    let fetched = remote.fetch(&bench, &Wish::default(), watch)?;
+                    let dir = fetched.path.trim_matches('/');
+                    let at = if dir.is_empty() { "." } else { dir };
+                    let tree = bench.tree(&fetched.layers)?;
+                    let opened = tree.open(Path::new(at), OFlags::PATH | OFlags::DIRECTORY);
+                    let root = RootDir::new(opened.map_err(read(format!("the context {at:?} of the repository")))?);
+                    Self::Files(Context { root: Some(root), ignore: Ignore::default() })
+                }
+                Remote::Web(url) => {
+                    let (head, whole) = Context::peek(body(&bench, url, watch)?).map_err(read("the context"))?;
+                    if Context::is_archive(&head) {
+                        Self::Files(Context::tar(&bench, whole, watch)?)
+                    } else {
+                        let mut text = String::new();
+                        let limit = DOCKERFILE_BYTES_MAX as u64 + 1;
+                        whole.take(limit).read_to_string(&mut text).map_err(read("the Dockerfile"))?;
+                        Self::Dockerfile(text)
+                    }
+                }
+            };
+            bench.leave()?;
+            Ok(taken)
+        };
+        take().map_err(BuildError::outside)
+    }
 }
 
 impl Context {
@@ -38,23 +86,26 @@ impl Context {
     /// # Errors
     /// When it cannot be read.
     pub fn of_tar(engine: &Engine, tar: impl Read + Send + 'static, watch: &dyn Watch) -> Result<Self, BuildError> {
-        let take = || -> Result<RootDir, Problem> {
-            let mut tar = archive::decompressed(tar).map_err(read("the context"))?;
+        let take = || -> Result<Self, Problem> {
             let bench = engine.workbench()?;
-            // Its files are those of a layer: nothing in it can lead out of it, and it is forgotten with the cache.
-            let layer = bench.add_layer(&[], &mut *tar, watch)?;
-            let size_bytes = layer.as_ref().map_or(0, |layer| layer.size_bytes);
-            let layers: Vec<_> = layer.into_iter().map(|layer| layer.diff_id).collect();
-            let mut key = Key::of("context from a tar");
-            key.layers(&layers);
-            let memory = Memory { layers, size_bytes, created: jiff::Timestamp::now() };
-            bench.remember(&key.finish(), "context from a tar", &memory)?;
-            let root = bench.tree(&memory.layers)?;
+            let context = Self::tar(&bench, tar, watch)?;
             bench.leave()?;
-            Ok(root)
+            Ok(context)
         };
-        let root = take().map_err(BuildError::outside)?;
-        Ok(Self { root: Some(root), ignore: Ignore::default() })
+        take().map_err(BuildError::outside)
+    }
+
+    fn tar(bench: &Workbench<'_>, tar: impl Read + Send + 'static, watch: &dyn Watch) -> Result<Self, Problem> {
+        let mut tar = archive::decompressed(tar).map_err(read("the context"))?;
+        // Its files are those of a layer: nothing in it can lead out of it, and it is forgotten with the cache.
+        let layer = bench.add_layer(&[], &mut *tar, watch)?;
+        let size_bytes = layer.as_ref().map_or(0, |layer| layer.size_bytes);
+        let layers: Vec<_> = layer.into_iter().map(|layer| layer.diff_id).collect();
+        let mut key = Key::of("context from a tar");
+        key.layers(&layers);
+        let memory = Memory { layers, size_bytes, created: jiff::Timestamp::now() };
+        bench.remember(&key.finish(), "context from a tar", &memory)?;
+        Ok(Self { root: Some(bench.tree(&memory.layers)?), ignore: Ignore::default() })
     }
 
     /// Whether bytes begin a context rather than a Dockerfile.

@@ -111,6 +111,35 @@ pub enum Problem {
     /// A network that is none of RUN's.
     #[error("network mode {0:?} not supported by build")]
     Network(String),
+    /// Something fetched is not what it was said to be.
+    #[error("digest mismatch of {url}: expected {expected}, got {actual}")]
+    Checksum {
+        /// Where it came from.
+        url: String,
+        /// What was asked for.
+        expected: String,
+        /// What came.
+        actual: String,
+    },
+    /// A repository does not have it.
+    #[error("repository {url} does not contain ref {reference}")]
+    NoReference {
+        /// Which.
+        url: String,
+        /// What was asked for.
+        reference: String,
+    },
+    /// The program is not installed.
+    #[error("cannot fetch {0}: the program `git` is not installed")]
+    NoGit(String),
+    /// The program failed.
+    #[error("cannot fetch {url}: {said}")]
+    Git {
+        /// What from.
+        url: String,
+        /// What it said.
+        said: String,
+    },
     /// What is not possible.
     #[error("{0}")]
     Unsupported(String),
@@ -172,6 +201,9 @@ impl Problem {
             Self::NotFound(_) => "paths are those of the build context; is it excluded by .dockerignore?".to_owned(),
             Self::ManyToOne(_) => "end the destination with a /".to_owned(),
             Self::Owner { .. } => "create it in an earlier RUN, or use numbers".to_owned(),
+            Self::NoGit(_) => {
+                "install git: it fetches repositories, with the credentials that you set up for it".to_owned()
+            }
             Self::Insecure => "if you trust this Dockerfile with your host, say --allow security.insecure".to_owned(),
             Self::Missing { what, id } => {
                 format!("give it with --{what} {}{id}", if *what == "secret" { "id=" } else { "" })

@@ -14,6 +14,7 @@ use strata_types::config::ImageConfig;
 use strata_types::{Digest, ImageId, Platform, Watch};
 
 use crate::base::Base;
+use crate::caches::Caches;
 use crate::context::Context;
 use crate::error::{BuildError, Problem};
 use crate::history;
@@ -52,6 +53,8 @@ pub(crate) struct Build<'a> {
     pub(crate) platform: Platform,
     /// What each stage begins with.
     pub(crate) bases: Vec<Source>,
+    /// What is remembered outside the store.
+    pub(crate) caches: Caches,
     /// Steps at once.
     pub(crate) permits: Permits,
     slots: Vec<Slot>,
@@ -97,6 +100,7 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
         observer,
         globals,
         platform,
+        caches: Caches::default(),
         permits: Permits::new(request.steps_at_once),
         slots: bases.iter().map(|_| Slot::default()).collect(),
         bases,
@@ -106,8 +110,10 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
         used: Mutex::default(),
         began: Timestamp::now(),
     };
+    build.open_caches();
     let finished = build.run(target)?;
     let built = build.export(&finished.base).map_err(BuildError::outside)?;
+    build.export_caches(&finished.base.layers).map_err(BuildError::outside)?;
     let unused = build.unused_arguments();
     bench.leave().map_err(BuildError::outside)?;
     let (image, config) = built;
@@ -342,6 +348,7 @@ impl<'a> Build<'a> {
         let last = history::complete(&mut config.history);
         let usual = || self.epoch_or(self.began).to_string();
         config.created = Some(last.unwrap_or_else(usual));
+        self.caches.write_inline(&self.request.cache_to, &mut config);
         let exported = self.write(&config, base).and_then(|id| {
             self.bench.used(&lock(&self.used))?;
             Ok(id)

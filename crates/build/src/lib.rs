@@ -5,8 +5,10 @@
 //! graph.rs      which stages are needed; independent ones at once
 //! stage.rs      a stage, instruction by instruction
 //! base.rs       FROM
+//! caches.rs     --cache-from and --cache-to
 //! run.rs        RUN: a container on what there is
 //! copy/         COPY and ADD: a layer put together of files
+//! remote/       files by URL, and repositories
 //! metadata.rs   instructions that change the config only
 //! history.rs    what the config says about how the image came about
 //! variables.rs  ARG and ENV
@@ -18,6 +20,7 @@
 
 mod archive;
 mod base;
+mod caches;
 mod context;
 mod copy;
 mod error;
@@ -25,12 +28,16 @@ mod graph;
 mod history;
 mod key;
 mod metadata;
+mod remote;
 mod request;
 mod run;
 mod stage;
 mod variables;
 
-pub use context::Context;
+pub use caches::{CacheExport, CacheTarget};
+pub use context::{Context, RemoteContext};
 pub use error::{BuildError, Problem};
 pub use graph::build;
+pub use remote::{GitSpec, Remote, last_commit_time};
 pub use request::{BuildRequest, Built, NamedContext, Observer, Outcome, Output, Secret};
+pub use strata_engine::workbench::CachePlace;

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use strata_dockerfile::Warning;
 use strata_engine::container::HostConfig;
+use strata_engine::workbench::CachePlace;
 use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
 use strata_types::{ImageId, Platform, Watch};
 
+use crate::caches::CacheExport;
 use crate::context::Context;
 use crate::error::{Problem, read};
 
@@ -39,6 +41,10 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// Nor what these stages did.
     pub no_cache_filter: Vec<String>,
+    /// Where steps are looked for that are not remembered here.
+    pub cache_from: Vec<CachePlace>,
+    /// Where what was done is written to.
+    pub cache_to: Vec<CacheExport>,
     /// Base images are asked for anew.
     pub pull: bool,
     /// What the image is to run on; this host without.

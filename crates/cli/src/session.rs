@@ -168,6 +168,8 @@ impl Session {
             option.clone().or_else(|| self.variable(name).filter(|value| !value.is_empty()).map(OsString::from))
         };
         let root = either(&self.globals.root, "STRATA_ROOT").map_or_else(|| self.usual_root(), PathBuf::from);
+        // Shims look for it from elsewhere.
+        let root = self.cwd().map_or_else(|_| root.clone(), |cwd| cwd.join(&root));
         let run_dir =
             either(&self.globals.run_dir, "STRATA_RUN_DIR").map_or_else(|| self.usual_run_dir(&root), PathBuf::from);
         Settings {

@@ -16,6 +16,9 @@ pub enum Error {
     /// Something about images.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// What builds remember outside the store.
+    #[error(transparent)]
+    FarCache(#[from] crate::workbench::FarCacheError),
     /// Something about containers.
     #[error(transparent)]
     Container(#[from] ContainerError),
@@ -81,6 +84,7 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Image(error) => error.class(),
+            Self::FarCache(error) => error.class(),
             Self::Container(error) => error.class(),
             Self::Rootless(error) => error.class(),
             Self::Secret(error) => error.class(),

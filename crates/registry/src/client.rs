@@ -201,8 +201,12 @@ impl Client {
         primary.ok_or_else(|| Error::Blocked(reference.domain().to_owned()))
     }
 
+    pub(crate) const fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
     /// The private runtime: one thread moves the bytes of all connections, and callers drive their own requests.
-    fn runtime(&self) -> Result<&Arc<Runtime>> {
+    pub(crate) fn runtime(&self) -> Result<&Arc<Runtime>> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }

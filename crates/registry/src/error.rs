@@ -130,6 +130,22 @@ pub enum Error {
         /// Why.
         source: DocumentError,
     },
+    /// A file could not be fetched from the web.
+    #[error("cannot fetch {url}")]
+    Web {
+        /// Which, without a password.
+        url: String,
+        /// Why not.
+        source: NetworkError,
+    },
+    /// A server does not have a file, or does not give it.
+    #[error("cannot fetch {url}: invalid response status {status}")]
+    WebStatus {
+        /// Which, without a password.
+        url: String,
+        /// What it answered.
+        status: u16,
+    },
     /// An answer is not what the protocol says.
     #[error("registry {host} answered in an unexpected way: {why}")]
     Protocol {
@@ -187,7 +203,12 @@ impl Error {
                 429 | 500.. => ErrorClass::Unavailable,
                 _ => ErrorClass::InvalidInput,
             },
-            Self::Network { .. } => ErrorClass::Unavailable,
+            Self::Network { .. } | Self::Web { .. } => ErrorClass::Unavailable,
+            Self::WebStatus { status, .. } => match status {
+                401 | 403 => ErrorClass::Denied,
+                404 | 410 => ErrorClass::NotFound,
+                _ => ErrorClass::Unavailable,
+            },
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => ErrorClass::Corrupt,
             Self::TooLarge { .. } => ErrorClass::Exhausted,
             Self::Document { .. } | Self::Challenge { .. } | Self::Protocol { .. } => ErrorClass::Unsupported,

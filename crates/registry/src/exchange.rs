@@ -62,6 +62,11 @@ impl Exchange {
         Self { settings, http: Http::default(), memory: Mutex::default() }
     }
 
+    /// The connections.
+    pub(crate) const fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// Sends a request to `path` below the endpoint's `/v2/`, or to an absolute URL; proves who we are when asked;
     /// tries again what may work later. The answer may still be a refusal.
     pub(crate) async fn send(

@@ -4,6 +4,7 @@
 //! client.rs      Client: what the engine asks for; its face is sync
 //! settings.rs    what a client is made with; nothing here reads the environment
 //! conf/          registries.conf, daemon.json: where a reference leads
+//! web.rs         files from anywhere, by URL
 //! auth/          config.json, credential helpers, challenges, tokens, login
 //! ```
 //!
@@ -24,6 +25,7 @@ mod refusal;
 mod settings;
 mod tls;
 mod upload;
+mod web;
 
 pub use blob::BlobReader;
 pub use client::{Client, Document};
@@ -31,3 +33,4 @@ pub use dns::addresses;
 pub use error::{Error, NetworkError, Refusal, Result};
 pub use push::{BlobSource, Mounted};
 pub use settings::{Patience, Proxies, Settings};
+pub use web::{WebFile, WebHead};

@@ -231,6 +231,14 @@ impl ImageConfig {
         self.origin.get(key)
     }
 
+    /// Sets or removes a field we have no name for, at the top level.
+    pub fn set_other(&mut self, key: &str, value: Option<Value>) {
+        match value {
+            Some(value) => _ = self.origin.insert(key.to_owned(), value),
+            None => _ = self.origin.shift_remove(key),
+        }
+    }
+
     /// The document's `config` object as it was read, with Docker's fields that we have no name for.
     pub fn run_value(&self) -> Value {
         self.to_value().get("config").cloned().unwrap_or_default()

@@ -3,6 +3,7 @@
 //! Digests, references, manifests, configs, platforms, mount plans and error classes. Everything here parses and
 //! prints; nothing touches a disk, a network, a clock or the environment.
 
+pub mod build_cache;
 pub mod config;
 mod digest;
 pub mod document;

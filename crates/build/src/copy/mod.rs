@@ -37,6 +37,16 @@ pub(crate) struct Found {
     inline: Vec<(String, Vec<u8>)>,
 }
 
+/// What was found in one tree.
+pub(crate) struct Part<'p, 't> {
+    /// What.
+    pub(crate) found: &'p Found,
+    /// Where.
+    pub(crate) tree: Option<Tree<'t>>,
+    /// The archives in it that are unpacked.
+    pub(crate) unpacked: Vec<(LayerPath, Tree<'t>)>,
+}
+
 /// Where it is to go, and how.
 pub(crate) struct Destination<'a> {
     /// The instruction, its variables replaced.
@@ -60,13 +70,23 @@ impl Found {
         tree: Option<Tree<'_>>,
         inline: Vec<(String, Vec<u8>)>,
     ) -> Result<Self, Problem> {
+        Self::of(copying, &copying.sources, tree, inline)
+    }
+
+    /// Finds some of what it names.
+    pub(crate) fn of(
+        copying: &Copying,
+        sources: &[String],
+        tree: Option<Tree<'_>>,
+        inline: Vec<(String, Vec<u8>)>,
+    ) -> Result<Self, Problem> {
         let exclude = Ignore::of_patterns(&copying.exclude);
         let exclude = exclude.map_err(|source| Problem::Ignore { what: "invalid --exclude", source })?;
         let select = |source: &String| match &tree {
             Some(tree) => Ok((source.clone(), tree.select(source, &exclude)?)),
             None => Err(Problem::NotFound(source.clone())),
         };
-        Ok(Self { sources: copying.sources.iter().map(select).collect::<Result<_, _>>()?, inline })
+        Ok(Self { sources: sources.iter().map(select).collect::<Result<_, _>>()?, inline })
     }
 
     /// Adds all that counts to a key: content, kind, permissions and owner, not times.
@@ -98,6 +118,11 @@ impl Found {
         }
     }
 
+    /// How many things were found.
+    fn count(&self) -> usize {
+        self.sources.iter().map(|(_, sources)| sources.len()).sum::<usize>() + self.inline.len()
+    }
+
     /// The files that are sources of their own, with where they are.
     pub(crate) fn files(&self) -> impl Iterator<Item = &LayerPath> {
         let sources = self.sources.iter().flat_map(|(_, sources)| sources);
@@ -105,12 +130,14 @@ impl Found {
     }
 
     /// Lays the files out.
-    pub(crate) fn lay_out<'t>(
-        &self,
-        tree: Option<Tree<'t>>,
-        unpacked: &[(LayerPath, Tree<'t>)],
-        to: &Destination<'t>,
-    ) -> Result<TarStream<'t>, Problem> {
+    pub(crate) fn lay_out<'t>(&self, tree: Option<Tree<'t>>, to: &Destination<'t>) -> Result<TarStream<'t>, Problem> {
+        Part::lay_out(&[Part { found: self, tree, unpacked: Vec::new() }], to)
+    }
+}
+
+impl<'t> Part<'_, 't> {
+    /// Lays the files of all parts out.
+    pub(crate) fn lay_out(parts: &[Self], to: &Destination<'t>) -> Result<TarStream<'t>, Problem> {
         let Destination { copying, name, base, now, newest, .. } = *to;
         let owner = Some(&copying.chown).filter(|chown| !chown.is_empty());
         let owner = owner.zip(base).map(|(chown, base)| Owner::parse(chown, base)).transpose()?;
@@ -134,7 +161,7 @@ impl Found {
             None => LayerPath::parse(written.as_bytes()).map_err(|_| Problem::Path(written.clone()))?,
         };
         let mut layout = Layout::new(below, owner.unwrap_or(Owner::ROOT), now);
-        let count = self.sources.iter().map(|(_, sources)| sources.len()).sum::<usize>() + self.inline.len();
+        let count = parts.iter().map(|part| part.found.count()).sum::<usize>();
         let is_dir = ends_in_dir || layout.is_dir(&target)? || copying.parents;
         if count > 1 && !is_dir {
             return Err(Problem::ManyToOne(name));
@@ -142,27 +169,41 @@ impl Found {
         if is_dir {
             layout.ensure_dir(&target)?;
         }
-        for (written, sources) in &self.sources {
+        for part in parts {
+            part.place(&mut layout, (&target, is_dir), copying.parents, &dress)?;
+            for (name, text) in &part.found.inline {
+                let path = if is_dir { join(&target, name.as_bytes())? } else { target.clone() };
+                let kind = Kind::File { size_bytes: text.len() as u64, sparse: None };
+                let entry = Entry { kind, mode: 0o644, mtime: now, ..Entry::implicit_dir(LayerPath::root()) };
+                layout.place(path, Piece { entry: dress(entry), content: Content::Text(text.clone()), inode: None })?;
+            }
+        }
+        Ok(layout.into_tar(newest))
+    }
+
+    /// Places what the sources name.
+    fn place(
+        &self,
+        layout: &mut Layout<'t>,
+        (target, is_dir): (&LayerPath, bool),
+        parents: bool,
+        dress: &dyn Fn(Entry) -> Entry,
+    ) -> Result<(), Problem> {
+        for (written, sources) in &self.found.sources {
             for source in sources {
-                let tree = tree.ok_or_else(|| Problem::NotFound(written.clone()))?;
-                if let Some((_, inside)) = unpacked.iter().find(|(path, _)| *path == source.path) {
-                    layout.ensure_dir(&target)?;
+                let tree = self.tree.ok_or_else(|| Problem::NotFound(written.clone()))?;
+                if let Some((_, inside)) = self.unpacked.iter().find(|(path, _)| *path == source.path) {
+                    layout.ensure_dir(target)?;
                     for all in inside.select("/", &Ignore::default())? {
-                        place(&mut layout, &all, *inside, (&target, true), &dress)?;
+                        place(layout, &all, *inside, (target, true), dress)?;
                     }
                     continue;
                 }
-                let target = if copying.parents { with_parents(&target, written, source)? } else { target.clone() };
-                place(&mut layout, source, tree, (&target, is_dir), &dress)?;
+                let target = if parents { with_parents(target, written, source)? } else { target.clone() };
+                place(layout, source, tree, (&target, is_dir), dress)?;
             }
         }
-        for (name, text) in &self.inline {
-            let path = if is_dir { join(&target, name.as_bytes())? } else { target.clone() };
-            let kind = Kind::File { size_bytes: text.len() as u64, sparse: None };
-            let entry = Entry { kind, mode: 0o644, mtime: now, ..Entry::implicit_dir(LayerPath::root()) };
-            layout.place(path, Piece { entry: dress(entry), content: Content::Text(text.clone()), inode: None })?;
-        }
-        Ok(layout.into_tar(newest))
+        Ok(())
     }
 }
 

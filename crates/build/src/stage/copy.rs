@@ -3,14 +3,13 @@
 use std::cell::OnceCell;
 
 use strata_dockerfile::{Copying, Ignore};
-use strata_layer::LayerPath;
 use strata_sys::root_dir::RootDir;
 
 use super::StageRun;
 use super::run::shown;
-use crate::archive;
-use crate::copy::{Destination, Found, Tree};
-use crate::error::{Problem, read};
+use super::sources::Sources;
+use crate::copy::{Destination, Part, Tree};
+use crate::error::Problem;
 use crate::graph::{Build, Files};
 use crate::key::Key;
 
@@ -18,9 +17,9 @@ impl StageRun<'_> {
     pub(super) fn copy(&mut self, original: &str, copying: &Copying, name: &'static str) -> Result<(), Problem> {
         let build = self.build;
         let copying = &self.with_variables(copying)?;
-        local(copying, name)?;
         let inline = self.inline(copying)?;
         let files = build.files(&copying.from, self.index)?;
+        let sources = Sources::new(copying, name, &files, &inline, self.no_cache)?;
         let (layers, working_dir) = (self.state.base.layers.clone(), self.config().working_dir.clone());
         let key_of = |kind: &str| {
             let mut key = Key::of(kind);
@@ -30,15 +29,6 @@ impl StageRun<'_> {
             key.parts("exclude", &copying.exclude);
             build.epoch_into(&mut key);
             key
-        };
-        let (opened, found, nothing) = (Opened::default(), OnceCell::new(), Ignore::default());
-        let tree = || opened.tree(&files, build);
-        let find = |tree: Option<Tree<'_>>| -> Result<&Found, Problem> {
-            if found.get().is_none() {
-                let all = Found::new(copying, tree, inline.clone())?;
-                found.get_or_init(|| all);
-            }
-            Ok(found.get().expect("it was just found"))
         };
         let by_layers = || {
             let mut key = key_of("copy of layers");
@@ -51,12 +41,10 @@ impl StageRun<'_> {
         };
         let by_content = || {
             let mut key = key_of("copy of files");
-            let tree = tree()?;
-            find(tree)?.read_into(&mut key, tree)?;
+            sources.read_into(&mut key, build)?;
             Ok(key)
         };
         let work = |_| {
-            let tree = tree()?;
             let base = build.bench.tree(&layers)?;
             let to = Destination {
                 copying,
@@ -66,12 +54,8 @@ impl StageRun<'_> {
                 now: build.now(),
                 newest: build.newest(),
             };
-            let found = find(tree)?;
-            let unpacks = name == "ADD" && copying.unpack != Some(false);
-            let archives = if unpacks { unpack(build, found, tree)? } else { Vec::new() };
-            let inside = |(path, root)| (path, Tree { root, ignore: &nothing, is_host: false });
-            let unpacked: Vec<_> = archives.iter().map(|(path, root)| inside((LayerPath::clone(path), root))).collect();
-            let mut tar = found.lay_out(tree, &unpacked, &to)?;
+            let archives = sources.archives(build)?;
+            let mut tar = Part::lay_out(&sources.parts(build, &archives)?, &to)?;
             Ok(build.bench.add_layer(&layers, &mut tar, build)?)
         };
         let layer = match files {
@@ -129,35 +113,6 @@ impl Opened {
         }
         Ok(self.root.get().map(|root| Tree { root, ignore: &self.nothing, is_host: false }))
     }
-}
-
-/// Refuses what comes from elsewhere, and the checksum that only such a source can have: nobody shall believe that it was
-/// compared.
-fn local(copying: &Copying, name: &str) -> Result<(), Problem> {
-    const REMOTE: [&str; 5] = ["http://", "https://", "git://", "ssh://", "git@"];
-    let is_remote = |source: &&String| REMOTE.iter().any(|start| source.starts_with(start));
-    if let Some(source) = copying.sources.iter().find(is_remote).filter(|_| name == "ADD") {
-        let sentence = format!("ADD {source}: files from URLs and git repositories are not supported yet");
-        return Err(Problem::Unsupported(sentence));
-    }
-    if !copying.checksum.is_empty() {
-        return Err(Problem::Unsupported("checksum can't be specified for non-HTTP(S) sources".to_owned()));
-    }
-    Ok(())
-}
-
-/// The archives among the sources, each as a tree.
-fn unpack(build: &Build<'_>, found: &Found, tree: Option<Tree<'_>>) -> Result<Vec<(LayerPath, RootDir)>, Problem> {
-    let mut unpacked = Vec::new();
-    let Some(tree) = tree else { return Ok(unpacked) };
-    for path in found.files() {
-        let shown = path.to_string();
-        let Some(mut tar) = archive::open(tree.open(path).map_err(read(&shown))?, &shown)? else { continue };
-        let layer = build.bench.add_layer(&[], &mut *tar, build)?;
-        let layers: Vec<_> = layer.into_iter().map(|layer| layer.diff_id).collect();
-        unpacked.push((path.clone(), build.bench.tree(&layers)?));
-    }
-    Ok(unpacked)
 }
 
 /// What the history says.

@@ -4,6 +4,7 @@ mod copy;
 mod hide;
 mod mounts;
 mod run;
+mod sources;
 mod workdir;
 
 use std::time::Instant;
@@ -174,7 +175,7 @@ impl<'b> StageRun<'b> {
         let permit = self.build.permits.take();
         self.build.observer.begin(number, &name);
         let began = Instant::now();
-        let result = self.recall_or_do(what, keys, &|| work(number));
+        let result = self.recall_or_do(number, what, keys, &|| work(number));
         let outcome = match &result {
             Ok((outcome, _)) => *outcome,
             Err(_) if self.build.is_over() => Outcome::Cancelled,
@@ -188,6 +189,7 @@ impl<'b> StageRun<'b> {
 
     fn recall_or_do(
         &self,
+        number: usize,
         what: &str,
         keys: &[KeyOf<'_>],
         work: &dyn Fn() -> Result<Option<Layer>, Problem>,
@@ -200,10 +202,12 @@ impl<'b> StageRun<'b> {
         };
         for key in keys {
             let key = key()?.finish();
-            let known = if self.no_cache { None } else { bench.recall(&key)? };
+            let known = if self.no_cache { None } else { self.build.recall(number, &key, layers, what)? };
             if let Some(memory) = known.filter(|memory| memory.layers.starts_with(layers)) {
                 remember(&tried, &memory)?;
-                self.build.note_use(key);
+                self.build.note_use(key.clone());
+                tried.push(key);
+                self.build.caches.note(tried, layers, &memory);
                 return Ok((Outcome::Cached, memory));
             }
             tried.push(key);
@@ -215,6 +219,7 @@ impl<'b> StageRun<'b> {
             memory.size_bytes = layer.size_bytes;
         }
         remember(&tried, &memory)?;
+        self.build.caches.note(tried, layers, &memory);
         Ok((Outcome::Done, memory))
     }
 

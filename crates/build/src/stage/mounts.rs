@@ -199,7 +199,7 @@ impl Wish<'_> {
                     now: build.now(),
                     newest: build.newest(),
                 };
-                let layer = build.bench.add_layer(&[], &mut found.lay_out(tree, &[], &to)?, build)?;
+                let layer = build.bench.add_layer(&[], &mut found.lay_out(tree, &to)?, build)?;
                 let size_bytes = layer.as_ref().map_or(0, |layer| layer.size_bytes);
                 let layers: Vec<DiffId> = layer.into_iter().map(|layer| layer.diff_id).collect();
                 let memory = Memory { layers, size_bytes, created: jiff::Timestamp::now() };

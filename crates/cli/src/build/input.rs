@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use strata_build::Context;
+use strata_build::{Context, Remote, RemoteContext};
 use strata_dockerfile::DOCKERFILE_BYTES_MAX;
 use strata_engine::Engine;
 use strata_types::Silent;
@@ -31,6 +31,9 @@ pub struct Input {
 pub fn read(session: &Session, engine: &Engine, path: &str, file: Option<&str>) -> Result<Input> {
     if path == "-" {
         return piped(engine, file);
+    }
+    if let Some(remote) = Remote::of_context(path) {
+        return fetched(engine, &remote, file);
     }
     let cwd = session.cwd()?;
     let dir = cwd.join(path);
@@ -69,16 +72,33 @@ fn piped(engine: &Engine, file: Option<&str>) -> Result<Input> {
         }
         return Ok(Input { dockerfile: text(whole)?, name: USUAL_NAME.to_owned(), context: Context::empty() });
     }
-    let context = Context::of_tar(engine, whole, &Silent)?;
+    within(Context::of_tar(engine, whole, &Silent)?, file)
+}
+
+/// What a URL names: a repository or a tar is a context, anything else a Dockerfile without one.
+fn fetched(engine: &Engine, remote: &Remote, file: Option<&str>) -> Result<Input> {
+    match RemoteContext::fetch(engine, remote, &Silent)? {
+        RemoteContext::Files(context) => within(context, file),
+        RemoteContext::Dockerfile(dockerfile) => {
+            Ok(Input { dockerfile, name: USUAL_NAME.to_owned(), context: Context::empty() })
+        }
+    }
+}
+
+/// A context that is no directory here has its Dockerfile within, or it comes on the standard input.
+fn within(context: Context, file: Option<&str>) -> Result<Input> {
     let name = file.unwrap_or(USUAL_NAME);
-    let within = |name: &str| context.text(Path::new(name), DOCKERFILE_BYTES_MAX as u64 + 1);
-    let Some(dockerfile) = within(name)? else {
-        let sentence = format!("failed to read dockerfile: open {name}: no such file or directory");
-        return Err(Failure::new(sentence).hint("-f names a file in the tar"));
+    let text = |name: &str| context.text(Path::new(name), DOCKERFILE_BYTES_MAX as u64 + 1);
+    let dockerfile = match name {
+        "-" => from_stdin()?,
+        name => text(name)?.ok_or_else(|| {
+            let sentence = format!("failed to read dockerfile: open {name}: no such file or directory");
+            Failure::new(sentence).hint("-f names a file in the context")
+        })?,
     };
-    let ignore = match within(&format!("{name}{IGNORE}"))? {
+    let ignore = match text(&format!("{name}{IGNORE}"))? {
         Some(own) => own,
-        None => within(IGNORE)?.unwrap_or_default(),
+        None => text(IGNORE)?.unwrap_or_default(),
     };
     Ok(Input { dockerfile, name: name.to_owned(), context: context.ignoring(&ignore)? })
 }

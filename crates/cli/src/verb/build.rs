@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use strata_build::{BuildError, BuildRequest, Built};
 use strata_dockerfile::Dockerfile;
+use strata_engine::Engine;
 use strata_engine::container::{HostConfig, Resources, SHM_SIZE_BYTES};
 use strata_sys::durable::{self, Durability};
 use strata_types::Platform;
@@ -11,7 +12,7 @@ use strata_types::reference::Reference;
 
 use crate::build::excerpt::excerpt;
 use crate::build::steps::Steps;
-use crate::build::{contexts, input, output, secret};
+use crate::build::{cache, contexts, input, output, secret};
 use crate::container::request::ulimits;
 use crate::opts;
 use crate::opts::host::Host;
@@ -32,9 +33,15 @@ pub struct Args {
     /// Set build-time variables
     #[arg(long, value_name = "stringArray")]
     pub build_arg: Vec<String>,
-    /// Additional build contexts (e.g., name=path)
+    /// Additional build contexts (e.g., name=path, name=URL)
     #[arg(long, value_name = "stringArray")]
     pub build_context: Vec<String>,
+    /// External cache sources (e.g., "user/app:cache", "type=local,src=path/to/dir")
+    #[arg(long, value_name = "stringArray")]
+    pub cache_from: Vec<String>,
+    /// Cache export destinations (e.g., "user/app:cache", "type=local,dest=path/to/dir")
+    #[arg(long, value_name = "stringArray")]
+    pub cache_to: Vec<String>,
     /// Check the Dockerfile, build nothing
     #[arg(long)]
     pub check: bool,
@@ -134,13 +141,13 @@ pub struct Args {
     /// Ulimit options
     #[arg(long, value_name = "ulimit", value_parser = opts::ulimit::parse)]
     pub ulimit: Vec<Ulimit>,
-    /// The directory of the files to copy, or - for a Dockerfile or a tar on the standard input
+    /// The directory of the files to copy, the URL of a repository or tar, or - for a Dockerfile or a tar on the standard input
     pub path: String,
 }
 
 impl Verb for Args {
     const ABOUT: &str = "Build an image from a Dockerfile";
-    const USAGE: &str = "[OPTIONS] PATH | -";
+    const USAGE: &str = "[OPTIONS] PATH | URL | -";
 
     const EXAMPLES: &str = "  strata build -t shop .                  Build the Dockerfile here
   strata build --target test -f ci/D .    Build one stage of another file
@@ -160,7 +167,7 @@ impl Verb for Args {
         }
         let wanted = output::parse(&self.output)?;
         let (destination, archive) = output::open(session, &wanted)?;
-        let mut request = self.request(session, input, &engine.platform())?;
+        let mut request = self.request(session, input, &engine)?;
         request.output = destination;
         request.names.extend(names(&wanted.names)?);
         let progress = Progress::start(session, Show::Nowhere)?;
@@ -193,7 +200,8 @@ impl Verb for Args {
 }
 
 impl Args {
-    fn request(&self, session: &Session, input: input::Input, native: &Platform) -> Result<BuildRequest> {
+    fn request(&self, session: &Session, input: input::Input, engine: &Engine) -> Result<BuildRequest> {
+        let native = &engine.platform();
         let arguments = self.arguments(session);
         let epoch = arguments.get("SOURCE_DATE_EPOCH").cloned().or_else(|| session.variable("SOURCE_DATE_EPOCH"));
         let epoch = epoch.filter(|text| !text.is_empty()).map(|text| {
@@ -204,7 +212,7 @@ impl Args {
         Ok(BuildRequest {
             dockerfile: input.dockerfile,
             context: input.context,
-            contexts: contexts::read(session, &self.build_context)?,
+            contexts: contexts::read(session, engine, &self.build_context)?,
             output: strata_build::Output::Image,
             names: names(&self.tag)?,
             target: self.target.clone(),
@@ -212,6 +220,8 @@ impl Args {
             labels: self.label.iter().cloned().collect(),
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.clone(),
+            cache_from: cache::from(&self.cache_from, &session.cwd()?)?,
+            cache_to: cache::to(&self.cache_to, &session.cwd()?)?,
             pull: self.pull,
             platform,
             network: self.network.clone(),

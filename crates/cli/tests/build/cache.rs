@@ -3,7 +3,7 @@
 use super::{build, inspect, machine, need_all, sh, write};
 
 /// Which steps were done, by the words of the progress: `DONE` or `CACHED` for each step with a number in brackets.
-fn outcomes(err: &str) -> Vec<(String, bool)> {
+pub(super) fn outcomes(err: &str) -> Vec<(String, bool)> {
     let ends: Vec<(&str, bool)> = err
         .lines()
         .filter_map(|line| line.split_once(' '))

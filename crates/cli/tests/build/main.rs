@@ -3,10 +3,12 @@
 
 mod cache;
 mod contexts;
+mod far_cache;
 mod language;
 mod mounts;
 mod oracle;
 mod refusals;
+mod remote;
 
 use strata_testkit::Machine;
 use strata_testkit::image::Image;

@@ -26,7 +26,6 @@ hint: the shell did not find the program: is it installed in this stage?
         ("FROM base\nRUN exit 3\n", "did not complete successfully: exit code: 3\n"),
         ("FROM base\nCOPY nothere /\n", "strata: failed to solve: \"/nothere\": not found\nhint: "),
         ("FROM base\nCOPPY f /\n", "unknown instruction: COPPY\nhint: did you mean COPY?\n"),
-        ("FROM base\nADD https://example.org/f /\n", "files from URLs and git repositories are not supported yet\n"),
         ("FROM base\nADD --checksum=sha256:00 f /\n", "checksum can't be specified for non-HTTP(S) sources\n"),
         ("FROM base\nCOPY f f /x\n", "the destination must be a directory and end with a /\nhint: "),
         ("FROM base\nCOPY . /etc/passwd\n", "cannot copy to non-directory: /etc/passwd\n"),

@@ -12,6 +12,8 @@ use strata_types::document::{Descriptor, Document, MANIFEST_BYTES_MAX, Manifest}
 use strata_types::reference::Reference;
 use strata_types::{Digest, ImageId, Watch, media};
 
+pub(crate) use compressed::{Compressed, InMemory, Unseen};
+
 use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Error, Result, parallel};
@@ -162,7 +164,7 @@ impl Engine {
             return Ok(());
         }
         let bytes = self.store().blobs().read_small(&config.digest, strata_types::config::CONFIG_BYTES_MAX)?;
-        client.push_blob(reference, config, &compressed::InMemory(bytes), &compressed::Unseen(watch))?;
+        client.push_blob(reference, config, &InMemory(bytes), &Unseen(watch))?;
         Ok(())
     }
 

@@ -3,14 +3,18 @@
 //!
 //! ```text
 //! step.rs     a container for one step: no record, gone when the step is done or whoever did it died
+//! download.rs files from the web, and directories to work in
 //! cache_dir.rs directories that outlive builds (`RUN --mount=type=cache`)
 //! memory.rs   steps that were done, by the digest of all they read
+//! far_cache/  the same outside the store: in registries, directories and images
 //! export.rs   a tree as files outside the store
 //! image.rs    the image that comes of it
 //! ```
 
 mod cache_dir;
+mod download;
 mod export;
+mod far_cache;
 mod image;
 mod memory;
 mod step;
@@ -26,10 +30,13 @@ use crate::container::EMPTY_TAR;
 use crate::{Engine, Result};
 
 pub use cache_dir::{CacheDir, CacheDirWish, CacheSharing};
+pub use download::{Downloaded, WorkDir};
 pub use export::TreeTarget;
+pub use far_cache::{CachePlace, FarCache, FarCacheError, FarStep, write_inline};
 pub use image::BuiltImage;
 pub use memory::{CachePruned, CacheWish, Memory};
 pub use step::{StepDone, StepMount, StepRequest, StepSource, StepStreams};
+pub use strata_registry::{WebFile, WebHead};
 pub use strata_store::records::{BuildStepRecord, LayerRecord as Layer};
 
 /// A place to build at: whatever is made or used here stays until it is left, even if others collect garbage.

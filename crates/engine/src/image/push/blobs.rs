@@ -77,7 +77,7 @@ impl Engine {
     }
 
     /// Brings one layer to the registry in whatever form, and says in which.
-    pub(super) fn push_layer(&self, target: &Reference, layers: &[DiffId], watch: &dyn Watch) -> Result<Descriptor> {
+    pub(crate) fn push_layer(&self, target: &Reference, layers: &[DiffId], watch: &dyn Watch) -> Result<Descriptor> {
         let diff_id = layers.last().expect("a layer and those below it");
         for form in self.store().layers().forms(diff_id)? {
             let blob = descriptor(&form);

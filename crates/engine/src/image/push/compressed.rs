@@ -20,14 +20,14 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A compressed layer.
 #[derive(Debug)]
-pub(super) struct Compressed {
+pub(crate) struct Compressed {
     file: File,
     blob: Descriptor,
 }
 
 impl Compressed {
     /// Compresses the uppermost of `layers`.
-    pub(super) fn make(engine: &Engine, layers: &[DiffId], watch: &dyn Watch) -> Result<Self> {
+    pub(crate) fn make(engine: &Engine, layers: &[DiffId], watch: &dyn Watch) -> Result<Self> {
         let dir = engine.settings().root.join("ingest");
         let file = rustix::fs::open(&dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
         let file = File::from(file.map_err(|source| Error::Write {
@@ -56,7 +56,7 @@ impl Compressed {
     }
 
     /// What it is.
-    pub(super) const fn descriptor(&self) -> &Descriptor {
+    pub(crate) const fn descriptor(&self) -> &Descriptor {
         &self.blob
     }
 }
@@ -110,7 +110,7 @@ impl Write for Hashing {
 }
 
 /// Bytes at hand.
-pub(super) struct InMemory(pub(super) Vec<u8>);
+pub(crate) struct InMemory(pub(crate) Vec<u8>);
 
 impl BlobSource for InMemory {
     fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
@@ -144,7 +144,7 @@ impl Watch for Renamed<'_> {
 }
 
 /// Shows nothing: for blobs that are no layers.
-pub(super) struct Unseen<'a>(pub(super) &'a dyn Watch);
+pub(crate) struct Unseen<'a>(pub(crate) &'a dyn Watch);
 
 impl Watch for Unseen<'_> {
     fn phase(&self, _item: &Digest, _phase: &str) {}
