@@ -232,16 +232,17 @@ impl Index {
     }
 
     /// Chooses the manifest that serves `platform` best. Attestations are passed over; an entry that does not say its
-    /// platform is the last resort, and the first of equals wins.
+    /// platform is the last resort. The first of equals wins; if a version of the operating system is asked for, the newest
+    /// that serves it.
     pub fn choose(&self, platform: &Platform) -> Option<&Descriptor> {
         self.manifests
             .iter()
             .filter(|entry| !entry.is_attestation())
             .filter_map(|entry| match &entry.platform {
-                Some(offered) => platform.rank(offered).map(|rank| (rank, entry)),
-                None => Some((usize::MAX, entry)),
+                Some(offered) => platform.rank(offered).map(|rank| ((rank, platform.age(offered)), entry)),
+                None => Some(((usize::MAX, platform.age(platform)), entry)),
             })
-            .min_by_key(|(rank, _)| *rank)
+            .min_by(|(left, _), (right, _)| left.cmp(right))
             .map(|(_, entry)| entry)
     }
 
@@ -358,6 +359,27 @@ mod tests {
         let large = vec![b' '; MANIFEST_BYTES_MAX as usize + 1];
         assert!(matches!(Document::parse(&large, None), Err(DocumentError::TooLarge)));
         assert!(matches!(Document::parse(b"{", None), Err(DocumentError::Json(_))));
+    }
+
+    #[test]
+    fn the_newest_windows_of_the_version_asked_for_is_chosen() {
+        let versions = ["10.0.17763.5", "10.0.20348.9", "10.0.20348.10", "10.0.20348.2"];
+        let windows = |version: &str| format!(r#"{{"architecture":"amd64","os":"windows","os.version":"{version}"}}"#);
+        let entries = versions.map(|version| entry(&windows(version), "null")).join(",");
+        let text = format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#);
+        let Document::Index(index) = Document::parse(text.as_bytes(), Some(media::OCI_INDEX)).unwrap() else {
+            panic!("not an index");
+        };
+        let check = |wanted: &str, expected: Option<&str>| {
+            let wanted = Platform::parse(wanted, &Platform::native()).unwrap();
+            let chosen = index.choose(&wanted).and_then(|entry| entry.platform.as_ref());
+            assert_eq!(chosen.map(|platform| &*platform.os_version), expected, "{}", wanted.with_version());
+        };
+        check("windows/amd64", Some("10.0.17763.5"));
+        check("windows(10.0.20348)/amd64", Some("10.0.20348.10"));
+        check("windows(10.0.20348.9)/amd64", Some("10.0.20348.9"));
+        check("windows(10.0.14393)/amd64", None);
+        check("linux/amd64", None);
     }
 
     #[test]

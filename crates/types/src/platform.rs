@@ -1,4 +1,4 @@
-//! Platforms: `OS/ARCHITECTURE[/VARIANT]`, normalised and ordered as containerd does.
+//! Platforms: `OS[(VERSION)]/ARCHITECTURE[/VARIANT]`, normalised and ordered as containerd does.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub struct Platform {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
     /// A component is empty or has characters it must not have.
-    #[error("invalid platform `{0}`: expected OS[/ARCHITECTURE[/VARIANT]]")]
+    #[error("invalid platform `{0}`: expected OS[(VERSION)][/ARCHITECTURE[/VARIANT]]")]
     Format(String),
     /// A single word that is neither.
     #[error("invalid platform `{0}`: unknown operating system or architecture")]
@@ -57,26 +57,48 @@ impl Platform {
     /// # Errors
     /// When a component is malformed, or a single word is not known.
     pub fn parse(text: &str, host: &Self) -> Result<Self, PlatformError> {
-        let parts: Vec<&str> = text.split('/').collect();
+        let malformed = || PlatformError::Format(text.to_owned());
+        let mut parts: Vec<&str> = text.split('/').collect();
+        let mut version = "";
+        if let Some((os, rest)) = parts[0].split_once('(') {
+            version = rest.strip_suffix(')').filter(|version| is_version(version)).ok_or_else(malformed)?;
+            parts[0] = os;
+        }
         let well_formed =
             |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         if parts.len() > 3 || !parts.iter().all(well_formed) {
-            return Err(PlatformError::Format(text.to_owned()));
+            return Err(malformed());
         }
-        match *parts.as_slice() {
+        let mut platform = match *parts.as_slice() {
             [word] => {
                 let guess = Self::new(word, word, "");
                 if KNOWN_OS.contains(&&*guess.os) {
-                    Ok(Self { os: guess.os, ..host.normalised() })
-                } else if KNOWN_ARCHITECTURE.contains(&&*guess.architecture) {
-                    Ok(Self { os: host.normalised().os, ..guess })
+                    Self { os: guess.os, ..host.normalised() }
+                } else if KNOWN_ARCHITECTURE.contains(&&*guess.architecture) && version.is_empty() {
+                    Self { os: host.normalised().os, ..guess }
                 } else {
-                    Err(PlatformError::Unknown(text.to_owned()))
+                    return Err(PlatformError::Unknown(text.to_owned()));
                 }
             }
-            [os, architecture] => Ok(Self::new(os, architecture, "")),
-            [os, architecture, variant] => Ok(Self::new(os, architecture, variant)),
-            _ => Err(PlatformError::Format(text.to_owned())),
+            [os, architecture] => Self::new(os, architecture, ""),
+            [os, architecture, variant] => Self::new(os, architecture, variant),
+            _ => return Err(malformed()),
+        };
+        version.clone_into(&mut platform.os_version);
+        Ok(platform)
+    }
+
+    /// Whether it is Windows, whose layers nothing but Windows can mount.
+    pub fn is_windows(&self) -> bool {
+        self.os.eq_ignore_ascii_case("windows")
+    }
+
+    /// As it is written when the version of the operating system matters, too: `windows(10.0.20348.2113)/amd64`.
+    pub fn with_version(&self) -> String {
+        let plain = self.to_string();
+        match plain.split_once('/') {
+            Some((os, rest)) if !self.os_version.is_empty() => format!("{os}({})/{rest}", self.os_version),
+            _ => plain,
         }
     }
 
@@ -107,9 +129,13 @@ impl Platform {
     }
 
     /// How well `candidate` serves this platform: 0 is best, `None` is not at all. The order is that of
-    /// `platforms.Only`: the same, then lower variants, then the 32-bit relative.
+    /// `platforms.Only`: the same, then lower variants, then the 32-bit relative. A version of the operating system, where one
+    /// is asked for, has to be the candidate's or its beginning: `10.0.20348` is served by `10.0.20348.2113`.
     pub fn rank(&self, candidate: &Self) -> Option<usize> {
         let candidate = candidate.normalised();
+        if !self.takes_version_of(&candidate) {
+            return None;
+        }
         self.served_by().iter().position(|wanted| {
             wanted.os == candidate.os
                 && wanted.architecture == candidate.architecture
@@ -120,6 +146,18 @@ impl Platform {
     /// Whether this is the `unknown/unknown` that attestations carry.
     pub fn is_unknown(&self) -> bool {
         self.os == "unknown" && self.architecture == "unknown"
+    }
+
+    /// Whether a candidate has the version of the operating system that is asked for, if one is.
+    pub fn takes_version_of(&self, candidate: &Self) -> bool {
+        numbers(&candidate.os_version).starts_with(&numbers(&self.os_version))
+    }
+
+    /// Orders what serves a platform equally well: if that asked for a version of the operating system, the newest is the
+    /// least.
+    pub(crate) fn age(&self, candidate: &Self) -> std::cmp::Reverse<Vec<u64>> {
+        let asked = !self.os_version.is_empty();
+        std::cmp::Reverse(if asked { numbers(&candidate.os_version) } else { Vec::new() })
     }
 
     /// All platforms whose programs run here, best first.
@@ -153,6 +191,16 @@ impl Platform {
         }
         served
     }
+}
+
+/// A version is of numbers and dots.
+fn is_version(text: &str) -> bool {
+    !text.is_empty() && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A version's numbers; what is none counts as 0.
+fn numbers(version: &str) -> Vec<u64> {
+    version.split('.').filter(|_| !version.is_empty()).map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 impl fmt::Display for Platform {
@@ -206,6 +254,33 @@ mod tests {
         check("linux", "linux/amd64");
         check("windows", "windows/amd64");
         check("macos/arm64", "darwin/arm64");
+    }
+
+    #[test]
+    fn a_version_of_windows_is_part_of_it() {
+        let host = Platform::new("linux", "arm64", "v8");
+        let check = |input: &str, expected: &str| {
+            assert_eq!(Platform::parse(input, &host).unwrap().with_version(), expected, "{input}");
+        };
+        check("windows(10.0.20348.2113)/amd64", "windows(10.0.20348.2113)/amd64");
+        check("Windows(10.0.17763)/x86_64", "windows(10.0.17763)/amd64");
+        check("windows(10.0.17763)", "windows(10.0.17763)/arm64");
+        check("windows/amd64", "windows/amd64");
+        for bad in ["windows()/amd64", "windows(10.0/amd64", "windows(10..0)", "windows(10)x", "amd64(10.0)", "w/a(1)"]
+        {
+            assert!(Platform::parse(bad, &host).is_err(), "{bad} parsed");
+        }
+    }
+
+    #[test]
+    fn a_version_is_served_by_those_that_begin_with_it() {
+        let windows =
+            |version: &str| Platform { os_version: version.to_owned(), ..Platform::new("windows", "amd64", "") };
+        let serves = |wanted: &str, offered: &str| windows(wanted).rank(&windows(offered)) == Some(0);
+        assert!(serves("", "10.0.17763.1") && serves("10.0.17763.1", "10.0.17763.1"));
+        assert!(serves("10.0.17763", "10.0.17763.1") && serves("10.0", "10.0.20348.5"));
+        assert!(!serves("10.0.17763.1", "10.0.17763.10") && !serves("10.0.2", "10.0.20348.5"));
+        assert!(!serves("10.0.17763", ""));
     }
 
     #[test]
