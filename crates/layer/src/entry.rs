@@ -87,6 +87,22 @@ pub struct Xattr {
     pub value: Vec<u8>,
 }
 
+/// What a tar says about an entry in Windows' words: a PAX record as it stands there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Vendor {
+    /// Begins with [`WINDOWS`](Self::WINDOWS) or is [`CREATED`](Self::CREATED).
+    pub key: Vec<u8>,
+    /// Any bytes.
+    pub value: Vec<u8>,
+}
+
+impl Vendor {
+    /// What the keys begin with.
+    pub const WINDOWS: &'static [u8] = b"MSWINDOWS.";
+    /// The key that says when a file was made.
+    pub const CREATED: &'static [u8] = b"LIBARCHIVE.creationtime";
+}
+
 impl Entry {
     /// A directory nobody described: what an archive leaves out and something in it needs.
     pub fn implicit_dir(path: LayerPath) -> Self {

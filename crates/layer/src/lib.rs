@@ -25,8 +25,9 @@ pub mod recipe;
 mod sink;
 pub mod tar;
 pub mod whiteout;
+pub mod windows;
 
-pub use entry::{Device, Entry, Extent, Kind, Time, Xattr};
+pub use entry::{Device, Entry, Extent, Kind, Time, Vendor, Xattr};
 pub use error::{Error, Result};
 pub use path::{LayerPath, NAME_BYTES_MAX, PATH_BYTES_MAX, PathProblem};
 pub use pipeline::{Unpacked, unpack};

@@ -1,6 +1,6 @@
 //! Where a layer goes while it is read or written.
 
-use crate::{Entry, Result};
+use crate::{Entry, Result, Vendor};
 
 /// Takes a layer in one pass. All methods but [`entry`](Self::entry) do nothing unless implemented.
 ///
@@ -17,6 +17,12 @@ pub trait LayerSink: Send {
     /// Takes the next bytes of the tar that are not content of a file: headers, padding, trailers.
     fn framing(&mut self, chunk: &[u8]) -> Result<()> {
         let _ = chunk;
+        Ok(())
+    }
+
+    /// Takes what the tar says about the next entry in Windows' words, if it says anything.
+    fn vendor(&mut self, records: &[Vendor]) -> Result<()> {
+        let _ = records;
         Ok(())
     }
 
@@ -47,6 +53,11 @@ impl<A: LayerSink, B: LayerSink> LayerSink for (A, B) {
         self.1.framing(chunk)
     }
 
+    fn vendor(&mut self, records: &[Vendor]) -> Result<()> {
+        self.0.vendor(records)?;
+        self.1.vendor(records)
+    }
+
     fn entry(&mut self, entry: &Entry, data_offset: u64) -> Result<()> {
         self.0.entry(entry, data_offset)?;
         self.1.entry(entry, data_offset)
@@ -70,6 +81,10 @@ impl<S: LayerSink + ?Sized> LayerSink for &mut S {
 
     fn framing(&mut self, chunk: &[u8]) -> Result<()> {
         (**self).framing(chunk)
+    }
+
+    fn vendor(&mut self, records: &[Vendor]) -> Result<()> {
+        (**self).vendor(records)
     }
 
     fn entry(&mut self, entry: &Entry, data_offset: u64) -> Result<()> {

@@ -1,10 +1,12 @@
-//! What changed: an overlay's upper directory, or the difference of two trees, as entries of a layer or as a list.
+//! What changed: an overlay's upper directory, or the difference of two trees or images, as entries of a layer or as a list.
 
 mod aufs;
+mod catalog;
 mod trees;
 mod upper;
 
 pub use aufs::{branch_changes, pack_branch};
+pub use catalog::Catalog;
 pub use trees::{pack_trees, tree_changes};
 pub use upper::{pack_upper, upper_changes};
 

@@ -9,7 +9,7 @@ use strata_types::{DiffId, Hasher, Watch};
 use super::{CHUNK_BYTES, CHUNKS, Unpacked};
 use crate::compress::Decoder;
 use crate::tar::{Limits, Parser};
-use crate::{Entry, Error, LayerSink, Result};
+use crate::{Entry, Error, LayerSink, Result, Vendor};
 
 /// Reads a layer, compressed or not, to its end and hands it to `sink` piece by piece. Reading and decompression happen
 /// on this thread, the digest and the sink on two more; a small layer needs no threads. Verifies nothing but the
@@ -164,6 +164,10 @@ struct Measured<'a> {
 impl LayerSink for Measured<'_> {
     fn framing(&mut self, chunk: &[u8]) -> Result<()> {
         self.sink.framing(chunk)
+    }
+
+    fn vendor(&mut self, records: &[Vendor]) -> Result<()> {
+        self.sink.vendor(records)
     }
 
     fn entry(&mut self, entry: &Entry, data_offset: u64) -> Result<()> {

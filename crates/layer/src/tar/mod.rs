@@ -15,6 +15,8 @@ mod sparse;
 mod tests;
 mod writer;
 
+pub(crate) use pax::{base64, time};
+
 pub use limits::Limits;
 pub use parser::Parser;
 pub use writer::{Times, encode, encode_aligned, end_of_archive};

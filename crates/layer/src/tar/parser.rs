@@ -5,7 +5,7 @@ use super::header::{Block, Found, Header};
 use super::pax::Records;
 use super::{BLOCK_BYTES, Limits, field, header, padding_bytes, sparse};
 use crate::path::shown;
-use crate::{Entry, Error, Extent, Kind, LayerSink, Result};
+use crate::{Entry, Error, Extent, Kind, LayerSink, Result, Vendor};
 
 /// Reads one tar. It needs memory for one header with its extensions, whatever the tar holds.
 pub struct Parser<'a> {
@@ -18,6 +18,8 @@ pub struct Parser<'a> {
     pending: Pending,
     /// What global PAX headers said about every entry after them.
     globals: Records,
+    /// What was said in Windows' words about the entry that comes next.
+    vendor: Vec<Vendor>,
     entries: u64,
     names_bytes: u64,
     /// The last name seen, for messages.
@@ -63,6 +65,7 @@ impl<'a> Parser<'a> {
             position: 0,
             pending: Pending::default(),
             globals: Records::default(),
+            vendor: Vec::new(),
             entries: 0,
             names_bytes: 0,
             current: Vec::new(),
@@ -198,7 +201,8 @@ impl<'a> Parser<'a> {
             b'V' => return self.skip(header.size),
             _ => {}
         }
-        let described = Described::new(header, std::mem::take(&mut self.pending), &self.globals);
+        let mut described = Described::new(header, std::mem::take(&mut self.pending), &self.globals);
+        self.vendor = std::mem::take(&mut described.records.vendor);
         self.current.clone_from(&described.header.name);
         self.count(&described)?;
         match described.header.kind {
@@ -302,6 +306,9 @@ impl<'a> Parser<'a> {
 
     /// Hands an entry on; its content comes next.
     fn emit(&mut self, entry: Entry, sink: &mut dyn LayerSink) -> Result<()> {
+        if !self.vendor.is_empty() {
+            sink.vendor(&std::mem::take(&mut self.vendor))?;
+        }
         sink.entry(&entry, self.position)?;
         let Kind::File { sparse, .. } = &entry.kind else { return Ok(()) };
         let left = entry.packed_bytes();

@@ -1,7 +1,7 @@
 //! PAX records (POSIX.1-2017, `pax`, "pax Extended Header"): `LENGTH KEY=VALUE\n`.
 
 use super::{Limits, field};
-use crate::{Time, Xattr};
+use crate::{Time, Vendor, Xattr};
 
 /// What PAX records say about one entry. `None` means that the header block's field holds.
 #[derive(Debug, Default, Clone)]
@@ -13,6 +13,8 @@ pub(super) struct Records {
     pub(super) gid: Option<i64>,
     pub(super) mtime: Option<Time>,
     pub(super) xattrs: Vec<Xattr>,
+    /// What is Windows' own business.
+    pub(super) vendor: Vec<Vendor>,
     pub(super) sparse: Sparse,
 }
 
@@ -40,10 +42,12 @@ impl Records {
         Ok(())
     }
 
-    /// Adds global records: those that would rename or resize every entry after them are passed over.
+    /// Adds global records: those that would rename or resize every entry after them, or are
+    /// about Windows, are passed over.
     pub(super) fn parse_global(&mut self, text: &[u8], limits: &Limits) -> Result<(), Problem> {
         self.parse(text, limits)?;
         (self.path, self.link, self.size) = (None, None, None);
+        self.vendor.clear();
         self.sparse = Sparse::default();
         Ok(())
     }
@@ -58,6 +62,11 @@ impl Records {
         }
         if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
             return self.sparse.set(key, value, limits);
+        }
+        if key.starts_with(Vendor::WINDOWS) || key == Vendor::CREATED {
+            self.vendor.retain(|known| known.key != key);
+            self.vendor.push(Vendor { key: key.to_vec(), value: value.to_vec() });
+            return Ok(());
         }
         let number = || field::decimal(value).ok_or("a number in the PAX header is malformed");
         let id = || i64::try_from(number()?).map_err(|_| "a number in the PAX header is too large");
@@ -147,7 +156,7 @@ fn record(text: &[u8]) -> Result<Record<'_>, Problem> {
 }
 
 /// Reads seconds with a fraction, perhaps negative; digits after the ninth are cut off.
-fn time(value: &[u8]) -> Result<Time, Problem> {
+pub(crate) fn time(value: &[u8]) -> Result<Time, Problem> {
     const MALFORMED: Problem = "a time in the PAX header is malformed";
     let (negative, digits) = match value.strip_prefix(b"-") {
         Some(digits) => (true, digits),
@@ -189,7 +198,7 @@ fn unescape(name: &[u8]) -> Vec<u8> {
 }
 
 /// Reads base64, with or without padding.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
     let mut plain = Vec::with_capacity(end * 3 / 4);
     let (mut bits, mut held) = (0u32, 0);
