@@ -29,6 +29,9 @@ pub enum Error {
     /// A layer is not there.
     #[error("layer {0} is not in the store")]
     LayerMissing(DiffId),
+    /// What cannot be done with a Windows image on this machine.
+    #[error("the layers of a Windows image cannot be mounted on Linux")]
+    Windows,
     /// A container has no writable layer.
     #[error("container {0} has no filesystem")]
     ContainerMissing(ContainerId),
@@ -106,7 +109,9 @@ impl Error {
             Self::File(error) => error.class(),
             Self::Mount { source, .. } => class_of(source),
             Self::UnknownDriver(_) | Self::OtherDriver { .. } => ErrorClass::InvalidInput,
-            Self::Unavailable { .. } | Self::NoLimit(_) | Self::TooDeep { .. } => ErrorClass::Unsupported,
+            Self::Unavailable { .. } | Self::NoLimit(_) | Self::TooDeep { .. } | Self::Windows => {
+                ErrorClass::Unsupported
+            }
         }
     }
 

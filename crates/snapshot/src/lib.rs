@@ -9,6 +9,7 @@
 //!      btrfs:   fs/  recipe          the whole tree as a subvolume, and what else the layer's tar had
 //!      vfs:     fs/  recipe          the whole tree, and what else the layer's tar had
 //!      devicemapper: thin  recipe    the whole tree on a thin device, of which this is a name; see `sys::thin`
+//! ROOT/layers/windowsfilter/<id>/    a layer of a Windows image, beside any driver's: tar  bytes (how long that is)
 //! ROOT/devicemapper/                its pool
 //! ROOT/layers/<driver>/.new-<random>/   a layer being made or removed, flock'd by who does; garbage without an owner
 //! ROOT/layers/empty/                 nothing, where a union needs something
@@ -31,6 +32,7 @@ mod migrate;
 mod places;
 mod snapshots;
 mod staging;
+mod windows;
 
 pub use checkpoint::Captured;
 pub use driver::{Availability, DriverName, Model};

@@ -68,7 +68,8 @@ impl Migration<'_> {
         let Self { from, to, layers } = self;
         let driver = to.driver_name();
         drop(to);
-        for old in DriverName::ALL.into_iter().filter(|name| *name != driver) {
+        // Layers of Windows images are no driver's business.
+        for old in DriverName::ALL.into_iter().filter(|name| ![driver, DriverName::WindowsFilter].contains(name)) {
             let of = |name: String| -> PathBuf { from.root().join("layers").join(name) };
             let home = of(old.to_string());
             if !home.is_dir() {

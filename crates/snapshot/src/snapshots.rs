@@ -18,7 +18,7 @@ use strata_sys::root_dir::RootDir;
 use strata_types::mount::{Access, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
-use crate::driver::{Changes, Driver, FILES, Source, Stack};
+use crate::driver::{Changes, Driver, FILES, Source, Stack, WindowsFilter};
 use crate::places;
 use crate::staging::{self, Staging};
 use crate::{Availability, DriverName, Error, Model, Result};
@@ -177,6 +177,9 @@ impl Snapshots {
 
     /// Opens the tar of the uppermost layer of `chain`: exactly the bytes of its diff id.
     pub fn open_layer_tar(&self, chain: &[DiffId]) -> Result<Box<dyn Read + Send>> {
+        if let Some(dir) = self.windows_only(chain) {
+            return WindowsFilter.tar(&dir);
+        }
         let dirs = self.dirs(chain)?;
         match dirs.last() {
             Some(top) => self.driver.tar(top),
@@ -186,6 +189,9 @@ impl Snapshots {
 
     /// How long that tar is, if the driver knows it without producing it.
     pub fn layer_tar_bytes(&self, chain: &[DiffId]) -> Result<Option<u64>> {
+        if let Some(dir) = self.windows_only(chain) {
+            return WindowsFilter.tar_bytes(&dir);
+        }
         self.dirs(chain)?.last().map_or(Ok(Some(0)), |top| self.driver.tar_bytes(top))
     }
 
@@ -423,13 +429,23 @@ impl Snapshots {
         }
     }
 
+    /// Where the uppermost layer of a chain is if only Windows images have it.
+    fn windows_only(&self, chain: &[DiffId]) -> Option<PathBuf> {
+        let dir = chain.last().filter(|_| !self.has_layer(chain)).map(|layer| self.windows_dir(layer));
+        dir.filter(|dir| dir.is_dir())
+    }
+
     /// The directories of all layers of a chain; all must be there.
     pub(crate) fn dirs(&self, chain: &[DiffId]) -> Result<Vec<PathBuf>> {
         (1..=chain.len())
             .map(|length| {
                 let part = &chain[..length];
                 let dir = self.digest_for(part).map(|digest| self.layer_dir(&digest)).unwrap_or_default();
-                if dir.is_dir() { Ok(dir) } else { Err(Error::LayerMissing(chain[length - 1].clone())) }
+                match self.windows_only(part) {
+                    _ if dir.is_dir() => Ok(dir),
+                    Some(_) => Err(Error::Windows),
+                    None => Err(Error::LayerMissing(chain[length - 1].clone())),
+                }
             })
             .collect()
     }
@@ -523,13 +539,13 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
     entries.map(|entry| Ok(entry.map_err(Error::at("list", dir))?.file_name().to_string_lossy().into_owned())).collect()
 }
 
-fn digest_of_hex(hex: &str) -> Option<Digest> {
+pub(crate) fn digest_of_hex(hex: &str) -> Option<Digest> {
     let algorithm = if hex.len() == 128 { "sha512" } else { "sha256" };
     format!("{algorithm}:{hex}").parse().ok()
 }
 
 /// Adds up a directory's files, each inode once.
-fn usage(dir: &Path) -> Result<Usage> {
+pub(crate) fn usage(dir: &Path) -> Result<Usage> {
     use std::os::unix::fs::MetadataExt as _;
     let mut total = Usage::default();
     let mut seen = std::collections::HashSet::new();

@@ -8,10 +8,12 @@ mod overlay;
 mod tree;
 mod upper;
 mod vfs;
+mod windowsfilter;
 
 pub(crate) use erofs::Leaving;
 pub(crate) use overlay::FILES;
 pub(crate) use vfs::copy_tree;
+pub(crate) use windowsfilter::WindowsFilter;
 
 use std::fmt;
 use std::io::Read;
@@ -183,6 +185,8 @@ pub enum DriverName {
     Aufs,
     /// A layer is a thin device, a snapshot of the one below.
     DeviceMapper,
+    /// A layer of a Windows image is its tar. No store's driver: such layers lie beside others.
+    WindowsFilter,
 }
 
 /// Whether a driver works on this machine.
@@ -196,7 +200,8 @@ pub struct Availability {
 
 impl DriverName {
     /// All of them, the best first: the order in which they are tried.
-    pub const ALL: [Self; 6] = [Self::Erofs, Self::Overlay, Self::Btrfs, Self::Vfs, Self::Aufs, Self::DeviceMapper];
+    pub const ALL: [Self; 7] =
+        [Self::Erofs, Self::Overlay, Self::Btrfs, Self::Vfs, Self::Aufs, Self::DeviceMapper, Self::WindowsFilter];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -207,6 +212,7 @@ impl DriverName {
             Self::Vfs => "vfs",
             Self::Aufs => "aufs",
             Self::DeviceMapper => "devicemapper",
+            Self::WindowsFilter => "windowsfilter",
         }
     }
 
@@ -219,6 +225,7 @@ impl DriverName {
             Self::Vfs => Box::new(tree::Tree(vfs::Copies)),
             Self::Aufs => Box::new(aufs::Aufs),
             Self::DeviceMapper => Box::new(tree::Tree(devicemapper::Devices::new(root))),
+            Self::WindowsFilter => Box::new(WindowsFilter),
         }
     }
 
@@ -231,6 +238,7 @@ impl DriverName {
             Self::Vfs => Ok(()),
             Self::Aufs => aufs::probe(),
             Self::DeviceMapper => devicemapper::probe(),
+            Self::WindowsFilter => Err(windowsfilter::REASON.to_owned()),
         }
     }
 }
