@@ -43,11 +43,13 @@ impl Base {
         pull: bool,
         watch: &dyn Watch,
     ) -> Result<Self, Problem> {
+        refuse_windows(wanted.0)?;
         let record = find(bench, name, wanted, pull, watch)?;
+        let known = bench.engine().config(&record.id)?;
+        refuse_windows(&known.platform())?;
         if !bench.keep(&record.layers)? {
             return Err(Problem::Unsupported(format!("the layers of {name} are damaged: pull it again")));
         }
-        let known = bench.engine().config(&record.id)?;
         let Fields { mut config, mut history, rootfs, .. } = known.fields.clone();
         if !config.env.iter().any(|variable| variable.starts_with("PATH=")) {
             config.env.push(PATH.to_owned());
@@ -68,6 +70,17 @@ impl Base {
     }
 }
 
+/// Refuses to build on Windows: nothing here runs its programs or knows its tree.
+pub(crate) fn refuse_windows(platform: &Platform) -> Result<(), Problem> {
+    if !platform.is_windows() {
+        return Ok(());
+    }
+    let os = &platform.os;
+    Err(Problem::Unsupported(format!(
+        "operating system \"{os}\" is not supported: its images cannot be built on Linux"
+    )))
+}
+
 /// Finds an image for a platform; the second of `wanted` says whether the person named one.
 fn find(
     bench: &Workbench<'_>,
@@ -80,6 +93,7 @@ fn find(
     let fits = |image: &ImageRecord| -> Result<bool, Problem> {
         let has = engine.config(&image.id)?.platform();
         let same = platform.os == has.os && platform.architecture == has.architecture;
+        let same = same && platform.takes_version_of(&has);
         Ok(!image.damaged && (!is_asked || (same && (platform.variant.is_empty() || platform.variant == has.variant))))
     };
     let local = |name: &str| -> Result<Option<ImageRecord>, Problem> {

@@ -132,6 +132,7 @@ fn spawn(mut command: Command, dir: &Path, port: u16, door: Door<'_>) -> Child {
     };
     let config = format!(
         "version: 0.1\nlog: {{ level: error, accesslog: {{ disabled: true }} }}\n\
+         validation: {{ manifests: {{ urls: {{ allow: ['^http://'] }} }} }}\n\
          storage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ enabled: true }} }}\n\
          http: {{ addr: '127.0.0.1:{port}'{more_http} }}\n{more}",
         dir.join("data").display()

@@ -14,7 +14,7 @@ use strata_dockerfile::{Argument, Dockerfile, Expander, Instruction, Stage, Step
 use strata_engine::workbench::{Layer, Memory};
 use strata_types::config::RunConfig;
 
-use crate::base::Base;
+use crate::base::{Base, refuse_windows};
 use crate::error::{BuildError, Problem};
 use crate::graph::{Build, Source};
 use crate::history;
@@ -61,6 +61,7 @@ impl<'b> StageRun<'b> {
             Source::Stage(below) => (*build.result(*below).map_err(at)?).clone(),
             Source::Scratch => {
                 let platform = build.platform_of(stage).map_err(at)?.unwrap_or_else(|| build.platform.clone());
+                refuse_windows(&platform).map_err(at)?;
                 Finished { base: Base::scratch(&platform), scope: Scope::default() }
             }
             Source::Image(name) => {

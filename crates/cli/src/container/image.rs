@@ -83,5 +83,6 @@ fn fits(engine: &Engine, image: &ImageRecord, wanted: Option<&Platform>) -> Resu
     let has = engine.config(&image.id)?.platform();
     Ok(wanted.os == has.os
         && wanted.architecture == has.architecture
-        && (wanted.variant.is_empty() || wanted.variant == has.variant))
+        && (wanted.variant.is_empty() || wanted.variant == has.variant)
+        && wanted.takes_version_of(&has))
 }

@@ -1,7 +1,7 @@
 //! `strata diff`: inspect changes to files or directories on a container's filesystem.
 
 use crate::verb::prelude::*;
-use strata_engine::container::ChangeKind;
+use strata_engine::container::{Change, ChangeKind};
 
 /// What `strata diff` understands.
 #[derive(Debug, clap::Args)]
@@ -15,16 +15,23 @@ impl Verb for Args {
     const USAGE: &str = "CONTAINER";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        for change in session.engine()?.diff(&self.container)? {
-            let kind = match change.kind {
-                ChangeKind::Changed => 'C',
-                ChangeKind::Added => 'A',
-                ChangeKind::Deleted => 'D',
-            };
-            write!(session.out, "{kind} /")?;
-            session.out.write_all(change.path.as_bytes())?;
-            session.out.write_all(b"\n")?;
-        }
+        let changes = session.engine()?.diff(&self.container)?;
+        show(&changes, &mut session.out)?;
         Ok(Exit::SUCCESS)
     }
+}
+
+/// Prints changes, a line for each.
+pub fn show(changes: &[Change], out: &mut dyn Write) -> std::io::Result<()> {
+    for change in changes {
+        let kind = match change.kind {
+            ChangeKind::Changed => 'C',
+            ChangeKind::Added => 'A',
+            ChangeKind::Deleted => 'D',
+        };
+        write!(out, "{kind} /")?;
+        out.write_all(change.path.as_bytes())?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }

@@ -28,6 +28,8 @@ pub mod exec;
 pub mod export;
 pub mod fork;
 pub mod history;
+pub mod image_append;
+pub mod image_diff;
 pub mod image_inspect;
 pub mod image_keep;
 pub mod image_prune;
@@ -267,6 +269,8 @@ pub static ENTRIES: &[Entry] = &[
     entry::<builder_prune::Args>("buildx prune", Group::Unlisted, Some(("buildx", &["prune"]))),
     entry::<container_inspect::Args>("container inspect", Group::Unlisted, Some(("container", &["inspect"]))),
     entry::<container_prune::Args>("container prune", Group::Unlisted, Some(("container", &["prune"]))),
+    entry::<image_append::Args>("image append", Group::Unlisted, Some(("image", &["append"]))),
+    entry::<image_diff::Args>("image diff", Group::Unlisted, Some(("image", &["diff"]))),
     entry::<image_inspect::Args>("image inspect", Group::Unlisted, Some(("image", &["inspect"]))),
     entry::<image_keep::Args>("image keep", Group::Unlisted, Some(("image", &["keep"]))),
     entry::<image_prune::Args>("image prune", Group::Unlisted, Some(("image", &["prune"]))),

@@ -1,6 +1,7 @@
 //! `strata pull`: download an image from a registry.
 
-use strata_engine::image::{LayerState, PullPlan, PullWish};
+use strata_engine::Error as EngineError;
+use strata_engine::image::{ImageError, LayerState, PullPlan, PullWish};
 use strata_types::Platform;
 use strata_types::reference::Reference;
 
@@ -51,7 +52,12 @@ impl Verb for Args {
         let progress = Progress::start(session, show)?;
         let pulled = engine.pull(&reference, &wish, &progress);
         progress.finish();
-        let pulled = pulled?;
+        let pulled = pulled.map_err(|error| {
+            let is_other_system = matches!(error, EngineError::Image(ImageError::OperatingSystem(_)));
+            let failure = Failure::from(error);
+            let hint = "with `--platform windows/amd64` it is pulled all the same, to be looked at and passed on";
+            if is_other_system { failure.hint(hint) } else { failure }
+        })?;
         let asked = if self.all_tags { reference } else { reference.or_latest() };
         if !self.quiet {
             let status = match pulled.iter().any(|one| one.is_newer) {
@@ -68,7 +74,7 @@ impl Verb for Args {
 /// Says what a pull would do; fails when it does not fit.
 fn show_plan(session: &mut Session, plan: &PullPlan) -> Result<Exit> {
     let out = &mut session.out;
-    writeln!(out, "{} for {}", plan.reference.familiar(), plan.platform)?;
+    writeln!(out, "{} for {}", plan.reference.familiar(), plan.platform.with_version())?;
     writeln!(out, "Digest: {}", plan.digest)?;
     for layer in &plan.layers {
         let state = match layer.state {

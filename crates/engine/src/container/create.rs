@@ -8,12 +8,13 @@ use strata_store::records::{ContainerRecord, ImageRecord, Inserted};
 use strata_sys::durable;
 use strata_sys::failpoint;
 use strata_types::ContainerId;
-use strata_types::config::RunConfig;
+use strata_types::config::{ImageConfig, RunConfig};
 
 use crate::container::{
     ContainerConfig, ContainerError, Document, HostConfig, Known, MountRequest, SecretMount, check, life, merge, names,
     spec, storage, user_namespace,
 };
+use crate::image::ImageError;
 use crate::network::EndpointWish;
 use crate::{Engine, Result, events};
 
@@ -65,6 +66,7 @@ impl Engine {
         let mut warnings = Vec::new();
         self.resolve_networks(&mut host, &mut networks, &mut warnings)?;
         let image_config = self.config(&image.id)?;
+        refuse_other_system(&image_config)?;
         merge::merge(&mut config.run, &image_config.fields.config)?;
         config.image.clone_from(&image_name);
         check_config(&config)?;
@@ -157,6 +159,13 @@ impl Engine {
         durable::remove(&self.container_dir(id))?;
         Ok(())
     }
+}
+
+/// Refuses an image whose programs this kernel cannot run, whatever the processor.
+pub(crate) fn refuse_other_system(config: &ImageConfig) -> Result<()> {
+    let os = &config.os;
+    let is_ours = os.is_empty() || os.eq_ignore_ascii_case(std::env::consts::OS);
+    if is_ours { Ok(()) } else { Err(ImageError::OperatingSystem(os.clone()).into()) }
 }
 
 pub(crate) fn check_config(config: &ContainerConfig) -> Result<()> {

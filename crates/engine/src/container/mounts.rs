@@ -159,6 +159,7 @@ impl Engine {
             MountWish::Tmpfs { size_bytes, mode, options } => MountFrom::Tmpfs { size_bytes, mode, options },
             MountWish::Image { name, subpath } => {
                 let image = self.image(&name)?;
+                super::create::refuse_other_system(&self.config(&image.id)?)?;
                 if !std::mem::replace(&mut read_only, true) {
                     tracing::debug!(%name, "an image is mounted read-only");
                 }

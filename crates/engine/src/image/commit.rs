@@ -46,7 +46,9 @@ impl Engine {
         let mut layers = container.layers.clone();
         layers.extend(layer.as_ref().map(|layer| layer.diff_id.clone()));
         let event = events::of(&known, "commit").with("comment", &wish.message);
-        let from = From { image: &container.image, layers, run: known.document.config.run, new_layer: layer };
+        let run = known.document.config.run;
+        let step = run.cmd.as_deref().unwrap_or_default().join(" ");
+        let from = From { image: &container.image, layers, run, step, new_layer: layer };
         let id = self.record_commit(from, &lease, wish)?;
         lease.release()?;
         let name = wish.name.as_ref().map_or_else(String::new, Reference::familiar);
@@ -66,14 +68,15 @@ impl Engine {
         }
         let document = Document::parse(&snapshot.spec)
             .map_err(|source| ContainerError::Record(snapshot.container.clone(), source))?;
-        let (image, layers) = (&snapshot.image, snapshot.layers.clone());
-        let id = self.record_commit(From { image, layers, run: document.config.run, new_layer: None }, &lease, wish)?;
+        let (image, layers, run) = (&snapshot.image, snapshot.layers.clone(), document.config.run);
+        let step = run.cmd.as_deref().unwrap_or_default().join(" ");
+        let id = self.record_commit(From { image, layers, run, step, new_layer: None }, &lease, wish)?;
         lease.release()?;
         Ok(id)
     }
 
-    fn record_commit(&self, from: From<'_>, lease: &Lease<'_>, wish: &CommitWish) -> Result<ImageId> {
-        let From { image, layers, run, new_layer } = from;
+    pub(super) fn record_commit(&self, from: From<'_>, lease: &Lease<'_>, wish: &CommitWish) -> Result<ImageId> {
+        let From { image, layers, run, step, new_layer } = from;
         let base = self.store().images().get(image)?.filter(|base| layers.starts_with(&base.layers));
         let (base_config, below) = match &base {
             Some(image) => (self.config(&image.id)?, image.layers.len()),
@@ -83,7 +86,7 @@ impl Engine {
             }
         };
         let now = self.now();
-        let config = child(base_config, run, wish, &layers[below..], &now.to_string());
+        let config = child(base_config, (run, step), wish, &layers[below..], &now.to_string());
         let bytes = config.to_bytes();
         let id = ImageId::new(strata_types::Digest::sha256(&bytes));
         lease.protect(&[Key::Blob(id.digest().clone())])?;
@@ -116,14 +119,16 @@ impl Engine {
 }
 
 /// What an image is made from.
-struct From<'a> {
+pub(super) struct From<'a> {
     /// The image below, which may be gone.
-    image: &'a ImageId,
+    pub(super) image: &'a ImageId,
     /// All layers, the lowest first.
-    layers: Vec<DiffId>,
-    run: RunConfig,
-    /// The uppermost of them, if it was made just now.
-    new_layer: Option<LayerRecord>,
+    pub(super) layers: Vec<DiffId>,
+    pub(super) run: RunConfig,
+    /// What the history says made the uppermost layer.
+    pub(super) step: String,
+    /// That layer, if it was made just now.
+    pub(super) new_layer: Option<LayerRecord>,
 }
 
 /// A config for a container whose image is gone: its layers are still here.
@@ -137,8 +142,13 @@ fn bare_config(engine: &Engine, layers: &[strata_types::DiffId]) -> ImageConfig 
 
 /// The config of the new image: what the base says, with the container's configuration, the changes and one more step
 /// for each further layer.
-fn child(mut config: ImageConfig, mut run: RunConfig, wish: &CommitWish, layers: &[DiffId], now: &str) -> ImageConfig {
-    let command = run.cmd.as_deref().unwrap_or_default().join(" ");
+fn child(
+    mut config: ImageConfig,
+    (mut run, step): (RunConfig, String),
+    wish: &CommitWish,
+    layers: &[DiffId],
+    now: &str,
+) -> ImageConfig {
     apply(&wish.changes, &mut run);
     config.config = run;
     config.created = Some(now.to_owned());
@@ -158,7 +168,7 @@ fn child(mut config: ImageConfig, mut run: RunConfig, wish: &CommitWish, layers:
     config.history.push(History {
         created: Some(now.to_owned()),
         author: wish.author.clone(),
-        created_by: command,
+        created_by: step,
         comment: wish.message.clone(),
         empty_layer: layers.is_empty(),
     });
@@ -185,6 +195,7 @@ mod tests {
         run.cmd = Some(vec!["touch".to_owned(), "/x".to_owned()]);
         let changes = vec![r#"CMD ["vi"]"#.parse().unwrap()];
         let wish = CommitWish { author: "me".to_owned(), message: "why".to_owned(), changes, ..CommitWish::default() };
+        let run = (run, "touch /x".to_owned());
         let made = child(base, run, &wish, &[layer(2).parse().unwrap()], "2024-01-01T00:00:00Z");
         let expected = format!(
             concat!(

@@ -68,6 +68,9 @@ pub enum ImageError {
         /// What it is for.
         actual: String,
     },
+    /// It is for another operating system, and it was to be used here.
+    #[error("image operating system \"{0}\" cannot be used on this platform")]
+    OperatingSystem(String),
     /// It is a chart, a signature or something else that is no container image.
     #[error("{name} is not a container image: its config is of type {media_type}")]
     NotAnImage {
@@ -144,7 +147,8 @@ impl ImageError {
             }
             Self::Config { .. } | Self::LayerCount { .. } | Self::IndexDepth(_) => ErrorClass::Corrupt,
             Self::Manifest { source: DocumentError::Schema1 | DocumentError::MediaType(_), .. }
-            | Self::NotAnImage { .. } => ErrorClass::Unsupported,
+            | Self::NotAnImage { .. }
+            | Self::OperatingSystem(_) => ErrorClass::Unsupported,
             Self::Manifest { .. } => ErrorClass::Corrupt,
             Self::InUse { .. } | Self::Busy { .. } | Self::LastReference { .. } => ErrorClass::Conflict,
             Self::ArchiveIo { source, .. } => strata_sys::durable::class_of(source),

@@ -9,6 +9,7 @@ use strata_types::document::Descriptor;
 use strata_types::reference::Reference;
 use strata_types::{DiffId, ErrorClass, Watch};
 
+use crate::layers::Keeper;
 use crate::{Engine, Error, Result};
 
 /// A layer that is to be fetched.
@@ -20,6 +21,8 @@ pub(crate) struct Job<'a> {
     pub(crate) blob: &'a Descriptor,
     /// It and those below it, lowest first.
     pub(crate) layers: &'a [DiffId],
+    /// Who is to keep it.
+    pub(crate) keeper: Keeper,
 }
 
 impl Engine {
@@ -27,7 +30,7 @@ impl Engine {
     pub(crate) fn fetch_layer(&self, job: &Job<'_>, watch: &dyn Watch) -> Result<LayerRecord> {
         let begun = self.store().blobs().begin(&job.blob.digest, Some(job.blob.size), watch)?;
         // Whoever had the download before may have made the layer.
-        if let Some(record) = self.layer_here(job.layers)? {
+        if let Some(record) = self.layer_here(job)? {
             if let Begin::Write(ingest) = begun {
                 ingest.discard()?;
             }
@@ -37,7 +40,7 @@ impl Engine {
         let record = match begun {
             Begin::Present => {
                 let mut file = self.store().blobs().open(&job.blob.digest)?;
-                let record = self.import_layer(job.layers, &mut file, watch)?;
+                let record = self.import_layer(job.keeper, job.layers, &mut file, watch)?;
                 self.store().layers().put(&record)?;
                 record
             }
@@ -65,7 +68,7 @@ impl Engine {
         let trouble = Mutex::new(None);
         let mut tee =
             Tee { kept, rest, ingest: &mut ingest, blob: job.blob, done: 0, ended: false, trouble: &trouble, watch };
-        let imported = self.import_layer(job.layers, &mut tee, watch);
+        let imported = self.import_layer(job.keeper, job.layers, &mut tee, watch);
         let imported = imported.map_err(|error| trouble.into_inner().expect("nobody panics with it").unwrap_or(error));
         match imported {
             Ok(record) => {
@@ -84,10 +87,10 @@ impl Engine {
         }
     }
 
-    fn layer_here(&self, layers: &[DiffId]) -> Result<Option<LayerRecord>> {
-        let Some(diff_id) = layers.last() else { return Ok(None) };
+    fn layer_here(&self, job: &Job<'_>) -> Result<Option<LayerRecord>> {
+        let Some(diff_id) = job.layers.last() else { return Ok(None) };
         let known = self.store().layers().get(diff_id)?;
-        Ok(if known.is_some() && self.has_layer(layers)? { known } else { None })
+        Ok(if known.is_some() && self.is_kept(job.keeper, job.layers)? { known } else { None })
     }
 }
 

@@ -10,6 +10,7 @@ use strata_types::{ImageId, Platform, Watch};
 
 use super::change::{Change, apply};
 use crate::events::{Happening, Kind};
+use crate::layers::Keeper;
 use crate::{Engine, Result};
 
 /// What an imported image is to be.
@@ -34,9 +35,10 @@ impl Engine {
     /// When it is no tar, or something in it is not allowed.
     pub fn import(&self, tar: &mut dyn Read, wish: &ImportWish, watch: &dyn Watch) -> Result<ImageId> {
         let lease = self.store().lease()?;
-        let layer = self.import_unknown_layer(&lease, tar, watch)?;
-        let now = self.now();
         let platform = wish.platform.clone().unwrap_or_else(|| self.platform());
+        let keeper = if platform.is_windows() { Keeper::Windows } else { Keeper::Driver };
+        let layer = self.import_unknown_layer(keeper, &[], &lease, tar, watch)?;
+        let now = self.now();
         let mut run = RunConfig::default();
         apply(&wish.changes, &mut run);
         let message = wish.message.clone().filter(|text| !text.is_empty());
@@ -46,6 +48,7 @@ impl Engine {
             architecture: platform.architecture,
             variant: platform.variant,
             os: platform.os,
+            os_version: platform.os_version,
             config: run,
             rootfs: RootFs { diff_ids: vec![layer.diff_id.clone()], ..RootFs::default() },
             history: vec![History { created: Some(now.to_string()), comment, ..History::default() }],

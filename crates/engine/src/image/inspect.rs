@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use strata_snapshot::DriverName;
 use strata_store::records::ImageRecord;
 
+use crate::layers::Keeper;
 use crate::{Engine, Result};
 
 /// What `image inspect` prints; field by field as Docker 26 does.
@@ -118,7 +120,7 @@ impl Engine {
             os: config.os.clone(),
             os_version: config.os_version.clone(),
             size: image.size_bytes,
-            graph_driver: self.graph_of(&image)?,
+            graph_driver: self.graph_of(&image, Keeper::of(&config))?,
             root_fs: RootFs {
                 kind: config.rootfs.kind.clone(),
                 layers: image.layers.iter().map(ToString::to_string).collect(),
@@ -130,8 +132,13 @@ impl Engine {
 
 impl Engine {
     /// Where the files of an image are: those of the uppermost layer, and of all below it.
-    fn graph_of(&self, image: &ImageRecord) -> Result<GraphDriver> {
+    fn graph_of(&self, image: &ImageRecord, keeper: Keeper) -> Result<GraphDriver> {
         let snapshots = self.snapshots()?;
+        if keeper == Keeper::Windows {
+            let top = image.layers.last().map(|layer| ("dir", snapshots.windows_dir(layer).display().to_string()));
+            let name = DriverName::WindowsFilter.to_string();
+            return Ok(GraphDriver { data: Some(top.into_iter().collect()), name });
+        }
         let data = snapshots.files_of(&image.layers).map(|files| match files.split_first() {
             Some((upper, [])) => BTreeMap::from([("UpperDir", upper.display().to_string())]),
             Some((upper, lower)) => {

@@ -15,6 +15,7 @@ use strata_types::{DiffId, Digest, Hasher, ImageId, Watch};
 use super::archive::{Bundle, Found, FoundLayer, find};
 use crate::events::{Happening, Kind};
 use crate::image::ImageError;
+use crate::layers::Keeper;
 use crate::{Engine, Error, Result, parallel};
 
 /// How many layers are unpacked at once.
@@ -72,7 +73,7 @@ impl Engine {
         let lease = self.store().lease()?;
         lease.protect(&Key::of_layers(diff_ids))?;
         lease.protect(&[Key::Blob(id.digest().clone())])?;
-        let layers = self.load_layers(bundle, &found.layers, diff_ids, archive, watch)?;
+        let layers = self.load_layers(bundle, &found.layers, &config, archive, watch)?;
         self.store().blobs().put(&found.config)?;
         failpoint!("engine.load.before-record");
         let size_of = |diff_id: &strata_types::DiffId| {
@@ -111,19 +112,20 @@ impl Engine {
         &self,
         bundle: &Bundle,
         files: &[FoundLayer],
-        diff_ids: &[DiffId],
+        config: &ImageConfig,
         archive: &str,
         watch: &dyn Watch,
     ) -> Result<Vec<LayerRecord>> {
+        let (diff_ids, keeper) = (config.diff_ids(), Keeper::of(config));
         let places: Vec<usize> = (0..files.len()).filter(|at| !diff_ids[..*at].contains(&diff_ids[*at])).collect();
         let done = Mutex::new(Vec::new());
-        let limit = if self.layers_are_independent()? { LAYERS_AT_ONCE } else { 1 };
+        let limit = if self.layers_are_independent(keeper)? { LAYERS_AT_ONCE } else { 1 };
         parallel::each(limit, &places, |at| {
             let layers = &diff_ids[..=*at];
             let known = self.store().layers().get(&diff_ids[*at])?;
             let record = match known {
-                Some(record) if self.has_layer(layers)? => record,
-                _ => self.load_layer(bundle, &files[*at], layers, archive, watch)?,
+                Some(record) if self.is_kept(keeper, layers)? => record,
+                _ => self.load_layer(bundle, &files[*at], (keeper, layers), archive, watch)?,
             };
             done.lock().expect("nobody panics with it").push(record);
             Ok(())
@@ -135,7 +137,7 @@ impl Engine {
         &self,
         bundle: &Bundle,
         file: &FoundLayer,
-        layers: &[DiffId],
+        (keeper, layers): (Keeper, &[DiffId]),
         archive: &str,
         watch: &dyn Watch,
     ) -> Result<LayerRecord> {
@@ -151,7 +153,7 @@ impl Engine {
         let hasher = digest.map(|digest| Hasher::new(digest.algorithm()));
         let total = member.size_bytes;
         let mut reader = Checked { reader: member.reader, hasher, expected: digest, item, done: 0, total, watch };
-        let record = self.import_layer(layers, &mut reader, watch)?;
+        let record = self.import_layer(keeper, layers, &mut reader, watch)?;
         self.store().layers().put(&record)?;
         watch.phase(item, "Loaded");
         Ok(record)

@@ -54,8 +54,8 @@ impl Engine {
 }
 
 pub(crate) fn no_platform(wanted: &Platform, offered: &[Platform]) -> ImageError {
-    let offered = offered.iter().map(ToString::to_string).collect();
-    ImageError::NoPlatform { wanted: wanted.to_string(), offered }
+    let offered = offered.iter().map(Platform::with_version).collect();
+    ImageError::NoPlatform { wanted: wanted.with_version(), offered }
 }
 
 /// Refuses artifacts that are no container images.

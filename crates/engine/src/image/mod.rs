@@ -1,8 +1,10 @@
 //! Operations on images.
 
+mod append;
 mod archive;
 pub mod change;
 mod commit;
+mod compare;
 mod error;
 mod fetch;
 mod find;
@@ -21,6 +23,7 @@ mod save;
 mod short_name;
 mod tag;
 
+pub use append::AppendWish;
 pub use change::{Change, ChangeError};
 pub use commit::CommitWish;
 pub use error::ImageError;

@@ -9,6 +9,7 @@ use strata_types::{DiffId, Digest, ImageId, Platform, media};
 use super::find::as_recorded;
 use super::pull::PullWish;
 use crate::image::ImageError;
+use crate::layers::Keeper;
 use crate::{Engine, Error, Result};
 
 /// How much larger a layer is than its compressed form, by how it is compressed: the median of a few hundred layers of
@@ -99,9 +100,9 @@ impl Engine {
             free_bytes: self.free_bytes()?,
             root: self.settings().root.clone(),
         };
-        let mut largest = 0;
+        let (mut largest, keeper) = (0, Keeper::of(&config));
         for (at, (blob, diff_id)) in chosen.manifest.layers.iter().zip(config.diff_ids()).enumerate() {
-            let kept = self.has_layer(&config.diff_ids()[..=at])? || config.diff_ids()[..at].contains(diff_id);
+            let kept = self.is_kept(keeper, &config.diff_ids()[..=at])? || config.diff_ids()[..at].contains(diff_id);
             let state = if kept { LayerState::Kept } else { LayerState::Fetched };
             if state == LayerState::Fetched {
                 plan.fetch_bytes += blob.size;

@@ -14,6 +14,7 @@ use super::find::as_recorded;
 use super::manifest::Chosen;
 use crate::events::{Happening, Kind};
 use crate::image::ImageError;
+use crate::layers::Keeper;
 use crate::{Engine, Error, Result, parallel};
 
 /// How many layers are fetched at once. Each is decompressed and hashed on threads of its own.
@@ -143,25 +144,25 @@ impl Engine {
         config: &ImageConfig,
         watch: &dyn Watch,
     ) -> Result<Vec<LayerRecord>> {
-        let diff_ids = config.diff_ids();
+        let (diff_ids, keeper) = (config.diff_ids(), Keeper::of(config));
         let mut jobs = Vec::new();
         let mut fetched = Vec::new();
         for (at, blob) in chosen.manifest.layers.iter().enumerate() {
             let layers = &diff_ids[..=at];
             let known = self.store().layers().get(&diff_ids[at])?;
             match known {
-                Some(record) if self.has_layer(layers)? => {
+                Some(record) if self.is_kept(keeper, layers)? => {
                     watch.phase(&blob.digest, "Already exists");
                     fetched.push(record);
                 }
                 _ if jobs.iter().any(|job: &Job<'_>| job.layers.last() == layers.last()) => {}
                 _ => {
                     watch.phase(&blob.digest, "Pulling fs layer");
-                    jobs.push(Job { reference, blob, layers });
+                    jobs.push(Job { reference, blob, layers, keeper });
                 }
             }
         }
-        let limit = if self.layers_are_independent()? { LAYERS_AT_ONCE } else { 1 };
+        let limit = if self.layers_are_independent(keeper)? { LAYERS_AT_ONCE } else { 1 };
         jobs.iter().skip(LAYERS_AT_ONCE).for_each(|job| watch.phase(&job.blob.digest, "Waiting"));
         let done = Mutex::new(fetched);
         parallel::each(limit, &jobs, |job| {
@@ -217,15 +218,17 @@ impl Engine {
     }
 }
 
-/// Refuses an image for another platform than the one asked for, as there may be behind a tag that is no index.
+/// Refuses an image for another platform than the one asked for, as there may be behind a tag that is no index; and one for
+/// Windows that nobody asked for.
 fn refuse_other_platform(reference: &Reference, config: &ImageConfig, wanted: Option<&Platform>) -> Result<()> {
     match wanted {
         Some(wanted) if wanted.rank(&config.platform()).is_none() => Err(ImageError::WrongPlatform {
             name: reference.familiar(),
-            wanted: wanted.to_string(),
-            actual: config.platform().to_string(),
+            wanted: wanted.with_version(),
+            actual: config.platform().with_version(),
         }
         .into()),
+        None if config.platform().is_windows() => Err(ImageError::OperatingSystem(config.os.clone()).into()),
         _ => Ok(()),
     }
 }

@@ -92,7 +92,7 @@ impl Engine {
     }
 
     /// The manifest the image came with, if it is here and speaks of this image.
-    fn original_manifest(&self, image: &ImageRecord) -> Result<Option<(Manifest, Vec<u8>)>> {
+    pub(super) fn original_manifest(&self, image: &ImageRecord) -> Result<Option<(Manifest, Vec<u8>)>> {
         let Some(digest) = &image.manifest else { return Ok(None) };
         if !self.store().blobs().has(digest)? {
             return Ok(None);
@@ -205,6 +205,7 @@ fn in_family(blob: Descriptor, docker: bool) -> Descriptor {
         (media::DOCKER_LAYER_GZIP, false) => media::OCI_LAYER_GZIP,
         (media::DOCKER_LAYER, false) => media::OCI_LAYER,
         (media::DOCKER_LAYER_ZSTD, false) => media::OCI_LAYER_ZSTD,
+        (media::DOCKER_FOREIGN_GZIP, false) => media::OCI_NONDISTRIBUTABLE_GZIP,
         _ => return blob,
     };
     Descriptor { media_type: media_type.to_owned(), ..blob }

@@ -120,7 +120,9 @@ impl Engine {
             return Ok(Fetched { name, failure });
         };
         let was_named = self.store().tags().get(&from)?.is_some();
-        let pulled = self.pull(&from, &PullWish::default(), watch);
+        // Whoever asked for another platform than this host's wants that again.
+        let platform = self.config(&image.id).ok().map(|config| config.platform());
+        let pulled = self.pull(&from, &PullWish { platform, ..PullWish::default() }, watch);
         if !was_named {
             // The person never asked for it by this digest.
             let removal = records::Removal { tags: vec![from], images: Vec::new(), in_use: InUse::Keep };

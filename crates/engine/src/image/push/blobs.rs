@@ -58,7 +58,8 @@ impl Engine {
         let item = diff_id.digest();
         let source = match origin {
             Origin::There => {
-                watch.phase(item, "Layer already exists");
+                let is_foreign = media::is_foreign(&blob.media_type);
+                watch.phase(item, if is_foreign { "Skipped foreign layer" } else { "Layer already exists" });
                 return Ok(());
             }
             Origin::Mount(from) => {
@@ -80,7 +81,7 @@ impl Engine {
     pub(crate) fn push_layer(&self, target: &Reference, layers: &[DiffId], watch: &dyn Watch) -> Result<Descriptor> {
         let diff_id = layers.last().expect("a layer and those below it");
         for form in self.store().layers().forms(diff_id)? {
-            let blob = descriptor(&form);
+            let Some(blob) = self.described(&form)? else { continue };
             match self.origin_of(target, diff_id, &blob)? {
                 Some(origin @ (Origin::There | Origin::Mount(_))) => {
                     self.bring(target, diff_id, &blob, &origin, watch)?;
@@ -104,8 +105,22 @@ impl Engine {
     }
 }
 
-fn descriptor(form: &LayerForm) -> Descriptor {
-    Descriptor::new(&form.media_type, form.digest.clone(), form.size_bytes)
+impl Engine {
+    /// Describes a layer's form. Of one whose bytes are elsewhere, some manifest that is here has to say where; none if none
+    /// does, because then nobody could fetch it.
+    fn described(&self, form: &LayerForm) -> Result<Option<Descriptor>> {
+        if !media::is_foreign(&form.media_type) {
+            return Ok(Some(Descriptor::new(&form.media_type, form.digest.clone(), form.size_bytes)));
+        }
+        for image in self.store().images().list()?.iter().filter(|image| image.layers.contains(&form.diff_id)) {
+            let Some((manifest, _)) = self.original_manifest(image)? else { continue };
+            let mut blobs = manifest.layers.into_iter();
+            if let Some(blob) = blobs.find(|blob| blob.digest == form.digest && !blob.urls.is_empty()) {
+                return Ok(Some(blob));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// A repository as `Mounted from` shows it.
