@@ -12,6 +12,7 @@ use strata_types::{DiffId, Watch};
 
 use super::{CachePlace, FarCache, FarCacheError, FarLayer};
 use crate::image::Job;
+use crate::layers::Keeper;
 use crate::workbench::{Memory, Workbench};
 use crate::{Engine, Error, Result};
 
@@ -147,13 +148,14 @@ impl Engine {
         layers: &[DiffId],
         watch: &dyn Watch,
     ) -> Result<strata_store::records::LayerRecord> {
+        let keeper = Keeper::Driver;
         match place {
-            CachePlace::Registry(reference) => self.fetch_layer(&Job { reference, blob, layers }, watch),
+            CachePlace::Registry(reference) => self.fetch_layer(&Job { reference, blob, layers, keeper }, watch),
             CachePlace::Dir { path, .. } => {
                 let failed = |source| Error::Read { what: format!("the cache in {}", path.display()), source };
                 let root = RootDir::open_host(path).map_err(failed)?;
                 let mut file = root.open_file(Path::new(&blob_path(blob))).map_err(failed)?;
-                let record = self.import_layer(layers, &mut file, watch)?;
+                let record = self.import_layer(keeper, layers, &mut file, watch)?;
                 self.store().layers().put(&record)?;
                 Ok(record)
             }
