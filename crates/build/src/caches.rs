@@ -36,6 +36,8 @@ pub enum CacheTarget {
 pub(crate) struct Caches {
     far: OnceLock<Vec<FarCache>>,
     done: Mutex<Vec<FarStep>>,
+    /// The layers, with those below them, that were made just now.
+    made: Mutex<Vec<Vec<DiffId>>>,
 }
 
 impl Caches {
@@ -44,6 +46,18 @@ impl Caches {
         let adds_layer = memory.layers.len() > below.len();
         let step = FarStep { keys, layers: memory.layers.clone(), adds_layer, created: memory.created };
         self.done.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+    }
+
+    /// Notes that a layer was made just now.
+    pub(crate) fn note_made(&self, memory: &Memory) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(memory.layers.clone());
+    }
+
+    /// The layers of an image, each with those below it, that were made just now.
+    pub(crate) fn made(&self, layers: &[DiffId]) -> Vec<Vec<DiffId>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        made.retain(|chain| layers.starts_with(chain));
+        made
     }
 
     /// The steps of an image with these layers, or all.

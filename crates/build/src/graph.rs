@@ -115,9 +115,10 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     let built = build.export(&finished.base).map_err(BuildError::outside)?;
     build.export_caches(&finished.base.layers).map_err(BuildError::outside)?;
     let unused = build.unused_arguments();
+    let made = build.caches.made(&finished.base.layers);
     bench.leave().map_err(BuildError::outside)?;
     let (image, config) = built;
-    Ok(Built { image, config, warnings, unused })
+    Ok(Built { image, config, made, warnings, unused })
 }
 
 /// What each stage begins with.
@@ -339,6 +340,7 @@ impl<'a> Build<'a> {
         let (number, began) = (self.number(), Instant::now());
         let what = match &self.request.output {
             Output::Image => "exporting to image",
+            Output::Nothing => "exporting nothing",
             Output::Dir(_) => "exporting to client directory",
             Output::Tar(_) => "exporting to client tarball",
         };
@@ -371,6 +373,7 @@ impl<'a> Build<'a> {
                 let built = BuiltImage { config, names: &self.request.names, layers: base.added.clone() };
                 return self.bench.add_image(built);
             }
+            Output::Nothing => {}
             Output::Dir(path) => self.bench.write_tree(&base.layers, TreeTarget::Dir(path), self)?,
             Output::Tar(file) => {
                 let mut file: &std::fs::File = file;

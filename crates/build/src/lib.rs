@@ -8,6 +8,7 @@
 //! caches.rs     --cache-from and --cache-to
 //! run.rs        RUN: a container on what there is
 //! copy/         COPY and ADD: a layer put together of files
+//! compare.rs    what two builds of the same differ in
 //! remote/       files by URL, and repositories
 //! metadata.rs   instructions that change the config only
 //! history.rs    what the config says about how the image came about
@@ -21,6 +22,7 @@
 mod archive;
 mod base;
 mod caches;
+mod compare;
 mod context;
 mod copy;
 mod error;
@@ -35,6 +37,7 @@ mod stage;
 mod variables;
 
 pub use caches::{CacheExport, CacheTarget};
+pub use compare::{Compared, Difference, compare};
 pub use context::{Context, RemoteContext};
 pub use error::{BuildError, Problem};
 pub use graph::build;

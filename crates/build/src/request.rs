@@ -12,7 +12,7 @@ use strata_engine::container::HostConfig;
 use strata_engine::workbench::CachePlace;
 use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
-use strata_types::{ImageId, Platform, Watch};
+use strata_types::{DiffId, ImageId, Platform, Watch};
 
 use crate::caches::CacheExport;
 use crate::context::Context;
@@ -79,6 +79,8 @@ pub enum NamedContext {
 pub enum Output {
     /// An image here.
     Image,
+    /// Nothing: what was done is remembered.
+    Nothing,
     /// Files in a directory, which is there.
     Dir(PathBuf),
     /// A tar of its files.
@@ -132,6 +134,8 @@ pub struct Built {
     pub image: ImageId,
     /// Its config.
     pub config: ImageConfig,
+    /// Those of its layers, each with those below it, that were made just now.
+    pub made: Vec<Vec<DiffId>>,
     /// What could be better in the Dockerfile.
     pub warnings: Vec<Warning>,
     /// Arguments that were given and that nothing declares.

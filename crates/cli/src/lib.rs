@@ -8,7 +8,7 @@
 //! session.rs    environment, working directory, clock, terminal, output: nothing else reads them
 //! exit.rs       exit codes and failures                hint.rs   advice for well-known failures
 //! verb/         one verb per file                      opts/     one kind of option value per file
-//! mask.rs       values that look like secrets are not shown
+//! mask.rs       values that look like secrets are not shown   exposure.rs  warnings of those an image shows
 //! format/       templates, tables, JSON, sizes, ages   filter.rs `--filter`     progress.rs  what pulls and pushes draw
 //! ```
 #![allow(rustdoc::invalid_html_tags, reason = "help texts are plain text: `<timestamp>` is meant as it stands")]
@@ -19,6 +19,7 @@ pub mod confirm;
 pub mod container;
 pub mod dispatch;
 pub mod exit;
+pub mod exposure;
 pub mod filter;
 pub mod format;
 pub mod globals;

@@ -4,6 +4,8 @@
 //! nothing about the real one, not even its length.
 
 use serde_json::Value as Json;
+use strata_types::credential::is_plain_value;
+pub use strata_types::credential::is_secret_name as is_secret;
 
 /// What is shown in place of a secret.
 pub const MASK: &str = "*****";
@@ -11,71 +13,10 @@ pub const MASK: &str = "*****";
 /// Said on stderr when something was masked.
 pub const NOTE: &str = "note: values that look like secrets are shown as *****; --reveal shows them\n";
 
-/// Words that make a name that of a secret wherever they stand in it.
-const WORDS: &[&str] = &[
-    "PASSWORD",
-    "PASSWORDS",
-    "PASSWD",
-    "PASSPHRASE",
-    "PASSCODE",
-    "PASS",
-    "PWD",
-    "SECRET",
-    "SECRETS",
-    "TOKEN",
-    "TOKENS",
-    "CREDENTIAL",
-    "CREDENTIALS",
-    "CREDS",
-    "APIKEY",
-    "PRIVATEKEY",
-    "PGPASSWORD",
-    "BEARER",
-];
-
-/// Words that make the `KEY` after them a secret. A key alone often is none: `GPG_KEY` in the images of Python is public.
-const OF_KEYS: &[&str] = &["API", "PRIVATE", "SECRET", "ACCESS", "ENCRYPTION", "SIGNING", "MASTER", "AUTH", "SSH"];
-
-/// Last words that say where a secret is or how it is made, not what it is.
-const ABOUT: &[&str] =
-    &["FILE", "PATH", "DIR", "URL", "URI", "HOST", "PORT", "NAME", "LENGTH", "TTL", "EXPIRY", "TYPE"];
-
-/// Values that cannot be secrets, as of `ALLOW_EMPTY_PASSWORD=yes`.
-const PLAIN: &[&str] = &["", "yes", "no", "true", "false", "on", "off", "0", "1", "none", "null"];
-
-/// Whether a variable, option or field of this name holds a secret. Words are what stands between `_`, `-`, `.` and
-/// changes from small to capital letters.
-pub fn is_secret(name: &str) -> bool {
-    let words = words(name);
-    // The shell's own two.
-    if matches!(name, "PWD" | "OLDPWD") || words.last().is_some_and(|last| ABOUT.contains(&last.as_str())) {
-        return false;
-    }
-    let is_key = |pair: &[String]| OF_KEYS.contains(&pair[0].as_str()) && matches!(pair[1].as_str(), "KEY" | "KEYS");
-    words.iter().any(|word| WORDS.contains(&word.as_str())) || words.windows(2).any(is_key)
-}
-
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut small_before = false;
-    for c in name.chars() {
-        let parts = !c.is_ascii_alphanumeric();
-        if parts || (small_before && c.is_ascii_uppercase()) {
-            words.push(String::new());
-        }
-        if let (false, Some(word)) = (parts, words.last_mut()) {
-            word.push(c.to_ascii_uppercase());
-        }
-        small_before = c.is_ascii_lowercase() || c.is_ascii_digit();
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
 /// A variable as it is shown: `NAME=VALUE`.
 pub fn variable(line: &str) -> String {
     match line.split_once('=') {
-        Some((name, value)) if is_secret(name) && !PLAIN.contains(&value.to_ascii_lowercase().as_str()) => {
+        Some((name, value)) if is_secret(name) && !is_plain_value(value) => {
             format!("{name}={MASK}")
         }
         _ => urls(line),

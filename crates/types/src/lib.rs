@@ -5,6 +5,7 @@
 
 pub mod build_cache;
 pub mod config;
+pub mod credential;
 mod digest;
 pub mod document;
 mod error;

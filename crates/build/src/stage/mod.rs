@@ -218,6 +218,7 @@ impl<'b> StageRun<'b> {
         if let Some(layer) = layer {
             memory.layers.push(layer.diff_id);
             memory.size_bytes = layer.size_bytes;
+            self.build.caches.note_made(&memory);
         }
         remember(&tried, &memory)?;
         self.build.caches.note(tried, layers, &memory);

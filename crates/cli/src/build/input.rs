@@ -25,6 +25,8 @@ pub struct Input {
     pub name: String,
     /// The files.
     pub context: Context,
+    /// The directory that they are in, if it is one of this host.
+    pub dir: Option<PathBuf>,
 }
 
 /// Reads what PATH and `-f` name; `-` is the standard input.
@@ -59,7 +61,7 @@ pub fn read(session: &Session, engine: &Engine, path: &str, file: Option<&str>) 
     };
     let ignore = ignore_of(&dir, &place)?;
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Input { dockerfile, name, context: Context::open(&dir, &ignore)? })
+    Ok(Input { dockerfile, name, context: Context::open(&dir, &ignore)?, dir: Some(dir) })
 }
 
 /// What comes on the standard input: a tar is a context, anything else a Dockerfile without one.
@@ -70,7 +72,12 @@ fn piped(engine: &Engine, file: Option<&str>) -> Result<Input> {
             let sentence = "unable to prepare context: with a Dockerfile on standard input, -f names nothing";
             return Err(Failure::new(sentence));
         }
-        return Ok(Input { dockerfile: text(whole)?, name: USUAL_NAME.to_owned(), context: Context::empty() });
+        return Ok(Input {
+            dockerfile: text(whole)?,
+            name: USUAL_NAME.to_owned(),
+            context: Context::empty(),
+            dir: None,
+        });
     }
     within(Context::of_tar(engine, whole, &Silent)?, file)
 }
@@ -80,7 +87,7 @@ fn fetched(engine: &Engine, remote: &Remote, file: Option<&str>) -> Result<Input
     match RemoteContext::fetch(engine, remote, &Silent)? {
         RemoteContext::Files(context) => within(context, file),
         RemoteContext::Dockerfile(dockerfile) => {
-            Ok(Input { dockerfile, name: USUAL_NAME.to_owned(), context: Context::empty() })
+            Ok(Input { dockerfile, name: USUAL_NAME.to_owned(), context: Context::empty(), dir: None })
         }
     }
 }
@@ -100,7 +107,7 @@ fn within(context: Context, file: Option<&str>) -> Result<Input> {
         Some(own) => own,
         None => text(IGNORE)?.unwrap_or_default(),
     };
-    Ok(Input { dockerfile, name: name.to_owned(), context: context.ignoring(&ignore)? })
+    Ok(Input { dockerfile, name: name.to_owned(), context: context.ignoring(&ignore)?, dir: None })
 }
 
 fn text_of(path: &Path, shown: &str) -> Result<String> {

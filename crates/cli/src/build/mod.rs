@@ -2,8 +2,10 @@
 
 pub mod cache;
 pub mod contexts;
+pub mod epoch;
 pub mod excerpt;
 pub mod input;
 pub mod output;
 pub mod secret;
 pub mod steps;
+pub mod verify;

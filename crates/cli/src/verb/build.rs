@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use strata_build::{BuildError, BuildRequest, Built};
+use strata_build::{BuildError, BuildRequest, Built, Compared};
 use strata_dockerfile::Dockerfile;
 use strata_engine::Engine;
 use strata_engine::container::{HostConfig, Resources, SHM_SIZE_BYTES};
+use strata_engine::image::Exposed;
 use strata_sys::durable::{self, Durability};
-use strata_types::Platform;
 use strata_types::reference::Reference;
+use strata_types::{Platform, Silent};
 
 use crate::build::excerpt::excerpt;
-use crate::build::steps::Steps;
-use crate::build::{cache, contexts, input, output, secret};
+use crate::build::verify::{self, Shown};
+use crate::build::{cache, contexts, epoch, input, output, secret};
 use crate::container::request::ulimits;
+use crate::exposure;
 use crate::opts;
 use crate::opts::host::Host;
 use crate::opts::ulimit::Ulimit;
-use crate::progress::{Progress, Show};
 use crate::verb::container_options::{MemorySwap, memory_swap};
 use crate::verb::prelude::*;
 
@@ -30,6 +31,9 @@ pub struct Args {
     /// Allow extra privileged entitlement ("security.insecure", "network.host")
     #[arg(long, value_name = "stringArray")]
     pub allow: Vec<String>,
+    /// Do not warn of credentials in the image
+    #[arg(long)]
+    pub allow_secrets: bool,
     /// Set build-time variables
     #[arg(long, value_name = "stringArray")]
     pub build_arg: Vec<String>,
@@ -141,6 +145,9 @@ pub struct Args {
     /// Ulimit options
     #[arg(long, value_name = "ulimit", value_parser = opts::ulimit::parse)]
     pub ulimit: Vec<Ulimit>,
+    /// Build twice without cache, and say in what the two differ
+    #[arg(long)]
+    pub verify: bool,
     /// The directory of the files to copy, the URL of a repository or tar, or - for a Dockerfile or a tar on the standard input
     pub path: String,
 }
@@ -170,44 +177,32 @@ impl Verb for Args {
         let mut request = self.request(session, input, &engine)?;
         request.output = destination;
         request.names.extend(names(&wanted.names)?);
-        let progress = Progress::start(session, Show::Nowhere)?;
-        let out: Option<Box<dyn std::io::Write + Send>> =
-            if is_quiet { None } else { Some(Box::new(std::io::stderr())) };
-        let steps = Steps::new(&progress, out);
-        let result = strata_build::build(&engine, &request, &steps);
-        let failed = steps.failed();
-        drop(steps);
-        progress.finish();
-        match result {
-            Ok(built) => {
-                let told = self.succeed(session, &built, is_quiet)?;
-                let names = request.names.iter().map(Reference::familiar).collect::<Vec<_>>();
-                output::finish(session, &engine, (&wanted, self.push), archive, (&built, &names))?;
-                if let Some(path) = &self.metadata_file {
-                    output::metadata(session, path, &built, &names)?;
-                }
-                Ok(told)
-            }
-            Err(error) => {
-                session.err.write_all(failed.as_bytes())?;
-                if let Some(lines) = error.lines {
-                    session.err.write_all(excerpt(&name, &text, lines).as_bytes())?;
-                }
-                Err(failure(error))
-            }
+        let shown = Shown { name: &name, text: &text, is_quiet };
+        if self.verify
+            && let Compared::Different(difference) = verify::twice(session, &engine, &mut request, &shown)?
+        {
+            return Err(Failure::new(format!("two builds came to different images\n{difference}"))
+                .hint("what a step writes must not depend on the time, on randomness or on the network"));
         }
+        let built = verify::attempt(session, &engine, &request, &shown)?;
+        let told = self.succeed(session, &built, is_quiet)?;
+        if !self.allow_secrets && matches!(request.output, strata_build::Output::Image) {
+            self.warn(session, &engine, &built, wanted.push || self.push)?;
+        }
+        let names = request.names.iter().map(Reference::familiar).collect::<Vec<_>>();
+        output::finish(session, &engine, (&wanted, self.push), archive, (&built, &names))?;
+        if let Some(path) = &self.metadata_file {
+            output::metadata(session, path, &built, &names)?;
+        }
+        Ok(told)
     }
 }
 
 impl Args {
     fn request(&self, session: &Session, input: input::Input, engine: &Engine) -> Result<BuildRequest> {
         let native = &engine.platform();
-        let arguments = self.arguments(session);
-        let epoch = arguments.get("SOURCE_DATE_EPOCH").cloned().or_else(|| session.variable("SOURCE_DATE_EPOCH"));
-        let epoch = epoch.filter(|text| !text.is_empty()).map(|text| {
-            let bad = |_| Failure::new(format!("invalid SOURCE_DATE_EPOCH: {text}"));
-            text.parse::<i64>().map_err(bad)
-        });
+        let mut arguments = self.arguments(session);
+        let epoch = epoch::of(session, &mut arguments, input.dir.as_deref(), self.verify)?;
         let platform = self.platform.as_deref().map(|text| Platform::parse(text, native)).transpose()?;
         Ok(BuildRequest {
             dockerfile: input.dockerfile,
@@ -229,7 +224,7 @@ impl Args {
             ssh: secret::agents(session, &self.ssh)?,
             allow_insecure: self.allow_insecure()?,
             host: self.host(),
-            epoch: epoch.transpose()?,
+            epoch,
             steps_at_once: steps_at_once(),
         })
     }
@@ -279,9 +274,27 @@ impl Args {
         }
     }
 
+    /// Warns of credentials in the image: of files only in what was made just now, or is going to leave.
+    fn warn(&self, session: &mut Session, engine: &Engine, built: &Built, leaves: bool) -> Result<()> {
+        let exposed = match leaves {
+            true => engine.exposed_by(&built.image, &Silent)?,
+            false => engine.exposed_in(&built.config, &built.made, &Silent)?,
+        };
+        // What its name alone gives away, the Dockerfile's check has told.
+        let is_told = |exposed: &Exposed| match exposed {
+            Exposed::Variable { name, kind: None } | Exposed::Argument { name, kind: None } => {
+                !self.quiet && strata_dockerfile::looks_secret(name)
+            }
+            _ => false,
+        };
+        let untold: Vec<Exposed> = exposed.into_iter().filter(|exposed| !is_told(exposed)).collect();
+        exposure::warn(session, &untold)
+    }
+
     fn succeed(&self, session: &mut Session, built: &Built, is_quiet: bool) -> Result<Exit> {
         if !is_quiet {
-            for warning in &built.warnings {
+            let is_meant = |rule| self.allow_secrets && rule == "SecretsUsedInArgOrEnv";
+            for warning in built.warnings.iter().filter(|warning| !is_meant(warning.rule)) {
                 writeln!(session.err, " - {}: {} (line {})", warning.rule, warning.message, warning.line)?;
             }
             if !built.unused.is_empty() {
@@ -302,7 +315,7 @@ impl Args {
 
 /// `--check`: says what could be better.
 fn check(session: &mut Session, name: &str, text: &str) -> Result<Exit> {
-    let file = Dockerfile::parse(text).map_err(|error| failure(BuildError::outside(error)))?;
+    let file = Dockerfile::parse(text).map_err(|error| verify::failure(BuildError::outside(error)))?;
     let warnings = strata_dockerfile::lint(&file);
     if warnings.is_empty() {
         writeln!(session.out, "Check complete, no warnings found.")?;
@@ -330,14 +343,4 @@ fn names(tags: &[String]) -> Result<Vec<Reference>> {
 /// As many steps as there are processors; two at least, because a step also waits.
 fn steps_at_once() -> usize {
     std::thread::available_parallelism().map_or(2, |count| count.get().max(2))
-}
-
-/// A failed build as the program ends with it.
-fn failure(error: BuildError) -> Failure {
-    let hint = error.hint.clone();
-    let failure = Failure::from(error);
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
 }

@@ -3,12 +3,16 @@
 use strata_engine::image::{Change, CommitWish};
 use strata_types::reference::Reference;
 
+use crate::exposure;
 use crate::progress::{Progress, Show};
 use crate::verb::prelude::*;
 
 /// What `strata commit` understands.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Do not warn of credentials in the image
+    #[arg(long)]
+    pub allow_secrets: bool,
     /// Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")
     #[arg(short = 'a', long)]
     pub author: Option<String>,
@@ -65,7 +69,11 @@ impl Verb for Args {
             (None, container) => engine.commit(container.as_deref().unwrap_or_default(), &wish, &progress),
         };
         progress.finish();
-        writeln!(session.out, "{}", id?)?;
+        let id = id?;
+        if !self.allow_secrets {
+            exposure::warn(session, &engine.exposed_by(&id, &strata_types::Silent)?)?;
+        }
+        writeln!(session.out, "{id}")?;
         Ok(Exit::SUCCESS)
     }
 }

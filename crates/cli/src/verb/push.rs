@@ -2,12 +2,16 @@
 
 use strata_types::reference::Reference;
 
+use crate::exposure;
 use crate::progress::{Progress, Show};
 use crate::verb::prelude::*;
 
 /// What `strata push` understands.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Do not warn of credentials in the image
+    #[arg(long)]
+    pub allow_secrets: bool,
     /// Push all tags of an image to the repository
     #[arg(short = 'a', long)]
     pub all_tags: bool,
@@ -27,6 +31,9 @@ impl Verb for Args {
         let engine = session.engine()?;
         if reference.is_name_only() && !self.all_tags && !self.quiet {
             writeln!(session.out, "Using default tag: latest")?;
+        }
+        if !self.allow_secrets {
+            exposure::warn_of_pushed(session, &engine, &reference)?;
         }
         let show = if self.quiet { Show::Nowhere } else { Show::Stdout };
         let progress = Progress::start(session, show)?;

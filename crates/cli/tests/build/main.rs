@@ -3,12 +3,14 @@
 
 mod cache;
 mod contexts;
+mod exposed;
 mod far_cache;
 mod language;
 mod mounts;
 mod oracle;
 mod refusals;
 mod remote;
+mod verify;
 
 use strata_testkit::Machine;
 use strata_testkit::image::Image;

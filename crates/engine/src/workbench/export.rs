@@ -6,7 +6,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 use strata_layer::dir::{self, Applier, Options, Power, Whiteouts};
-use strata_layer::pipeline::Packer;
+use strata_layer::pipeline::{self, Packer};
+use strata_layer::tar::Limits;
 use strata_layer::{Entry, LayerSink};
 use strata_types::{DiffId, Watch};
 
@@ -46,6 +47,18 @@ impl Workbench<'_> {
                 Ok(applier.finish()?)
             }
         }
+    }
+}
+
+impl Workbench<'_> {
+    /// Reads the exact tar of the uppermost of `layers`, taken apart.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_layer(&self, layers: &[DiffId], sink: &mut dyn LayerSink, watch: &dyn Watch) -> Result<()> {
+        let mut tar = self.engine.layer_tar(layers)?;
+        pipeline::unpack(&mut tar.reader, sink, &Limits::GENEROUS, watch)?;
+        Ok(())
     }
 }
 
