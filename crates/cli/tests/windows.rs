@@ -85,6 +85,12 @@ fn what_skopeo_pushed_is_pulled_saved_loaded_and_pushed_byte_for_byte() {
     assert_eq!(shown, format!("{id} windows {VERSION} windowsfilter"));
     assert_eq!(machine.strata(["history", "-q", "--no-trunc", &name]).ok().lines().next(), Some(&*id));
 
+    let tar = format!("store/layers/windowsfilter/{}/tar", Digest::sha256(&base()).hex());
+    machine.sh(&format!("printf Z | dd of={tar} bs=1 seek=600 conv=notrunc")).ok();
+    machine.strata(["system", "check"]).fails(1);
+    machine.strata(["system", "check", "--repair"]);
+    machine.strata(["system", "check"]).ok();
+
     machine.strata(["tag", &name, &copy]).ok();
     machine.strata(["push", &copy]).ok();
     assert_eq!(raw(&machine, &name), raw(&machine, &copy), "the manifest that was pulled is the one that is pushed");
@@ -113,7 +119,8 @@ fn it_is_never_run_built_on_or_mounted() {
     std::fs::write(machine.dir().join("linux.tar"), Image::busybox().docker_archive("busybox:1")).unwrap();
     machine.strata(["load", "-i", "in.tar"]).ok();
     machine.strata(["load", "-i", "linux.tar"]).ok();
-    for args in [&["run", "--rm", "win:1", "cmd"][..], &["create", "win:1"]] {
+    let far = ["run", "--platform", PLATFORM, "127.0.0.1:1/far", "cmd"];
+    for args in [&["run", "--rm", "win:1", "cmd"][..], &["create", "win:1"], &far] {
         let refused = machine.strata(args);
         let code = if args[0] == "run" { 125 } else { 1 };
         assert!(refused.fails(code).contains(REFUSED), "{args:?}");

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// The extended attribute that marks an empty file or directory which was made only to mount something on it. It belongs to
-/// no layer and is no change. Who makes such places sets it; without privilege it cannot be set, and they show as added.
+/// no layer and is no change. Who makes such places sets it.
 pub const PLACE_MARK: &str = "trusted.strata.place";
+/// The same where privilege is lacking for that. What is in a container can set it, too, and only keeps an empty file of its
+/// own out of its own layer by that; from an image it is never taken over.
+pub const PLACE_MARK_OF_A_PERSON: &str = "user.strata.place";
 
 /// Whether a tree may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,7 @@
 //! The image a container is made from: here already, or pulled first.
 
 use strata_engine::Engine;
-use strata_engine::image::ImageRecord;
-use strata_engine::image::PullWish;
+use strata_engine::image::{ImageError, ImageRecord, PullWish};
 use strata_types::Platform;
 
 use crate::exit::{Failure, Result};
@@ -45,6 +44,10 @@ pub fn image(
     quiet: bool,
 ) -> Result<ImageRecord> {
     let platform = platform.map(|text| Platform::parse(text, &engine.platform())).transpose()?;
+    if let Some(other) = platform.as_ref().filter(|platform| platform.is_windows()) {
+        // Known before gigabytes have come.
+        return Err(ImageError::OperatingSystem(other.os.clone()).into());
+    }
     if pull != Pull::Always
         && let Some(found) = engine.find_image(name)?.filter(|image| !image.damaged)
         && fits(engine, &found, platform.as_ref())?

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
 mod delegated;
+mod drivers;
 mod pasta;
 
 use std::path::PathBuf;
@@ -24,6 +25,13 @@ struct Person {
 impl Person {
     /// With these lines in `/etc/subuid` and `/etc/subgid`.
     fn with(delegated: &str) -> Self {
+        let person = Self::prepared(delegated, "");
+        person.strata("load -qi ../box.tar").ok();
+        person
+    }
+
+    /// The same without an image, and with a script that was run as root before the home was handed over.
+    fn prepared(delegated: &str, more: &str) -> Self {
         let machine = Machine::isolated();
         let dir = machine.dir().to_owned();
         let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
@@ -36,11 +44,9 @@ impl Person {
         let script = "set -e; chmod 755 . strata; chmod 644 passwd group subid box.tar; \
             for f in passwd group; do mount --bind $f /etc/$f; done; \
             for f in subuid subgid; do [ -e /etc/$f ] || touch /etc/$f; mount --bind subid /etc/$f; done; \
-            mkdir -p home run; chown 1000:1000 home run; chmod 700 home run";
-        machine.sh(script).ok();
-        let person = Self { machine };
-        person.strata("load -qi ../box.tar").ok();
-        person
+            mkdir -p home run;";
+        machine.sh(&format!("{script} {more} chown 1000:1000 home run; chmod 700 home run")).ok();
+        Self { machine }
     }
 
     fn command(&self, program: &str) -> Command {

@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use strata_types::mount::{PLACE_MARK, PLACE_MARK_OF_A_PERSON};
+
 use super::Power;
 use crate::whiteout::is_overlay_xattr;
 use crate::{Entry, Error, Result, Time, Xattr};
@@ -53,7 +55,10 @@ pub(super) fn give(at: At<'_>, entry: &Entry, power: Power, with_mode: bool) -> 
         }
         .map_err(|error| Error::file("change the mode of", &entry.path, error))?;
     }
-    for xattr in entry.xattrs.iter().filter(|xattr| !is_overlay_xattr(&xattr.name)) {
+    // What means something to this host is not the image's to say.
+    let is_ours =
+        |name: &[u8]| is_overlay_xattr(name) || [PLACE_MARK, PLACE_MARK_OF_A_PERSON].map(str::as_bytes).contains(&name);
+    for xattr in entry.xattrs.iter().filter(|xattr| !is_ours(&xattr.name)) {
         set_xattr(at, xattr, entry, power)?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use strata_types::mount::PLACE_MARK;
+use strata_types::mount::{PLACE_MARK, PLACE_MARK_OF_A_PERSON};
 
 use super::attributes::{At, xattrs};
 use super::resolve::open_in_root;
@@ -151,7 +151,8 @@ fn unmarked(mut entry: Entry) -> Entry {
 /// Takes the mark of a place off; whether it was there.
 fn take_mark(entry: &mut Entry) -> bool {
     let before = entry.xattrs.len();
-    entry.xattrs.retain(|xattr| xattr.name != PLACE_MARK.as_bytes());
+    let marks = [PLACE_MARK, PLACE_MARK_OF_A_PERSON];
+    entry.xattrs.retain(|xattr| marks.iter().all(|mark| xattr.name != mark.as_bytes()));
     entry.xattrs.len() < before
 }
 
@@ -246,9 +247,13 @@ mod tests {
     #[test]
     fn marked_places_are_passed_over_until_something_is_in_them() {
         need!(host::root());
+        [PLACE_MARK, PLACE_MARK_OF_A_PERSON].into_iter().for_each(passed_over);
+    }
+
+    fn passed_over(mark: &str) {
         let dir = tempfile::tempdir().unwrap();
         let mark = |name: &str| {
-            rustix::fs::setxattr(dir.path().join(name), PLACE_MARK, b"", XattrFlags::empty()).unwrap();
+            rustix::fs::setxattr(dir.path().join(name), mark, b"", XattrFlags::empty()).unwrap();
         };
         for (name, is_dir) in
             [("etc", true), ("etc/hosts", false), ("etc/passwd", false), ("proc", true), ("run", true)]

@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
-use strata_types::mount::PLACE_MARK;
+use strata_types::mount::{PLACE_MARK, PLACE_MARK_OF_A_PERSON};
 
 use crate::Error;
 
@@ -110,7 +110,11 @@ fn mark(parent: &OwnedFd, name: &str, before: &Stat) {
         last_modification: time(before.st_mtime, before.st_mtime_nsec as _),
     };
     let marked = rustix::fs::openat(parent, name, flags, Mode::empty())
-        .and_then(|place| rustix::fs::fsetxattr(&place, PLACE_MARK, b"", XattrFlags::empty()))
+        .and_then(|place| match rustix::fs::fsetxattr(&place, PLACE_MARK, b"", XattrFlags::empty()) {
+            // Only the machine's root may.
+            Err(Errno::PERM) => rustix::fs::fsetxattr(&place, PLACE_MARK_OF_A_PERSON, b"", XattrFlags::empty()),
+            marked => marked,
+        })
         .and_then(|()| rustix::fs::utimensat(parent, ".", &times, AtFlags::empty()));
     if let Err(errno) = marked {
         tracing::debug!(%errno, name, "a place for a mount stays unmarked");
