@@ -77,7 +77,7 @@ pub enum Error {
     NoLimit(DriverName),
     /// More layers than the driver can show at once.
     #[error(
-        "an image of {layers} layers is too deep for the storage driver `overlay`, which shows {limit} at most: `erofs` and `vfs` have no such limit"
+        "an image of {layers} layers is too deep for the storage driver `overlay`, which shows {limit} at most: `erofs`, `fuse` and `vfs` have no such limit"
     )]
     TooDeep {
         /// How many there are.

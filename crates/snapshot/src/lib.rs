@@ -6,6 +6,7 @@
 //!      erofs:   tar  index.erofs     the exact tar, and metadata whose extents point into it
 //!      aufs:    fs/  recipe          the files as aufs wants them, and what else the tar had
 //!      overlay: fs/  recipe          the files as overlayfs wants them, and what else the tar had
+//!      fuse:    fs/  recipe          the same
 //!      btrfs:   fs/  recipe          the whole tree as a subvolume, and what else the layer's tar had
 //!      vfs:     fs/  recipe          the whole tree, and what else the layer's tar had
 //!      devicemapper: thin  recipe    the whole tree on a thin device, of which this is a name; see `sys::thin`
@@ -15,7 +16,7 @@
 //! ROOT/layers/empty/                 nothing, where a union needs something
 //! ROOT/layers/places/                what every container has something mounted on
 //! ROOT/containers/<id>/layers.json   what the container stands on
-//!      erofs, overlay, aufs: upper/ work/
+//!      erofs, overlay, fuse, aufs: upper/ work/
 //!      btrfs, vfs:     fs/
 //!      devicemapper:   thin
 //! ROOT/containers/<id>/.old-<part>   what a container had before it was put back; garbage

@@ -12,7 +12,7 @@ use strata_types::mount::{Access, Mount, MountPlan, Union, Upper};
 use crate::layer_mounts::{Inside, LayerMounts, on_thread, open_tree};
 use crate::thin::Pool;
 use crate::user_namespace;
-use crate::{detached, isolate};
+use crate::{detached, fuse, isolate};
 
 /// Mounts what a plan says and gives it as a detached mount, to be attached by move_mount(2) or worked in by descriptor. It
 /// is gone when the last descriptor and the last place it is attached to are.
@@ -42,6 +42,11 @@ pub fn assemble(plan: &MountPlan, layers: &LayerMounts) -> io::Result<OwnedFd> {
         Mount::Union { how: Union::Aufs, lower, upper } => {
             let lower = lower.iter().map(dir).collect::<io::Result<Vec<_>>>()?;
             crate::aufs::mount(&lower, upper.as_ref(), plan.access)
+        }
+        Mount::Union { how: Union::Fuse, lower, upper } => {
+            let lower = lower.iter().map(dir).collect::<io::Result<Vec<_>>>()?;
+            let (upper, marks_of_users) = (upper.as_ref(), marks == Marks::User);
+            fuse::mount(fuse::Parts { lower: &lower, upper, access: plan.access, marks_of_users })
         }
         Mount::Union { lower, upper, .. } if needs_layers(lower) => layers.inside(|inside| {
             let lower = lower.iter().map(|mount| lower_inside(inside, mount)).collect::<io::Result<Vec<_>>>()?;
@@ -89,6 +94,11 @@ pub fn assemble_for(plan: &MountPlan, layers: &LayerMounts, users: ForUsers<'_>)
         Mount::Image { .. } | Mount::Thin { .. } => mapped(assemble(plan, layers)?),
         Mount::Union { how: Union::Aufs, .. } => {
             Err(io::Error::new(io::ErrorKind::Unsupported, "aufs shows files with their own ids only"))
+        }
+        Mount::Union { how: Union::Fuse, .. } => {
+            let mount = assemble(plan, layers)?;
+            fuse::settle(&mount)?;
+            mapped(mount)
         }
         Mount::Union { lower, upper, .. } => {
             let upper = upper.as_ref().map(|upper| Ok::<_, io::Error>((upper, dir(holder(upper)?)?))).transpose()?;

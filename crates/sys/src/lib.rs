@@ -29,6 +29,7 @@ pub mod clock;
 pub mod direct;
 pub mod durable;
 pub mod failpoint;
+pub mod fuse;
 pub mod layer_mounts;
 pub mod lock;
 pub mod probe;

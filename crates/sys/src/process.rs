@@ -159,6 +159,23 @@ pub fn fork(inside: impl FnOnce() -> u8) -> Result<i32> {
     }
 }
 
+/// Makes a copy of this process, which may have several threads, that runs `inside` and then ends with the number it returns;
+/// its number here. The copy has the calling thread only. What it does may allocate, but must not wait for anything that
+/// another thread of ours may have held: no channel, no log, no standard stream.
+pub(crate) fn fork_beside(inside: impl FnOnce() -> u8) -> Result<Pid> {
+    // SAFETY: glibc leaves its own locks, the allocator's among them, open in the copy; the callers in this crate keep away
+    // from ours.
+    match unsafe { libc::fork() } {
+        -1 => Err(last_errno()),
+        0 => {
+            let code = inside();
+            // SAFETY: ends this copy without running the original's exit handlers.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+        pid => Pid::from_raw(pid).ok_or(Errno::SRCH),
+    }
+}
+
 /// Whether this process has one thread: the task directory has one entry besides its own two links.
 pub(crate) fn single_threaded() -> Result<bool> {
     Ok(rustix::fs::stat("/proc/self/task")?.st_nlink <= 3)

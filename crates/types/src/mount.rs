@@ -29,6 +29,8 @@ pub enum Union {
     Overlay,
     /// The filesystem aufs, of kernels that were patched to have it.
     Aufs,
+    /// A process of ours, which the kernel asks.
+    Fuse,
 }
 
 /// One tree, perhaps made of others.

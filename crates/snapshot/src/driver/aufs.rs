@@ -68,10 +68,7 @@ impl Driver for Aufs {
 
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
         let layers = stack.layers.iter().map(|layer| Mount::Dir(layer.join(FILES)));
-        Ok(match upper::mount(layers, stack, access) {
-            Mount::Union { lower, upper, .. } => Mount::Union { how: Union::Aufs, lower, upper },
-            other => other,
-        })
+        Ok(upper::mount(Union::Aufs, layers, stack, access))
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {

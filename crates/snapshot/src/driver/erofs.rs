@@ -13,7 +13,7 @@ use strata_layer::whiteout::Namespace;
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
 use strata_sys::durable;
 use strata_types::Watch;
-use strata_types::mount::{Access, Mount};
+use strata_types::mount::{Access, Mount, Union};
 
 use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
 use crate::import::TarFile;
@@ -93,7 +93,7 @@ impl Driver for Erofs {
     }
 
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
-        Ok(upper::mount(runs::mounts(stack.layers, stack.derived)?.into_iter(), stack, access))
+        Ok(upper::mount(Union::Overlay, runs::mounts(stack.layers, stack.derived)?.into_iter(), stack, access))
     }
 
     fn leaving(&self, layer: &Path, derived: &Path) -> Result<Option<Leaving>> {

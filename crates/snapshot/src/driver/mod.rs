@@ -24,7 +24,7 @@ use std::str::FromStr;
 use strata_layer::pipeline::{Pack, Shares};
 use strata_layer::{Time, Unpacked, diff::Change};
 use strata_types::Watch;
-use strata_types::mount::{Access, Mount};
+use strata_types::mount::{Access, Mount, Union};
 
 use crate::{Error, Result};
 
@@ -179,6 +179,8 @@ pub enum DriverName {
     Overlay,
     /// A layer is a subvolume, a snapshot of the one below.
     Btrfs,
+    /// A layer is a directory as for overlayfs, which a process of ours shows.
+    Fuse,
     /// A layer is a copy of everything.
     Vfs,
     /// A layer is a directory for aufs.
@@ -200,8 +202,16 @@ pub struct Availability {
 
 impl DriverName {
     /// All of them, the best first: the order in which they are tried.
-    pub const ALL: [Self; 7] =
-        [Self::Erofs, Self::Overlay, Self::Btrfs, Self::Vfs, Self::Aufs, Self::DeviceMapper, Self::WindowsFilter];
+    pub const ALL: [Self; 8] = [
+        Self::Erofs,
+        Self::Overlay,
+        Self::Btrfs,
+        Self::Fuse,
+        Self::Vfs,
+        Self::Aufs,
+        Self::DeviceMapper,
+        Self::WindowsFilter,
+    ];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -209,6 +219,7 @@ impl DriverName {
             Self::Erofs => "erofs",
             Self::Overlay => "overlay",
             Self::Btrfs => "btrfs",
+            Self::Fuse => "fuse",
             Self::Vfs => "vfs",
             Self::Aufs => "aufs",
             Self::DeviceMapper => "devicemapper",
@@ -220,7 +231,8 @@ impl DriverName {
     pub(crate) fn driver(self, root: &Path) -> Box<dyn Driver> {
         match self {
             Self::Erofs => Box::new(erofs::Erofs),
-            Self::Overlay => Box::new(overlay::Overlay),
+            Self::Overlay => Box::new(overlay::Overlay { how: Union::Overlay }),
+            Self::Fuse => Box::new(overlay::Overlay { how: Union::Fuse }),
             Self::Btrfs => Box::new(tree::Tree(btrfs::Subvolumes)),
             Self::Vfs => Box::new(tree::Tree(vfs::Copies)),
             Self::Aufs => Box::new(aufs::Aufs),
@@ -235,6 +247,7 @@ impl DriverName {
             Self::Erofs => erofs::probe(scratch),
             Self::Overlay => overlay::probe(scratch),
             Self::Btrfs => btrfs::probe(scratch),
+            Self::Fuse => strata_sys::fuse::probe(),
             Self::Vfs => Ok(()),
             Self::Aufs => aufs::probe(),
             Self::DeviceMapper => devicemapper::probe(),

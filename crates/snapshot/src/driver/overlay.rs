@@ -1,4 +1,5 @@
-//! A layer is a directory for overlayfs, with a recipe for its exact tar.
+//! A layer is a directory for overlayfs, with a recipe for its exact tar. Who shows many of them as one is the kernel or a
+//! process of ours (`sys::fuse`), which reads and writes the same marks.
 
 use std::fs::File;
 use std::io::{BufWriter, Read};
@@ -15,13 +16,17 @@ use strata_layer::whiteout::{Namespace, UpperMark, upper_mark};
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
 use strata_sys::durable;
 use strata_types::Watch;
-use strata_types::mount::{Access, Mount};
+use strata_types::mount::{Access, Mount, Union};
 
 use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
 use crate::{Error, Result};
 
+/// Directories with overlayfs's marks.
 #[derive(Debug)]
-pub(super) struct Overlay;
+pub(super) struct Overlay {
+    /// Who shows them as one.
+    pub(super) how: Union,
+}
 
 /// Where the files are.
 pub(crate) const FILES: &str = "fs";
@@ -33,7 +38,7 @@ const LAYERS_MAX: usize = 490;
 
 impl Driver for Overlay {
     fn name(&self) -> DriverName {
-        DriverName::Overlay
+        if self.how == Union::Fuse { DriverName::Fuse } else { DriverName::Overlay }
     }
 
     fn model(&self) -> Model {
@@ -74,10 +79,11 @@ impl Driver for Overlay {
     }
 
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
-        if stack.layers.len() > LAYERS_MAX {
+        if self.how == Union::Overlay && stack.layers.len() > LAYERS_MAX {
             return Err(Error::TooDeep { layers: stack.layers.len(), limit: LAYERS_MAX });
         }
-        Ok(upper::mount(stack.layers.iter().map(|layer| Mount::Dir(layer.join(FILES))), stack, access))
+        let layers = stack.layers.iter().map(|layer| Mount::Dir(layer.join(FILES)));
+        Ok(upper::mount(self.how, layers, stack, access))
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
@@ -178,7 +184,7 @@ pub(super) fn probe(scratch: &Path) -> Result<(), String> {
         derived: &below,
         places: None,
     };
-    let root = upper::mount(std::iter::empty(), &stack, Access::ReadWrite);
+    let root = upper::mount(Union::Overlay, std::iter::empty(), &stack, Access::ReadWrite);
     let plan = strata_types::mount::MountPlan { root, access: Access::ReadWrite };
     let mounts = strata_sys::layer_mounts::LayerMounts::new(scratch, scratch);
     let mounted = strata_sys::assemble::assemble(&plan, &mounts).map(drop);

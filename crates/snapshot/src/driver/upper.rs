@@ -28,7 +28,12 @@ pub(super) fn prepare(container: &Path) -> Result<()> {
 
 /// The union of layers (lowest first) with a container's upper directory. One layer alone is a union, too: of itself and
 /// nothing, because overlayfs wants two lowers, and because the marks of what is gone must not be seen.
-pub(super) fn mount(lower: impl DoubleEndedIterator<Item = Mount>, stack: &Stack<'_>, access: Access) -> Mount {
+pub(super) fn mount(
+    how: Union,
+    lower: impl DoubleEndedIterator<Item = Mount>,
+    stack: &Stack<'_>,
+    access: Access,
+) -> Mount {
     let mut lower = without_repetition(lower.rev());
     let upper = match (stack.container, access) {
         (Some(container), Access::ReadWrite) => {
@@ -51,7 +56,7 @@ pub(super) fn mount(lower: impl DoubleEndedIterator<Item = Mount>, stack: &Stack
         (0, Some(_)) | (1, None) => lower.push(empty()),
         _ => {}
     }
-    Mount::Union { how: Union::Overlay, lower, upper }
+    Mount::Union { how, lower, upper }
 }
 
 /// The same layer twice in an image is common (the empty one), and overlayfs refuses it. What it has at all, its uppermost
