@@ -73,7 +73,7 @@ pub enum Error {
         reason: String,
     },
     /// The driver cannot limit sizes.
-    #[error("the storage driver `{0}` cannot limit what a container holds; `btrfs` can")]
+    #[error("the storage driver `{0}` cannot limit what a container holds; `btrfs` and `zfs` can")]
     NoLimit(DriverName),
     /// More layers than the driver can show at once.
     #[error(

@@ -10,8 +10,9 @@
 //!      btrfs:   fs/  recipe          the whole tree as a subvolume, and what else the layer's tar had
 //!      vfs:     fs/  recipe          the whole tree, and what else the layer's tar had
 //!      devicemapper: thin  recipe    the whole tree on a thin device, of which this is a name; see `sys::thin`
+//!      zfs:     zfs  recipe          the whole tree in a dataset, whose name this is; see `sys::zfs`
 //! ROOT/layers/windowsfilter/<id>/    a layer of a Windows image, beside any driver's: tar  bytes (how long that is)
-//! ROOT/devicemapper/                its pool
+//! ROOT/devicemapper/  zfs/           the pool of thin devices, or the list of datasets
 //! ROOT/layers/<driver>/.new-<random>/   a layer being made or removed, flock'd by who does; garbage without an owner
 //! ROOT/layers/empty/                 nothing, where a union needs something
 //! ROOT/layers/places/                what every container has something mounted on
@@ -19,6 +20,7 @@
 //!      erofs, overlay, fuse, aufs: upper/ work/
 //!      btrfs, vfs:     fs/
 //!      devicemapper:   thin
+//!      zfs:            zfs
 //! ROOT/containers/<id>/.old-<part>   what a container had before it was put back; garbage
 //! ```
 //!

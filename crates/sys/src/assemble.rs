@@ -12,7 +12,7 @@ use strata_types::mount::{Access, Mount, MountPlan, Union, Upper};
 use crate::layer_mounts::{Inside, LayerMounts, on_thread, open_tree};
 use crate::thin::Pool;
 use crate::user_namespace;
-use crate::{detached, fuse, isolate};
+use crate::{detached, fuse, isolate, zfs};
 
 /// Mounts what a plan says and gives it as a detached mount, to be attached by move_mount(2) or worked in by descriptor. It
 /// is gone when the last descriptor and the last place it is attached to are.
@@ -30,6 +30,13 @@ pub fn assemble(plan: &MountPlan, layers: &LayerMounts) -> io::Result<OwnedFd> {
         }
         Mount::Thin { pool, device, sealed } => {
             let mount = Pool::new(pool).mount(device, !sealed)?;
+            if plan.access == Access::ReadOnly {
+                detached::set_read_only(mount.as_fd(), false)?;
+            }
+            Ok(mount)
+        }
+        Mount::Dataset { name, sealed } => {
+            let mount = zfs::mount(name, !sealed)?;
             if plan.access == Access::ReadOnly {
                 detached::set_read_only(mount.as_fd(), false)?;
             }
@@ -91,7 +98,7 @@ pub fn assemble_for(plan: &MountPlan, layers: &LayerMounts, users: ForUsers<'_>)
             }
             Ok(mount)
         }
-        Mount::Image { .. } | Mount::Thin { .. } => mapped(assemble(plan, layers)?),
+        Mount::Image { .. } | Mount::Thin { .. } | Mount::Dataset { .. } => mapped(assemble(plan, layers)?),
         Mount::Union { how: Union::Aufs, .. } => {
             Err(io::Error::new(io::ErrorKind::Unsupported, "aufs shows files with their own ids only"))
         }
@@ -109,7 +116,7 @@ pub fn assemble_for(plan: &MountPlan, layers: &LayerMounts, users: ForUsers<'_>)
                         mapped(assemble(&MountPlan { root: mount.clone(), access: Access::ReadOnly }, layers)?)?
                     }
                     Mount::Dir(path) => dir(path)?,
-                    Mount::Union { .. } | Mount::Thin { .. } => {
+                    Mount::Union { .. } | Mount::Thin { .. } | Mount::Dataset { .. } => {
                         return Err(io::Error::new(
                             io::ErrorKind::Unsupported,
                             "a union of what cannot be one's layer",

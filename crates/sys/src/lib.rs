@@ -38,3 +38,4 @@ pub mod reflink;
 mod remove_tree;
 pub mod root_dir;
 pub mod thin;
+pub mod zfs;

@@ -58,6 +58,13 @@ pub enum Mount {
         /// Nobody writes it any more, whoever mounts it.
         sealed: bool,
     },
+    /// A dataset of ZFS (`sys::zfs`).
+    Dataset {
+        /// Its name.
+        name: String,
+        /// Nobody writes it any more, whoever mounts it.
+        sealed: bool,
+    },
     /// Several trees seen as one.
     Union {
         /// By which means.

@@ -92,8 +92,43 @@ fn a_store_of_subvolumes() {
 }
 
 #[test]
+fn a_store_that_a_process_shows() {
+    need!(needs(), device("/dev/fuse"));
+    let machine = Machine::isolated();
+    let script = |words: &[&str], script: &str| machine.strata([words, &["sh", "-c", script]].concat());
+    whole_way(&machine, "fuse");
+    let servers = || machine.sh("grep -lx strata-union /proc/[0-9]*/comm").out.lines().count();
+    assert_eq!(servers(), 0, "{}", machine.sh("ps -ef").out);
+    // A file of a layer that runs, is read, and is written at once; an owner's bits go when somebody else writes.
+    let busy = "cp /bin/busybox /own && chmod 4755 /own && exec 3< /etc/passwd && echo more >> /etc/passwd && wc -l <&3 \
+                && tail -n 1 /etc/passwd && stat -c %a /own && ln /etc/passwd /etc/twin && stat -c %h /etc/passwd \
+                && mv -n /etc/twin /etc/hostname; mkfifo /pipe && (echo through > /pipe & cat /pipe)";
+    let said = script(&["run", "--name", "busy", "--network", "none", "made"], busy).ok();
+    assert!(said.ends_with("more\n4755\n2\nthrough\n"), "{said}");
+    // The server outlives the command, hears no signal that is meant for it, and ends with the container.
+    machine.strata(["run", "-d", "--network", "none", "--name", "web", "made", "sleep", "1000"]).ok();
+    assert_eq!(servers(), 1);
+    let ended = "for comm in $(grep -lx strata-union /proc/[0-9]*/comm); do kill -TERM $(basename ${comm%/comm}); done";
+    machine.sh(ended).ok();
+    assert_eq!(machine.strata(["exec", "web", "cat", "/etc/new"]).ok(), "new\n");
+    machine.strata(["restart", "-t", "0", "web"]).ok();
+    assert_eq!(servers(), 1);
+    let refused = machine.strata(["run", "--storage-opt", "size=1g", "made", "true"]).fails(125);
+    assert!(refused.contains("the storage driver `fuse` cannot limit what a container holds"), "{refused}");
+    // Killed, it says what it is: whoever comes anew finds everything.
+    machine.sh(&ended.replace("-TERM", "-KILL")).ok();
+    let lost = machine.strata(["exec", "web", "cat", "/etc/new"]);
+    assert!(lost.code != 0 && lost.err.contains("not connected"), "{lost:?}");
+    machine.strata(["restart", "-t", "0", "web"]).ok();
+    assert_eq!(machine.strata(["exec", "web", "cat", "/etc/new"]).ok(), "new\n");
+    machine.strata(["rm", "-f", "web", "busy"]).ok();
+    assert_eq!(servers(), 0, "{}", machine.sh("ps -ef").out);
+    machine.strata(["check"]).ok();
+}
+
+#[test]
 fn a_store_of_thin_devices() {
-    need!(needs(), host::program("mkfs.ext4"), host::program("dmsetup"), device_mapper());
+    need!(needs(), host::program("mkfs.ext4"), host::program("dmsetup"), device("/dev/mapper/control"));
     let machine = Machine::isolated();
     // On block devices; the suite of all drivers has pools in files.
     let devices = "mkdir -p store/devicemapper; truncate -s 2G data; truncate -s 64M metadata; \
@@ -118,8 +153,7 @@ fn a_store_of_thin_devices() {
     machine.sh(&gone).ok();
 }
 
-/// Whether this kernel has a device mapper.
-fn device_mapper() -> Result<(), String> {
-    let there = std::path::Path::new("/dev/mapper/control").exists();
-    if there { Ok(()) } else { Err("a device mapper".to_owned()) }
+/// Whether this machine has that device.
+fn device(path: &str) -> Result<(), String> {
+    if std::path::Path::new(path).exists() { Ok(()) } else { Err(format!("the device {path}")) }
 }

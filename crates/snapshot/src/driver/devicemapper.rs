@@ -55,8 +55,8 @@ impl Trees for Devices {
         true
     }
 
-    fn mount(&self, holder: &Path, sealed: bool) -> Mount {
-        Mount::Thin { pool: self.dir.clone(), device: holder.join(DEVICE), sealed }
+    fn mount(&self, holder: &Path, sealed: bool) -> Result<Mount> {
+        Ok(Mount::Thin { pool: self.dir.clone(), device: holder.join(DEVICE), sealed })
     }
 
     fn parts(&self) -> &'static [&'static str] {

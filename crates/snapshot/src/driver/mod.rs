@@ -9,6 +9,7 @@ mod tree;
 mod upper;
 mod vfs;
 mod windowsfilter;
+mod zfs;
 
 pub(crate) use erofs::Leaving;
 pub(crate) use overlay::FILES;
@@ -189,6 +190,8 @@ pub enum DriverName {
     DeviceMapper,
     /// A layer of a Windows image is its tar. No store's driver: such layers lie beside others.
     WindowsFilter,
+    /// A layer is a dataset, a clone of the one below.
+    Zfs,
 }
 
 /// Whether a driver works on this machine.
@@ -202,10 +205,11 @@ pub struct Availability {
 
 impl DriverName {
     /// All of them, the best first: the order in which they are tried.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Erofs,
         Self::Overlay,
         Self::Btrfs,
+        Self::Zfs,
         Self::Fuse,
         Self::Vfs,
         Self::Aufs,
@@ -224,6 +228,7 @@ impl DriverName {
             Self::Aufs => "aufs",
             Self::DeviceMapper => "devicemapper",
             Self::WindowsFilter => "windowsfilter",
+            Self::Zfs => "zfs",
         }
     }
 
@@ -238,6 +243,7 @@ impl DriverName {
             Self::Aufs => Box::new(aufs::Aufs),
             Self::DeviceMapper => Box::new(tree::Tree(devicemapper::Devices::new(root))),
             Self::WindowsFilter => Box::new(WindowsFilter),
+            Self::Zfs => Box::new(tree::Tree(zfs::Clones::new(root))),
         }
     }
 
@@ -252,6 +258,7 @@ impl DriverName {
             Self::Aufs => aufs::probe(),
             Self::DeviceMapper => devicemapper::probe(),
             Self::WindowsFilter => Err(windowsfilter::REASON.to_owned()),
+            Self::Zfs => zfs::probe(scratch),
         }
     }
 }

@@ -59,9 +59,9 @@ pub(super) trait Trees: Send + Sync + fmt::Debug {
     }
 
     /// Says how the tree is mounted; a layer's is sealed.
-    fn mount(&self, holder: &Path, sealed: bool) -> Mount {
+    fn mount(&self, holder: &Path, sealed: bool) -> Result<Mount> {
         let _ = sealed;
-        Mount::Dir(holder.join(FILES))
+        Ok(Mount::Dir(holder.join(FILES)))
     }
 }
 
@@ -135,7 +135,7 @@ impl<T: Trees> Driver for Tree<T> {
     fn mount(&self, stack: &Stack<'_>, _access: Access) -> Result<Mount> {
         let holder = stack.container.or_else(|| stack.layers.last().map(PathBuf::as_path));
         let sealed = stack.container.is_none();
-        Ok(holder.map_or_else(|| Mount::Dir(stack.empty.to_owned()), |holder| self.0.mount(holder, sealed)))
+        holder.map_or_else(|| Ok(Mount::Dir(stack.empty.to_owned())), |holder| self.0.mount(holder, sealed))
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {

@@ -154,9 +154,7 @@ impl Union {
 
     /// Moves what was made in the work directory to its name, where nothing is yet.
     fn put_into_place(&self, temporary: &OsStr, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-        self.in_work(|work| {
-            rustix::fs::renameat_with(work, temporary, dir, name, rustix::fs::RenameFlags::NOREPLACE)
-        })
+        self.in_work(|work| rustix::fs::renameat_with(work, temporary, dir, name, rustix::fs::RenameFlags::NOREPLACE))
     }
 
     /// Acts in the work directory.
@@ -329,4 +327,3 @@ fn grown(ask: impl Fn(&mut [u8]) -> Result<usize>) -> Result<Vec<u8>> {
         }
     }
 }
-

@@ -166,9 +166,8 @@ impl Union {
         let file = self.files.at(handle)?;
         let mut done = 0;
         while done < buffer.len() {
-            let more = rustix::io::retry_on_intr(|| {
-                rustix::io::pread(&file.file, &mut buffer[done..], offset + done as u64)
-            })?;
+            let more =
+                rustix::io::retry_on_intr(|| rustix::io::pread(&file.file, &mut buffer[done..], offset + done as u64))?;
             if more == 0 {
                 break;
             }
@@ -221,8 +220,7 @@ impl Union {
         body.skip(8)?;
         let (to, mut target) = (self.files.at(body.u64()?)?, body.u64()?);
         let length = body.u64()?.min(1 << 30) as usize;
-        let copied =
-            rustix::fs::copy_file_range(&from.file, Some(&mut source), &to.file, Some(&mut target), length)?;
+        let copied = rustix::fs::copy_file_range(&from.file, Some(&mut source), &to.file, Some(&mut target), length)?;
         Ok(copied as u32)
     }
 

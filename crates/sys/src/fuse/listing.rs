@@ -23,7 +23,8 @@ impl Union {
     /// What a directory holds now, itself and its parent first.
     pub(super) fn list(&self, node: u64) -> Result<Vec<Listed>> {
         let dir = self.nodes.at(node)?;
-        let parent = self.nodes.name(node)?.map_or(Ok(dir.inode), |(parent, _)| self.nodes.at(parent).map(|up| up.inode))?;
+        let parent =
+            self.nodes.name(node)?.map_or(Ok(dir.inode), |(parent, _)| self.nodes.at(parent).map(|up| up.inode))?;
         let listed = |name: &str, inode| Listed { name: name.into(), inode, kind: FileType::Directory };
         let mut found = vec![listed(".", dir.inode), listed("..", parent)];
         match self.nodes.path(node) {

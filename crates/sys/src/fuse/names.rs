@@ -90,7 +90,8 @@ impl Union {
             None => false,
         };
         if !is_gone {
-            return with_mask(making.mask, || how(dir.as_fd(), name)).and_then(|()| own(dir.as_fd(), name, making.uid, group, mode));
+            return with_mask(making.mask, || how(dir.as_fd(), name))
+                .and_then(|()| own(dir.as_fd(), name, making.uid, group, mode));
         }
         let temporary = self.temporary_name()?;
         let marks = self.marks;

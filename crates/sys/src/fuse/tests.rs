@@ -60,7 +60,8 @@ impl Place {
     }
 
     fn is_whiteout(&self, path: &str) -> bool {
-        fs::symlink_metadata(self.upper(path)).is_ok_and(|there| there.mode() & libc::S_IFMT == libc::S_IFCHR && there.rdev() == 0)
+        fs::symlink_metadata(self.upper(path))
+            .is_ok_and(|there| there.mode() & libc::S_IFMT == libc::S_IFCHR && there.rdev() == 0)
     }
 }
 
@@ -184,6 +185,34 @@ fn who_reads_a_layers_file_is_not_disturbed_by_who_writes_it() {
 }
 
 #[test]
+fn files_that_the_kernel_took_are_read_without_the_server() {
+    need_fuse!();
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let version: Vec<u32> = release.split(['.', '-']).map_while(|part| part.parse().ok()).take(2).collect();
+    if version < vec![6, 9] {
+        println!("skipped: FUSE_PASSTHROUGH");
+        return;
+    }
+    let place = Place::new();
+    let seen = place.mount();
+    let (lower, mut own) = (File::open(seen.at("dir/file")).unwrap(), File::create_new(seen.at("own")).unwrap());
+    own.write_all(b"first ").unwrap();
+    let mut content = [0; 7];
+    rustix::process::kill_process(seen.server, rustix::process::Signal::STOP).unwrap();
+    let (tell, hear) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        lower.read_exact_at(&mut content, 0).unwrap();
+        tell.send(content).unwrap();
+    });
+    let heard = hear.recv_timeout(std::time::Duration::from_secs(20));
+    rustix::process::kill_process(seen.server, rustix::process::Signal::CONT).unwrap();
+    reader.join().unwrap();
+    assert_eq!(heard.as_ref().map(<[u8; 7]>::as_slice), Ok(&b"content"[..]));
+    own.write_all(b"second").unwrap();
+    assert_eq!(fs::read_to_string(place.upper("own")).unwrap(), "first second");
+}
+
+#[test]
 fn names_go_and_come_again() {
     need_fuse!();
     let place = Place::new();
@@ -191,7 +220,10 @@ fn names_go_and_come_again() {
     fs::remove_file(seen.at("dir/file")).unwrap();
     assert!(place.is_whiteout("dir/file"));
     fs::write(seen.at("dir/file"), "again").unwrap();
-    assert_eq!((seen.read("dir/file"), seen.list("dir")), ("again".to_owned(), vec!["file".to_owned(), "sub".to_owned()]));
+    assert_eq!(
+        (seen.read("dir/file"), seen.list("dir")),
+        ("again".to_owned(), vec!["file".to_owned(), "sub".to_owned()])
+    );
     fs::remove_file(seen.at("dir/file")).unwrap();
     assert!(place.is_whiteout("dir/file"));
     assert_eq!(errno(&fs::remove_dir(seen.at("dir")).unwrap_err()), Some(Errno::NOTEMPTY));
@@ -245,7 +277,10 @@ fn renaming_leaves_marks_and_takes_what_is_its_own() {
     assert_eq!((seen.list("dir"), seen.list("opaque")), (vec![], vec!["inside".to_owned()]));
     drop(seen);
     let seen = place.mount();
-    assert_eq!((seen.list("dir"), seen.list("opaque"), seen.list("")), (vec![], vec!["inside".into()], vec!["dir".into(), "merged".into(), "opaque".into()]));
+    assert_eq!(
+        (seen.list("dir"), seen.list("opaque"), seen.list("")),
+        (vec![], vec!["inside".into()], vec!["dir".into(), "merged".into(), "opaque".into()])
+    );
 }
 
 #[test]
@@ -299,7 +334,8 @@ fn a_file_without_a_name_gets_one() {
     let place = Place::new();
     let seen = place.mount();
     let flags = libc::O_TMPFILE;
-    let mut file = OpenOptions::new().write(true).read(true).mode(0o640).custom_flags(flags).open(seen.at("dir")).unwrap();
+    let mut file =
+        OpenOptions::new().write(true).read(true).mode(0o640).custom_flags(flags).open(seen.at("dir")).unwrap();
     file.write_all(b"nameless").unwrap();
     let inode = file.metadata().unwrap().ino();
     assert_eq!(file.metadata().unwrap().nlink(), 0);
@@ -356,7 +392,8 @@ fn owners_groups_masks_and_lists_are_as_elsewhere() {
     fs::set_permissions(seen.at("dir"), mode_of(0o2777)).unwrap();
     fs::create_dir(seen.at("dir/inherits")).unwrap();
     fs::write(seen.at("dir/inside"), "").unwrap();
-    let mode = |path: &str| fs::symlink_metadata(seen.at(path)).map(|at| (at.mode() & 0o7777, at.uid(), at.gid())).unwrap();
+    let mode =
+        |path: &str| fs::symlink_metadata(seen.at(path)).map(|at| (at.mode() & 0o7777, at.uid(), at.gid())).unwrap();
     assert_eq!((mode("dir/inherits"), mode("dir/inside").2), ((0o2755, 0, 6), 6));
     fs::set_permissions(seen.at("dir/inside"), mode_of(0o4711)).unwrap();
     assert_eq!(mode("dir/inside").0, 0o4711);
