@@ -4,6 +4,7 @@ use strata_types::ErrorClass;
 
 use crate::container::ContainerError;
 use crate::image::ImageError;
+use crate::manifest_list::ManifestListError;
 use crate::rootless::RootlessError;
 use crate::secret::SecretError;
 
@@ -19,6 +20,9 @@ pub enum Error {
     /// What builds remember outside the store.
     #[error(transparent)]
     FarCache(#[from] crate::workbench::FarCacheError),
+    /// Lists of manifests.
+    #[error(transparent)]
+    ManifestList(Box<ManifestListError>),
     /// Something about containers.
     #[error(transparent)]
     Container(#[from] ContainerError),
@@ -79,12 +83,19 @@ pub enum Error {
     Cancelled,
 }
 
+impl From<ManifestListError> for Error {
+    fn from(error: ManifestListError) -> Self {
+        Self::ManifestList(Box::new(error))
+    }
+}
+
 impl Error {
     /// What kind of trouble it is.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Image(error) => error.class(),
             Self::FarCache(error) => error.class(),
+            Self::ManifestList(error) => error.class(),
             Self::Container(error) => error.class(),
             Self::Rootless(error) => error.class(),
             Self::Secret(error) => error.class(),

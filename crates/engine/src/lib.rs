@@ -8,6 +8,7 @@
 //! image/         pull push list inspect history tag remove commit import save load …
 //! checkpoint/    snapshot rollback fork, and lists of them
 //! container/     create start stop exec logs diff copy export …
+//! manifest_list/ manifests put together for several platforms
 //! rootless.rs    a user namespace for those who are not root
 //! secret.rs      values that containers get as files in memory
 //! network/       create list inspect remove connect …
@@ -24,6 +25,7 @@ pub mod events;
 pub mod image;
 mod layers;
 mod login;
+pub mod manifest_list;
 pub mod network;
 mod parallel;
 mod registry;

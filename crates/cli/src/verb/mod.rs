@@ -43,6 +43,11 @@ pub mod login;
 pub mod logout;
 pub mod logs;
 pub mod man;
+pub mod manifest_annotate;
+pub mod manifest_create;
+pub mod manifest_inspect;
+pub mod manifest_push;
+pub mod manifest_rm;
 pub mod network_connect;
 pub mod network_create;
 pub mod network_disconnect;
@@ -205,6 +210,7 @@ pub const MANAGEMENT: &[(&str, &str)] = &[
     ("buildx", "The same as builder, for those who are used to it"),
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("manifest", "Manage image manifests and manifest lists"),
     ("network", "Manage networks"),
     ("runtime", "Run containers from OCI bundles, as runc does"),
     ("secret", "Manage secrets"),
@@ -274,6 +280,11 @@ pub static ENTRIES: &[Entry] = &[
     entry::<image_inspect::Args>("image inspect", Group::Unlisted, Some(("image", &["inspect"]))),
     entry::<image_keep::Args>("image keep", Group::Unlisted, Some(("image", &["keep"]))),
     entry::<image_prune::Args>("image prune", Group::Unlisted, Some(("image", &["prune"]))),
+    entry::<manifest_annotate::Args>("manifest annotate", Group::Unlisted, Some(("manifest", &["annotate"]))),
+    entry::<manifest_create::Args>("manifest create", Group::Unlisted, Some(("manifest", &["create"]))),
+    entry::<manifest_inspect::Args>("manifest inspect", Group::Unlisted, Some(("manifest", &["inspect"]))),
+    entry::<manifest_push::Args>("manifest push", Group::Unlisted, Some(("manifest", &["push"]))),
+    entry::<manifest_rm::Args>("manifest rm", Group::Unlisted, Some(("manifest", &["rm"]))),
     entry::<reap_container::Args>("reap-container", Group::Unlisted, None),
     entry::<runtime_create::Args>("runtime create", Group::Unlisted, Some(("runtime", &["create"]))),
     entry::<runtime_delete::Args>("runtime delete", Group::Unlisted, Some(("runtime", &["delete"]))),

@@ -32,6 +32,7 @@ pub struct Registries {
     tables: Vec<RegistryTable>,
     aliases: BTreeMap<String, String>,
     daemon: DaemonFile,
+    any_insecure: bool,
 }
 
 /// One place to ask for a repository.
@@ -116,6 +117,11 @@ impl Registries {
         Ok(registries)
     }
 
+    /// Takes every registry for one whose TLS may be missing or unverified: `--insecure`.
+    pub const fn allow_insecure(&mut self) {
+        self.any_insecure = true;
+    }
+
     /// What a short name stands for, by the `[aliases]` table.
     pub fn alias(&self, short: &str) -> Option<&str> {
         self.aliases.get(short).map(String::as_str).filter(|target| !target.is_empty())
@@ -185,7 +191,7 @@ impl Registries {
 
     fn endpoint(&self, name: &str, insecure: bool, is_mirror: bool) -> Endpoint {
         let (host, path) = name.split_once('/').unwrap_or((name, ""));
-        let insecure = insecure || self.daemon.is_insecure(host);
+        let insecure = insecure || self.any_insecure || self.daemon.is_insecure(host);
         Endpoint { host: host.to_owned(), path: path.to_owned(), insecure, is_mirror }
     }
 
