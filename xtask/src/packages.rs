@@ -17,6 +17,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("mmdebstrap", "mmdebstrap"),
     Need("docker-registry", "docker-registry"),
     Need("skopeo", "skopeo"),
+    Need("qemu-aarch64-static", "qemu-user-static"),
     Need("crun", "crun"),
     Need("runc", "runc"),
     Need("podman", "podman"),

@@ -51,6 +51,8 @@ pub(crate) struct Build<'a> {
     pub(crate) globals: Globals,
     /// What the image is to run on.
     pub(crate) platform: Platform,
+    /// What this machine is.
+    pub(crate) native: Platform,
     /// What each stage begins with.
     pub(crate) bases: Vec<Source>,
     /// What is remembered outside the store.
@@ -101,6 +103,7 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
         globals,
         platform,
         caches: Caches::default(),
+        native,
         permits: Permits::new(request.steps_at_once),
         slots: bases.iter().map(|_| Slot::default()).collect(),
         bases,

@@ -10,7 +10,7 @@ use strata_engine::container::{ContainerConfig, HostConfig};
 use strata_engine::network::EndpointWish;
 use strata_engine::workbench::{StepDone, StepMount, StepRequest, StepSource, StepStreams};
 use strata_types::config::RunConfig;
-use strata_types::{DiffId, Watch};
+use strata_types::{DiffId, Platform, Watch};
 
 use crate::error::Problem;
 use crate::metadata;
@@ -82,6 +82,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) mounts: Vec<StepMount>,
     /// No time in its layer is later.
     pub(crate) newest: Option<strata_layer::Time>,
+    /// What its programs are for.
+    pub(crate) platform: Platform,
 }
 
 /// Runs a command; what it writes goes to `output`, with whether it is an error stream.
@@ -92,7 +94,7 @@ pub(crate) fn run(
     output: &(dyn Fn(bool, &[u8]) + Sync),
     watch: &dyn Watch,
 ) -> Result<StepDone, Problem> {
-    let Setting { layers, config, env, network, insecure, host, mut mounts, newest } = setting;
+    let Setting { layers, config, env, network, insecure, host, mut mounts, newest, platform } = setting;
     let mut host = host.clone();
     let networks = connect(&mut host, network)?;
     if insecure {
@@ -113,7 +115,7 @@ pub(crate) fn run(
         },
         ..ContainerConfig::default()
     };
-    let request = StepRequest { layers, config, host, networks, mounts, newest };
+    let request = StepRequest { layers, config, host, networks, mounts, newest, platform };
     let failed = |act| move |errno: rustix::io::Errno| Problem::System { act, source: errno.into() };
     let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
     let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;

@@ -17,6 +17,7 @@
 
 mod bundle;
 mod container;
+mod emulator;
 mod error;
 pub mod events;
 mod foreground;
@@ -34,6 +35,7 @@ mod wait;
 mod wire;
 
 pub use container::{Container, Held, Started};
+pub use emulator::Emulator;
 pub use error::Error;
 pub use reexec::Ahead;
 pub use session::{Attach, Foreground, Outcome, Session, Stream};

@@ -11,6 +11,8 @@ use strata_types::ContainerId;
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
 
+use crate::emulator::Emulator;
+
 /// One container. Names are already ids, sizes bytes, and defaults chosen: the runtime adds only what
 /// every container has (`/proc`, `/dev`, `/dev/pts`, `/dev/shm`, `/dev/mqueue`, `/sys`, `/sys/fs/cgroup`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +69,9 @@ pub struct Spec {
     /// Another OCI runtime that makes and enters it: an absolute path. The native one without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<PathBuf>,
+    /// What runs its programs, if they are for another processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulator: Option<Emulator>,
     /// What events say about it: `name`, `image`, labels.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,

@@ -3,6 +3,7 @@
 //! Everything here may panic: a fixture that cannot be made fails the test that asked for it.
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made must fail the test")]
 
+pub mod arm64;
 pub mod disk;
 pub mod host;
 pub mod image;

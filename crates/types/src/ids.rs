@@ -31,6 +31,17 @@ impl IdMaps {
         Self { users: range.clone(), groups: range }
     }
 
+    /// All ids stand for themselves: a namespace for what one must not have to oneself in the machine's own. One id less
+    /// than there are, so that nobody takes it for the machine's own.
+    pub fn identity() -> Self {
+        Self::from_first(0, u32::MAX - 1)
+    }
+
+    /// Whether all ids stand for themselves.
+    pub fn is_identity(&self) -> bool {
+        *self == Self::identity()
+    }
+
     /// User and group outside for those inside; none if one of them stands for nobody.
     pub fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
         Some((outside(&self.users, uid)?, outside(&self.groups, gid)?))

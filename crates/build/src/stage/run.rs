@@ -23,6 +23,7 @@ impl StageRun<'_> {
             own => own.to_owned(),
         };
         let (layers, config) = (self.state.base.layers.clone(), self.config().clone());
+        let platform = self.state.base.config.platform();
         let key = || {
             let mut key = Key::of("run");
             key.layers(&layers);
@@ -33,6 +34,9 @@ impl StageRun<'_> {
             key.part("directory", &config.working_dir);
             key.part("network", &network);
             key.part("security", if instruction.insecure { "insecure" } else { "sandbox" });
+            if platform != build.native {
+                key.part("platform", platform.to_string());
+            }
             wishes.iter().try_for_each(|wish| wish.read_into(&mut key, build))?;
             build.epoch_into(&mut key);
             Ok(key)
@@ -52,6 +56,7 @@ impl StageRun<'_> {
                 host: &build.request.host,
                 mounts: std::mem::take(&mut given.mounts),
                 newest: build.newest(),
+                platform: platform.clone(),
             };
             let output = |is_stderr, bytes: &[u8]| build.observer.output(number, is_stderr, bytes);
             let hiding = Hiding::new(&given.hidden, &output);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use strata_types::Platform;
 use strata_types::config::RunConfig;
 use strata_types::ids::IdMaps;
 
@@ -370,6 +371,9 @@ pub struct Document {
     /// Who its users are outside; the same as inside without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_namespace: Option<IdMaps>,
+    /// What its image is for, if that is not this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     /// Where it is connected, the network of `network_mode` first; empty for `none`, `host` and another container's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<crate::network::EndpointWish>,

@@ -67,6 +67,8 @@ impl Engine {
         self.resolve_networks(&mut host, &mut networks, &mut warnings)?;
         let image_config = self.config(&image.id)?;
         refuse_other_system(&image_config)?;
+        let platform = self.foreign(image_config.platform());
+        warnings.extend(platform.as_ref().and_then(|platform| self.foreign_warning(platform)));
         merge::merge(&mut config.run, &image_config.fields.config)?;
         config.image.clone_from(&image_name);
         check_config(&config)?;
@@ -78,8 +80,8 @@ impl Engine {
         }
         let volatile = host.auto_remove;
         let taken = self.take_ids(user_namespace::wish(&host)?)?;
-        let mut document =
-            Document { config, host, mounts: Vec::new(), secrets, networks, user_namespace: taken.maps.clone() };
+        let user_namespace = taken.maps.clone();
+        let mut document = Document { config, host, mounts: Vec::new(), secrets, networks, user_namespace, platform };
         let resolved = self.resolve_mounts(&document, mounts, &image.layers, &mut warnings)?;
         document.mounts = resolved.mounts;
         let mut record = ContainerRecord {

@@ -194,6 +194,7 @@ mod tests {
             networks: vec![],
             secrets: vec![],
             user_namespace: None,
+            platform: None,
         }
     }
 

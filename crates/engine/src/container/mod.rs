@@ -16,6 +16,7 @@ mod create;
 mod debris;
 mod devices;
 mod diff;
+mod emulation;
 mod error;
 pub(crate) mod etc_files;
 mod exec;
@@ -52,6 +53,7 @@ pub use config::{
 };
 pub(crate) use create::check_config;
 pub use create::{CreateRequest, Created};
+pub(crate) use emulation::Runs;
 pub use error::ContainerError;
 pub use exec::ExecRequest;
 pub(crate) use export::TarSink;

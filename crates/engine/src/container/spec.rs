@@ -34,6 +34,8 @@ impl Engine {
         }
         all.extend(self.secret_mounts(&known.document.secrets)?);
         let privileged = host.privileged;
+        let users = known.document.user_namespace.as_ref();
+        let (emulator, users) = self.emulation(known.document.platform.as_ref(), host, users)?;
         let paths = |list: &Option<Vec<String>>| if privileged { Vec::new() } else { list.clone().unwrap_or_default() };
         Ok(Spec {
             id: known.id().clone(),
@@ -47,8 +49,8 @@ impl Engine {
             mounts: all,
             shm_size_bytes: host.shm_size,
             devices: nodes,
-            namespaces: namespaces(host, self.network_of(known)?, known.document.user_namespace.as_ref()),
-            sysctls: sysctls(host, known.document.user_namespace.as_ref()),
+            namespaces: namespaces(host, self.network_of(known)?, users.as_ref()),
+            sysctls: sysctls(host, users.as_ref()),
             masked_paths: paths(&host.masked_paths),
             readonly_paths: paths(&host.readonly_paths),
             system_writable: privileged,
@@ -56,6 +58,7 @@ impl Engine {
             device_rules,
             init: host.init.unwrap_or(false),
             runtime: check::runtime(&host.runtime)?,
+            emulator,
             log: logging::of(known)?,
             restart: life::restart(&host.restart_policy),
             health: life::health(config),
@@ -192,7 +195,8 @@ fn sysctls(host: &HostConfig, user: Option<&IdMaps>) -> BTreeMap<String, String>
     let mut all = host.sysctls.clone();
     if !matches!(host.network_mode.as_str(), "host" | "none") && !host.network_mode.starts_with("container:") {
         let last = user.and_then(|maps| maps.groups.first()).map(|range| range.size - 1);
-        let last = last.or_else(rootless::last_group).unwrap_or(i32::MAX as u32);
+        // The kernel takes no more.
+        let last = last.or_else(rootless::last_group).unwrap_or(u32::MAX).min(i32::MAX as u32);
         for (name, value) in [
             ("net.ipv4.ip_unprivileged_port_start", String::from("0")),
             ("net.ipv4.ping_group_range", format!("0 {last}")),

@@ -15,10 +15,12 @@ use strata_sys::durable::FileError;
 use strata_sys::lock::Lock;
 use strata_sys::signal::Signal;
 use strata_types::mount::{Access, MountPlan};
-use strata_types::{ContainerId, DiffId, Digest, ImageId, Watch};
+use strata_types::{ContainerId, DiffId, Digest, ImageId, Platform, Watch};
 
 use super::Workbench;
-use crate::container::{ContainerConfig, ContainerError, Document, HostConfig, Known, check, check_config, check_host};
+use crate::container::{
+    ContainerConfig, ContainerError, Document, HostConfig, Known, Runs, check, check_config, check_host,
+};
 use crate::network::EndpointWish;
 use crate::{Engine, Error, Result};
 
@@ -40,6 +42,8 @@ pub struct StepRequest<'a> {
     pub mounts: Vec<StepMount>,
     /// No time in the layer is later than this.
     pub newest: Option<Time>,
+    /// What its programs are for.
+    pub platform: Platform,
 }
 
 /// Something mounted for one step.
@@ -188,7 +192,17 @@ fn ended(session: &Session, watch: &dyn Watch) -> Result<bool> {
 
 /// The container that the step is, as if it had been recorded.
 fn known(engine: &Engine, request: StepRequest<'_>) -> Result<Known> {
-    let StepRequest { layers, mut config, mut host, mut networks, .. } = request;
+    let StepRequest { layers, mut config, mut host, mut networks, platform, .. } = request;
+    let platform = engine.foreign(platform);
+    if let Some(platform) = &platform
+        && let Runs::Lacks(what) = engine.runs(platform)
+    {
+        let native = engine.platform();
+        let sentence = format!(
+            "cannot run programs for {platform} on {native}: {what} is not here; install the package `qemu-user-static`"
+        );
+        return Err(ContainerError::invalid(sentence));
+    }
     check::host(&mut host)?;
     let mut warnings = Vec::new();
     engine.resolve_networks(&mut host, &mut networks, &mut warnings)?;
@@ -200,7 +214,8 @@ fn known(engine: &Engine, request: StepRequest<'_>) -> Result<Known> {
     if config.hostname.is_empty() {
         id.short().clone_into(&mut config.hostname);
     }
-    let document = Document { config, host, mounts: Vec::new(), secrets: Vec::new(), networks, user_namespace: None };
+    let (mounts, secrets, user_namespace) = (Vec::new(), Vec::new(), None);
+    let document = Document { config, host, mounts, secrets, networks, user_namespace, platform };
     let record = ContainerRecord {
         name: id.short().to_owned(),
         id,

@@ -11,7 +11,7 @@ use rustix::fs::{Gid, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::process::Pid;
-use strata_sys::assemble::{ForUsers, assemble_for};
+use strata_sys::assemble::{ForUsers, assemble, assemble_for};
 use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::{detached, packet, user_namespace};
 use strata_types::ids::IdMaps;
@@ -42,7 +42,11 @@ pub(crate) fn furnish(
     let namespace = user_namespace::set_ids(child, maps).map_err(Error::step("map users and groups"))?;
     let root = maps.outside(0, 0).ok_or_else(|| Error::Spec("a user namespace without root".to_owned()))?;
     let users = ForUsers { namespace: namespace.as_fd(), root };
-    let mounted = |plan: &MountPlan| assemble_for(plan, layers, users).map_err(explain);
+    // Where all ids stay what they are, files are shown as they are, on any filesystem.
+    let mounted = |plan: &MountPlan| match maps.is_identity() {
+        true => assemble(plan, layers).map_err(Error::io("mount the container's layers")),
+        false => assemble_for(plan, layers, users).map_err(explain),
+    };
     let send = |mount: &OwnedFd| {
         packet::send(channel, b"m", &[mount.as_fd()], true).map_err(Error::step("hand mounts to the new process"))
     };
@@ -97,12 +101,16 @@ fn source(
         MountSource::Tmpfs { .. } => return Ok(None),
         MountSource::Bind { path, recursive, propagation, subpath, .. } => {
             let tree = mounts::bind(path, subpath.as_deref(), *recursive, *propagation)?;
-            map_ids(&tree, &path.display().to_string(), *recursive, users, warnings)?;
+            if !maps.is_identity() {
+                map_ids(&tree, &path.display().to_string(), *recursive, users, warnings)?;
+            }
             tree
         }
         MountSource::Filesystem { kind, device, options, subpath } => {
             let tree = mounts::below(mounts::filesystem(kind, device, options)?, subpath.as_deref())?;
-            map_ids(&tree, device, false, users, warnings)?;
+            if !maps.is_identity() {
+                map_ids(&tree, device, false, users, warnings)?;
+            }
             tree
         }
         MountSource::Plan { plan, subpath } => mounts::part(mounted(plan)?, subpath.as_deref())?,

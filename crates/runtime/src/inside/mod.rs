@@ -6,6 +6,7 @@
 pub(crate) mod bundle;
 mod confine;
 mod devices;
+mod emulation;
 mod init;
 mod label;
 pub(crate) mod mapped;
@@ -181,6 +182,7 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     let standing = standing::mount(spec, rootfs.as_fd(), &cgroups, dev)?;
     mounts::attach(spec, rootfs.as_fd(), sources)?;
     devices::make(spec, rootfs.as_fd(), &standing)?;
+    emulation::register(spec.emulator.as_ref(), &standing)?;
     let terminal = match &streams {
         Streams::Terminal => Some(standing::terminal(spec, &standing, channel)?),
         Streams::Given(_) => None,

@@ -211,6 +211,7 @@ pub(crate) fn spec(id: ContainerId, rootfs: PathBuf, args: &[&str]) -> Spec {
         limits: Limits::default(),
         device_rules: DeviceRules::Allow(Vec::new()),
         runtime: None,
+        emulator: None,
         init: false,
         log: Log { keep: true, max_files: 1, ..Log::default() },
         restart: Restart::No,
