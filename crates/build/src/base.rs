@@ -97,7 +97,7 @@ fn find(
         Ok(!image.damaged && (!is_asked || (same && (platform.variant.is_empty() || platform.variant == has.variant))))
     };
     let local = |name: &str| -> Result<Option<ImageRecord>, Problem> {
-        match engine.find_image(name)? {
+        match engine.find_image_for(name, platform)? {
             Some(image) if fits(&image)? => Ok(Some(image)),
             _ => Ok(None),
         }

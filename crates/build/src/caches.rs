@@ -60,17 +60,17 @@ impl Caches {
         made
     }
 
-    /// The steps of an image with these layers, or all.
-    fn steps(&self, layers: &[DiffId], all: bool) -> Vec<FarStep> {
+    /// The steps of images with these layers, or all.
+    fn steps(&self, images: &[&[DiffId]], all: bool) -> Vec<FarStep> {
         let mut steps = self.done.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        steps.retain(|step| all || layers.starts_with(&step.layers));
+        steps.retain(|step| all || images.iter().any(|layers| layers.starts_with(&step.layers)));
         steps
     }
 
     /// Writes the steps into the config of what they came to, if that is wanted.
     pub(crate) fn write_inline(&self, wishes: &[CacheExport], config: &mut ImageConfig) {
         if wishes.iter().any(|wish| wish.target == CacheTarget::Inline) {
-            let steps = self.steps(config.diff_ids(), false);
+            let steps = self.steps(&[config.diff_ids()], false);
             write_inline(config, &steps);
         }
     }
@@ -129,7 +129,7 @@ impl Build<'_> {
     }
 
     /// Writes what was done to where `--cache-to` says.
-    pub(crate) fn export_caches(&self, layers: &[DiffId]) -> Result<(), Problem> {
+    pub(crate) fn export_caches(&self, images: &[&[DiffId]]) -> Result<(), Problem> {
         for wish in &self.request.cache_to {
             let CacheTarget::Place(place) = &wish.target else { continue };
             let (number, began) = (self.number(), Instant::now());
@@ -140,7 +140,7 @@ impl Build<'_> {
                     CachePlace::Dir { .. } => "exporting cache to client directory".to_owned(),
                 },
             );
-            let steps = self.caches.steps(layers, wish.all_steps);
+            let steps = self.caches.steps(images, wish.all_steps);
             let written = self.bench.export_cache(place, &steps, self);
             let outcome = match &written {
                 Err(error) if wish.ignore_error => {

@@ -8,18 +8,17 @@ use std::time::Instant;
 use jiff::Timestamp;
 use strata_dockerfile::{Dockerfile, Instruction, RunMount, Stage};
 use strata_engine::Engine;
-use strata_engine::workbench::{BuiltImage, TreeTarget, Workbench};
+use strata_engine::workbench::Workbench;
 use strata_layer::Time;
-use strata_types::config::ImageConfig;
-use strata_types::{Digest, ImageId, Platform, Watch};
+use strata_types::{Digest, Platform, Watch};
 
 use crate::base::Base;
 use crate::caches::Caches;
 use crate::context::Context;
 use crate::error::{BuildError, Problem};
-use crate::history;
+use crate::export::{self, Exported};
 use crate::key::Key;
-use crate::request::{BuildRequest, Built, NamedContext, Observer, Outcome, Output};
+use crate::request::{BuildRequest, Built, NamedContext, Observer, Outcome};
 use crate::stage::{Finished, StageRun};
 use crate::variables::Globals;
 
@@ -51,20 +50,23 @@ pub(crate) struct Build<'a> {
     pub(crate) globals: Globals,
     /// What the image is to run on.
     pub(crate) platform: Platform,
+    /// The same, if the person said it.
+    asked: Option<Platform>,
     /// What this machine is.
     pub(crate) native: Platform,
     /// What each stage begins with.
     pub(crate) bases: Vec<Source>,
     /// What is remembered outside the store.
-    pub(crate) caches: Caches,
+    pub(crate) caches: &'a Caches,
     /// Steps at once.
     pub(crate) permits: Permits,
     slots: Vec<Slot>,
-    numbers: AtomicUsize,
+    /// The numbers of steps, of all platforms.
+    numbers: &'a AtomicUsize,
     failed: AtomicBool,
     images: Mutex<Images>,
     used: Mutex<Vec<String>>,
-    began: Timestamp,
+    pub(crate) began: Timestamp,
 }
 
 /// The images that were looked for, by name and platform.
@@ -85,43 +87,65 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     let file = Dockerfile::parse(&request.dockerfile).map_err(BuildError::outside)?;
     let warnings = strata_dockerfile::lint(&file);
     let native = engine.platform();
-    let platform = request.platform.clone().unwrap_or_else(|| native.clone());
-    let target_name = request.target.clone().unwrap_or_default();
-    let escape = file.directives.escape;
-    let mut globals = Globals::new(&request.arguments, (&native, &platform), &target_name, escape);
+    let bench = engine.workbench().map_err(BuildError::outside)?;
+    let asked = match request.platforms.as_slice() {
+        [] => vec![None],
+        platforms => platforms.iter().cloned().map(Some).collect(),
+    };
+    let (numbers, caches) = (AtomicUsize::new(1), Caches::default());
+    let (mut builds, mut finished) = (Vec::new(), Vec::new());
+    for asked in asked {
+        let platform = asked.clone().unwrap_or_else(|| native.clone());
+        let globals = globals(&file, request, (&native, &platform))?;
+        let bases = bases(&file, &globals, request)?;
+        builds.push(Build {
+            request,
+            file: &file,
+            bench: &bench,
+            observer,
+            globals,
+            platform,
+            asked,
+            native: native.clone(),
+            caches: &caches,
+            permits: Permits::new(request.steps_at_once),
+            slots: bases.iter().map(|_| Slot::default()).collect(),
+            bases,
+            numbers: &numbers,
+            failed: AtomicBool::new(false),
+            images: Mutex::default(),
+            used: Mutex::default(),
+            began: Timestamp::now(),
+        });
+    }
+    let target = target(&file, &request.target.clone().unwrap_or_default())?;
+    builds[0].open_caches();
+    for build in &builds {
+        finished.push(build.run(target)?);
+    }
+    let parts: Vec<_> = builds.iter().zip(&finished).map(|(build, finished)| (build, &finished.base)).collect();
+    let exported = export::export(&parts).map_err(BuildError::outside)?;
+    let layers: Vec<_> = finished.iter().map(|finished| finished.base.layers.as_slice()).collect();
+    builds[0].export_caches(&layers).map_err(BuildError::outside)?;
+    let made = layers.iter().flat_map(|layers| caches.made(layers)).collect();
+    let unused = builds[0].unused_arguments();
+    bench.leave().map_err(BuildError::outside)?;
+    let Exported { image, config, images } = exported;
+    Ok(Built { image, config, made, images, warnings, unused })
+}
+
+/// The arguments that apply everywhere in the file.
+fn globals(
+    file: &Dockerfile,
+    request: &BuildRequest,
+    platforms: (&Platform, &Platform),
+) -> Result<Globals, BuildError> {
+    let target = request.target.clone().unwrap_or_default();
+    let mut globals = Globals::new(&request.arguments, platforms, &target, file.directives.escape);
     for (line, argument) in &file.arguments {
         globals.declare(argument).map_err(|problem| BuildError::at((*line, *line), "ARG", problem))?;
     }
-    let bases = bases(&file, &globals, request)?;
-    let target = target(&file, &target_name)?;
-    let bench = engine.workbench().map_err(BuildError::outside)?;
-    let build = Build {
-        request,
-        file: &file,
-        bench: &bench,
-        observer,
-        globals,
-        platform,
-        caches: Caches::default(),
-        native,
-        permits: Permits::new(request.steps_at_once),
-        slots: bases.iter().map(|_| Slot::default()).collect(),
-        bases,
-        numbers: AtomicUsize::new(1),
-        failed: AtomicBool::new(false),
-        images: Mutex::default(),
-        used: Mutex::default(),
-        began: Timestamp::now(),
-    };
-    build.open_caches();
-    let finished = build.run(target)?;
-    let built = build.export(&finished.base).map_err(BuildError::outside)?;
-    build.export_caches(&finished.base.layers).map_err(BuildError::outside)?;
-    let unused = build.unused_arguments();
-    let made = build.caches.made(&finished.base.layers);
-    bench.leave().map_err(BuildError::outside)?;
-    let (image, config) = built;
-    Ok(Built { image, config, made, warnings, unused })
+    Ok(globals)
 }
 
 /// What each stage begins with.
@@ -262,7 +286,7 @@ impl<'a> Build<'a> {
         if from.parse::<usize>().is_ok() {
             return Err(Problem::NoTarget(from.to_owned()));
         }
-        let platform = self.request.platform.clone();
+        let platform = self.asked.clone();
         Ok(Files::Layers(self.image(from, platform.as_ref(), &format!("FROM {from}"))?))
     }
 
@@ -287,7 +311,7 @@ impl<'a> Build<'a> {
     /// The platform that was asked for, by FROM or for the whole build.
     pub(crate) fn platform_of(&self, stage: &Stage) -> Result<Option<Platform>, Problem> {
         if stage.platform.is_empty() {
-            return Ok(self.request.platform.clone());
+            return Ok(self.asked.clone());
         }
         let text = self.globals.expand(&stage.platform)?;
         Ok(Some(Platform::parse(&text, &self.bench.engine().platform())?))
@@ -296,10 +320,15 @@ impl<'a> Build<'a> {
     /// What stands before the name of a step: `[build 2/5]`.
     pub(crate) fn prefix(&self, index: usize, (place, count): (usize, usize)) -> String {
         let stage = &self.file.stages[index];
+        // With several platforms each says which it is, as BuildKit's do.
+        let platform = match self.request.platforms.len() {
+            0 | 1 => String::new(),
+            _ => format!("{} ", self.platform),
+        };
         match (self.file.stages.len(), stage.name.as_str()) {
-            (1, _) => format!("[{place}/{count}]"),
-            (_, "") => format!("[stage-{index} {place}/{count}]"),
-            (_, name) => format!("[{name} {place}/{count}]"),
+            (1, _) => format!("[{platform}{place}/{count}]"),
+            (_, "") => format!("[{platform}stage-{index} {place}/{count}]"),
+            (_, name) => format!("[{platform}{name} {place}/{count}]"),
         }
     }
 
@@ -338,52 +367,9 @@ impl<'a> Build<'a> {
         key.part("epoch", self.request.epoch.map(|epoch| epoch.to_string()).unwrap_or_default());
     }
 
-    /// Records the image.
-    fn export(&self, base: &Base) -> Result<(ImageId, ImageConfig), Problem> {
-        let (number, began) = (self.number(), Instant::now());
-        let what = match &self.request.output {
-            Output::Image => "exporting to image",
-            Output::Nothing => "exporting nothing",
-            Output::Dir(_) => "exporting to client directory",
-            Output::Tar(_) => "exporting to client tarball",
-        };
-        self.observer.begin(number, what);
-        let mut config = base.config.clone();
-        config.config.labels.extend(self.request.labels.clone());
-        let last = history::complete(&mut config.history);
-        let usual = || self.epoch_or(self.began).to_string();
-        config.created = Some(last.unwrap_or_else(usual));
-        self.caches.write_inline(&self.request.cache_to, &mut config);
-        let exported = self.write(&config, base).and_then(|id| {
-            self.bench.used(&lock(&self.used))?;
-            Ok(id)
-        });
-        if let (Ok(id), Output::Image) = (&exported, &self.request.output) {
-            self.observer.status(number, &format!("writing image {id} done"));
-            for name in &self.request.names {
-                self.observer.status(number, &format!("naming to {} done", name.clone().or_latest()));
-            }
-        }
-        let outcome = if exported.is_ok() { Outcome::Done } else { Outcome::Failed };
-        self.observer.end(number, outcome, began.elapsed());
-        Ok((exported?, config))
-    }
-
-    /// Makes of what was built what was asked for.
-    fn write(&self, config: &ImageConfig, base: &Base) -> strata_engine::Result<ImageId> {
-        match &self.request.output {
-            Output::Image => {
-                let built = BuiltImage { config, names: &self.request.names, layers: base.added.clone() };
-                return self.bench.add_image(built);
-            }
-            Output::Nothing => {}
-            Output::Dir(path) => self.bench.write_tree(&base.layers, TreeTarget::Dir(path), self)?,
-            Output::Tar(file) => {
-                let mut file: &std::fs::File = file;
-                self.bench.write_tree(&base.layers, TreeTarget::Tar(&mut file), self)?;
-            }
-        }
-        Ok(config.image_id())
+    /// What was remembered and of use.
+    pub(crate) fn used(&self) -> Vec<String> {
+        lock(&self.used).clone()
     }
 
     /// Arguments that were given and that nothing declares.

@@ -4,6 +4,7 @@
 //! request.rs    what to build, and who watches
 //! graph.rs      which stages are needed; independent ones at once
 //! stage.rs      a stage, instruction by instruction
+//! export.rs     what becomes of it: images, files
 //! base.rs       FROM
 //! caches.rs     --cache-from and --cache-to
 //! run.rs        RUN: a container on what there is
@@ -26,6 +27,7 @@ mod compare;
 mod context;
 mod copy;
 mod error;
+mod export;
 mod graph;
 mod history;
 mod key;

@@ -47,8 +47,8 @@ pub struct BuildRequest {
     pub cache_to: Vec<CacheExport>,
     /// Base images are asked for anew.
     pub pull: bool,
-    /// What the image is to run on; this host without.
-    pub platform: Option<Platform>,
+    /// What the image is to run on; this host if there is none. Several make an image for each, under the same names.
+    pub platforms: Vec<Platform>,
     /// The network of RUN: `default`, `none`, `host`, or a network's name.
     pub network: String,
     /// `--secret`, by id.
@@ -136,6 +136,8 @@ pub struct Built {
     pub config: ImageConfig,
     /// Those of its layers, each with those below it, that were made just now.
     pub made: Vec<Vec<DiffId>>,
+    /// The images for all platforms, in the order they were asked for; `image` is the one that runs here, else the first.
+    pub images: Vec<(Platform, ImageId)>,
     /// What could be better in the Dockerfile.
     pub warnings: Vec<Warning>,
     /// Arguments that were given and that nothing declares.

@@ -7,7 +7,7 @@ use strata_types::{ContainerId, DiffId, Digest, ImageId, Watch};
 
 use crate::blobs::names;
 use crate::error::BoxError;
-use crate::records::{SnapshotRecord, containers_in, images_in, snapshots_in, tags_in};
+use crate::records::{SnapshotRecord, containers_in, images_in, snapshots_in, tags_in, variants_in};
 use crate::{Error, Key, Result, Store};
 
 /// The files of layers, which the store records but does not keep. The snapshot store is one.
@@ -202,6 +202,11 @@ impl Store {
             for tag in tags_in(connection)?.into_iter().filter(|tag| !damaged.contains(&tag.image)) {
                 for digest in [tag.manifest, tag.index].into_iter().flatten() {
                     needs.entry(Key::Blob(digest)).or_default().insert(tag.image.clone());
+                }
+            }
+            for variant in variants_in(connection)?.into_iter().filter(|variant| !damaged.contains(&variant.image)) {
+                for predicate in variant.predicates {
+                    needs.entry(Key::Blob(predicate.digest)).or_default().insert(variant.image.clone());
                 }
             }
             Ok(needs)

@@ -16,7 +16,9 @@ use strata_types::{DiffId, Watch};
 
 use crate::blobs::names;
 use crate::check::LayerFiles;
-use crate::records::{build_steps_in, containers_in, images_in, keys_of_image, row, snapshots_in, tags_in};
+use crate::records::{
+    build_steps_in, containers_in, images_in, keys_of_image, keys_of_variants, row, snapshots_in, tags_in, variants_in,
+};
 use crate::{Error, Key, Lease, Result, Store, ingest, lease};
 
 /// What to collect.
@@ -180,6 +182,7 @@ fn needed(connection: &Connection) -> Result<BTreeSet<Key>> {
     for tag in tags_in(connection)? {
         needed.extend([tag.manifest, tag.index].into_iter().flatten().map(Key::Blob));
     }
+    needed.extend(keys_of_variants(&variants_in(connection)?));
     let mut seen = HashSet::new();
     for container in containers_in(connection)? {
         if seen.insert(container.layers.clone()) {

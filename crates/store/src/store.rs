@@ -8,7 +8,9 @@ use strata_sys::lock::{Lock, Mode};
 use strata_types::ContainerId;
 
 use crate::database::Database;
-use crate::records::{BuildSteps, Containers, Images, Intents, Kept, Layers, Networks, Snapshots, Tags, Volumes};
+use crate::records::{
+    BuildSteps, Containers, Images, Intents, Kept, Layers, Networks, Snapshots, Tags, Variants, Volumes,
+};
 use crate::{Blobs, Lease, Result};
 
 /// Only root looks inside: images may hold setuid programs of other times and people.
@@ -70,6 +72,11 @@ impl Store {
     /// Which references name which images.
     pub fn tags(&self) -> Tags<'_> {
         Tags { store: self }
+    }
+
+    /// Which images for several platforms tags stand for.
+    pub fn variants(&self) -> Variants<'_> {
+        Variants { store: self }
     }
 
     /// Which images a person wants kept.

@@ -49,7 +49,7 @@ pub fn image(
         return Err(ImageError::OperatingSystem(other.os.clone()).into());
     }
     if pull != Pull::Always
-        && let Some(found) = engine.find_image(name)?.filter(|image| !image.damaged)
+        && let Some(found) = find(engine, name, platform.as_ref())?.filter(|image| !image.damaged)
         && fits(engine, &found, platform.as_ref())?
     {
         return Ok(found);
@@ -57,7 +57,7 @@ pub fn image(
     let reference = engine.reference(name)?.or_latest();
     let full = reference.to_string();
     if pull != Pull::Always
-        && let Some(found) = engine.find_image(&full)?.filter(|image| !image.damaged)
+        && let Some(found) = find(engine, &full, platform.as_ref())?.filter(|image| !image.damaged)
         && fits(engine, &found, platform.as_ref())?
     {
         return Ok(found);
@@ -78,6 +78,14 @@ pub fn image(
         writeln!(session.err, "Status: {status} {}", reference.familiar())?;
     }
     Ok(engine.image(&full)?)
+}
+
+/// An image that is here; for a platform, the one of those that its name stands for.
+fn find(engine: &Engine, name: &str, platform: Option<&Platform>) -> Result<Option<ImageRecord>> {
+    Ok(match platform {
+        Some(platform) => engine.find_image_for(name, platform)?,
+        None => engine.find_image(name)?,
+    })
 }
 
 /// Whether an image is for the platform that was asked for, if one was.

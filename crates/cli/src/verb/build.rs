@@ -107,8 +107,8 @@ pub struct Args {
     #[arg(short = 'o', long, value_name = "stringArray")]
     pub output: Vec<String>,
     /// Set target platform for build
-    #[arg(long)]
-    pub platform: Option<String>,
+    #[arg(long, value_name = "stringArray", value_delimiter = ',')]
+    pub platform: Vec<String>,
     /// Set type of progress output ("auto", "quiet", "plain")
     #[arg(long, default_value = "auto")]
     pub progress: String,
@@ -177,6 +177,14 @@ impl Verb for Args {
         let mut request = self.request(session, input, &engine)?;
         request.output = destination;
         request.names.extend(names(&wanted.names)?);
+        if request.platforms.len() > 1 && wanted.kind == output::Kind::Archive && request.names.is_empty() {
+            let sentence = "an archive of images for several platforms needs a name";
+            return Err(Failure::new(sentence).hint("name it with -t NAME:TAG"));
+        }
+        if self.verify && request.platforms.len() > 1 {
+            let sentence = "--verify compares the image of one platform";
+            return Err(Failure::new(sentence).hint("say which with --platform"));
+        }
         let shown = Shown { name: &name, text: &text, is_quiet };
         if self.verify
             && let Compared::Different(difference) = verify::twice(session, &engine, &mut request, &shown)?
@@ -203,7 +211,7 @@ impl Args {
         let native = &engine.platform();
         let mut arguments = self.arguments(session);
         let epoch = epoch::of(session, &mut arguments, input.dir.as_deref(), self.verify)?;
-        let platform = self.platform.as_deref().map(|text| Platform::parse(text, native)).transpose()?;
+        let platforms = platforms(&self.platform, native)?;
         Ok(BuildRequest {
             dockerfile: input.dockerfile,
             context: input.context,
@@ -218,7 +226,7 @@ impl Args {
             cache_from: cache::from(&self.cache_from, &session.cwd()?)?,
             cache_to: cache::to(&self.cache_to, &session.cwd()?)?,
             pull: self.pull,
-            platform,
+            platforms,
             network: self.network.clone(),
             secrets: secret::secrets(session, &self.secret)?,
             ssh: secret::agents(session, &self.ssh)?,
@@ -338,6 +346,21 @@ fn names(tags: &[String]) -> Result<Vec<Reference>> {
         Err(error) => Err(Failure::new(format!("invalid tag {tag:?}: {error}"))),
     };
     tags.iter().map(name).collect()
+}
+
+/// Reads `--platform`: each once.
+fn platforms(words: &[String], native: &Platform) -> Result<Vec<Platform>> {
+    let mut platforms = Vec::new();
+    for word in words {
+        let platform = match word.trim() {
+            "local" => native.clone(),
+            text => Platform::parse(text, native)?,
+        };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    Ok(platforms)
 }
 
 /// As many steps as there are processors; two at least, because a step also waits.

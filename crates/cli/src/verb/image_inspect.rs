@@ -1,5 +1,7 @@
 //! `strata image inspect`: display detailed information on one or more images.
 
+use strata_types::Platform;
+
 use crate::verb::inspect;
 use crate::verb::prelude::*;
 
@@ -9,6 +11,10 @@ pub struct Args {
     /// How to print it
     #[arg(help = INSPECT_FORMAT_HELP, short = 'f', long)]
     pub format: Option<String>,
+    /// Inspect a specific platform of the multi-platform image. If the image or the server is not multi-platform capable, the
+    /// command will error out if the platform does not match. 'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)
+    #[arg(long)]
+    pub platform: Option<String>,
     /// Show values that look like secrets
     #[arg(long)]
     pub reveal: bool,
@@ -23,7 +29,14 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
-        let find = |name: &str| Ok(serde_json::to_value(engine.inspect_image(name)?)?);
+        let platform = self.platform.as_deref().map(|text| Platform::parse(text, &engine.platform())).transpose()?;
+        let find = |name: &str| {
+            let found = match &platform {
+                Some(platform) => engine.inspect_image_for(name, platform)?,
+                None => engine.inspect_image(name)?,
+            };
+            Ok(serde_json::to_value(found)?)
+        };
         inspect::show(session, self.format.as_deref(), self.reveal, &self.images, find)
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use strata_snapshot::DriverName;
 use strata_store::records::ImageRecord;
+use strata_types::Platform;
 
 use crate::layers::Keeper;
 use crate::{Engine, Result};
@@ -93,7 +94,18 @@ impl Engine {
     /// # Errors
     /// When there is no such image.
     pub fn inspect_image(&self, name: &str) -> Result<Inspected> {
-        let image = self.image(name)?;
+        self.inspect(self.image(name)?)
+    }
+
+    /// The same of the variant for a platform.
+    ///
+    /// # Errors
+    /// When there is no such image, or none of it for the platform.
+    pub fn inspect_image_for(&self, name: &str, platform: &Platform) -> Result<Inspected> {
+        self.inspect(self.image_for(name, platform)?)
+    }
+
+    fn inspect(&self, image: ImageRecord) -> Result<Inspected> {
         let config = self.config(&image.id)?;
         let tags = self.store().tags().of(&image.id)?;
         let last_tag = tags.iter().filter(|tag| tag.name.digest().is_none()).map(|tag| tag.updated).max();

@@ -85,6 +85,7 @@ impl Engine {
         let images = self.store().images().list()?;
         let parents: HashSet<ImageId> = images.iter().filter_map(|image| image.parent.clone()).collect();
         let mut references = self.all_references()?;
+        let variants = self.variant_images()?;
         let mut listed = Vec::new();
         for image in images {
             let made = created(&image);
@@ -92,7 +93,9 @@ impl Engine {
                 || since.is_some_and(|since| made <= since)
                 || wanted.until.is_some_and(|until| made >= until);
             let mut references = references.remove(&image.id).unwrap_or_default();
-            if outside || !wanted.by_name(&mut references, parents.contains(&image.id)) {
+            // It is shown by its tag, with the others that the tag stands for.
+            let is_variant = references.is_empty() && variants.contains(&image.id) && !wanted.all;
+            if outside || is_variant || !wanted.by_name(&mut references, parents.contains(&image.id)) {
                 continue;
             }
             let config = self.config(&image.id);
@@ -104,6 +107,11 @@ impl Engine {
             }
         }
         Ok(listed)
+    }
+
+    /// The images that tags stand for beside others.
+    pub(crate) fn variant_images(&self) -> Result<HashSet<ImageId>> {
+        Ok(self.store().variants().list()?.into_iter().map(|variant| variant.image).collect())
     }
 
     /// The references to one image.

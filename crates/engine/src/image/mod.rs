@@ -2,6 +2,7 @@
 
 mod append;
 mod archive;
+mod attestation;
 pub mod change;
 mod commit;
 mod compare;
@@ -23,8 +24,10 @@ mod remove;
 mod save;
 mod short_name;
 mod tag;
+mod variants;
 
 pub use append::AppendWish;
+pub use attestation::PREDICATE_BYTES_MAX;
 pub use change::{Change, ChangeError};
 pub use commit::CommitWish;
 pub use error::ImageError;

@@ -64,7 +64,7 @@ impl Engine {
         if too_new || !self.store().images().children(&image.id)?.is_empty() {
             return Ok(false);
         }
-        if !wish.all && !self.references(&image.id)?.tags.is_empty() {
+        if !wish.all && (!self.references(&image.id)?.tags.is_empty() || self.variant_images()?.contains(&image.id)) {
             return Ok(false);
         }
         let labels = self.config(&image.id).map(|config| config.fields.config.labels).unwrap_or_default();

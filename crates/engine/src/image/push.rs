@@ -71,12 +71,21 @@ impl Engine {
     fn push_one(&self, reference: &Reference, watch: &dyn Watch) -> Result<Pushed> {
         let image = self.image(&reference.familiar())?;
         let lease = self.store().lease()?;
+        let variants = self.store().variants().of(reference)?;
+        if !variants.is_empty() {
+            for variant in &variants {
+                lease.protect(&Key::of_layers(&self.variant_image(variant)?.layers))?;
+            }
+            let pushed = self.push_variants(reference, &image, &variants, watch)?;
+            lease.release()?;
+            return Ok(pushed);
+        }
         lease.protect(&Key::of_layers(&image.layers))?;
         image.layers.iter().rev().for_each(|layer| watch.phase(layer.digest(), "Preparing"));
         let original = self.original_manifest(&image)?;
         let (manifest, bytes) = match original {
             Some((manifest, bytes)) if self.push_as_it_was(reference, &image, &manifest, watch)? => (manifest, bytes),
-            _ => self.push_anew(reference, &image, watch)?,
+            _ => self.push_anew(reference, &image, false, watch)?,
         };
         self.push_config(reference, &manifest, watch)?;
         failpoint!("engine.push.before-manifest");
@@ -130,8 +139,16 @@ impl Engine {
         Ok(true)
     }
 
-    /// Makes a new manifest: of compressed forms that are known and can be had, and of new ones for the other layers.
-    fn push_anew(&self, reference: &Reference, image: &ImageRecord, watch: &dyn Watch) -> Result<(Manifest, Vec<u8>)> {
+    /// Makes a new manifest: of compressed forms that are known and can be had, and of new ones for the other layers. It is
+    /// Docker's if all layers are, unless it has to be OCI's.
+    pub(super) fn push_anew(
+        &self,
+        reference: &Reference,
+        image: &ImageRecord,
+        oci: bool,
+        watch: &dyn Watch,
+    ) -> Result<(Manifest, Vec<u8>)> {
+        image.layers.iter().rev().for_each(|layer| watch.phase(layer.digest(), "Preparing"));
         let blobs = std::sync::Mutex::new(vec![None; image.layers.len()]);
         let places: Vec<usize> = (0..image.layers.len()).rev().collect();
         parallel::each(LAYERS_AT_ONCE, &places, |at| {
@@ -144,7 +161,7 @@ impl Engine {
         })?;
         let layers: Vec<Descriptor> =
             blobs.into_inner().expect("nobody panics with it").into_iter().flatten().collect();
-        let docker = layers.iter().all(|blob| blob.media_type.contains("docker"));
+        let docker = !oci && layers.iter().all(|blob| blob.media_type.contains("docker"));
         let (manifest_type, config_type) = match docker {
             true => (media::DOCKER_MANIFEST, media::DOCKER_CONFIG),
             false => (media::OCI_MANIFEST, media::OCI_CONFIG),
@@ -157,7 +174,7 @@ impl Engine {
         Ok((manifest, bytes))
     }
 
-    fn push_config(&self, reference: &Reference, manifest: &Manifest, watch: &dyn Watch) -> Result<()> {
+    pub(super) fn push_config(&self, reference: &Reference, manifest: &Manifest, watch: &dyn Watch) -> Result<()> {
         let client = self.client()?;
         let config = &manifest.config;
         if client.has_blob(reference, &config.digest)?.is_some() {
@@ -168,20 +185,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Records in what forms the registry has the layers now.
+    pub(super) fn note_forms(&self, reference: &Reference, image: &ImageRecord, manifest: &Manifest) -> Result<()> {
+        let forms = forms(reference, image, manifest);
+        let image = image.clone();
+        Ok(self.store().images().add(&NewImage { image, tags: Vec::new(), layers: Vec::new(), forms })?)
+    }
+
     /// Records what the registry has now: the digest reference, the manifest, and where the blobs are.
     fn note_push(&self, reference: &Reference, image: &ImageRecord, manifest: &Manifest, bytes: &[u8]) -> Result<()> {
         let digest = Digest::sha256(bytes);
         let lease = self.store().lease()?;
         lease.protect(&[Key::Blob(digest.clone())])?;
         self.store().blobs().put(bytes)?;
-        let sources: BTreeSet<String> = [reference.name()].into();
-        let form = |(diff_id, blob): (&strata_types::DiffId, &Descriptor)| LayerForm {
-            diff_id: diff_id.clone(),
-            digest: blob.digest.clone(),
-            size_bytes: blob.size,
-            media_type: blob.media_type.clone(),
-            sources: sources.clone(),
-        };
         let tag = TagRecord {
             name: reference.with_digest(digest.clone()),
             image: image.id.clone(),
@@ -193,10 +209,23 @@ impl Engine {
             Some(_) => image.clone(),
             None => ImageRecord { manifest: Some(digest), media_type: manifest.media_type.clone(), ..image.clone() },
         };
-        let forms = image.layers.iter().zip(&manifest.layers).map(form).collect();
+        let forms = forms(reference, &image, manifest);
         self.store().images().add(&NewImage { image, tags: vec![tag], layers: Vec::new(), forms })?;
         Ok(lease.release()?)
     }
+}
+
+/// The compressed forms in which a registry has an image's layers now.
+fn forms(reference: &Reference, image: &ImageRecord, manifest: &Manifest) -> Vec<LayerForm> {
+    let sources: BTreeSet<String> = [reference.name()].into();
+    let form = |(diff_id, blob): (&strata_types::DiffId, &Descriptor)| LayerForm {
+        diff_id: diff_id.clone(),
+        digest: blob.digest.clone(),
+        size_bytes: blob.size,
+        media_type: blob.media_type.clone(),
+        sources: sources.clone(),
+    };
+    image.layers.iter().zip(&manifest.layers).map(form).collect()
 }
 
 /// Docker's media type of a layer in OCI's words, or the other way round.

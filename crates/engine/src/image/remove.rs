@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use strata_store::records::{self, ImageRecord, InUse, Removed};
+use strata_store::records::{self, ImageRecord, InUse, Removed, VariantRecord};
 use strata_store::{Key, Scope};
 use strata_types::reference::Reference;
 use strata_types::{ChainId, ImageId, Watch};
@@ -78,8 +78,9 @@ impl Engine {
         let image = self.image(name)?;
         let references = self.references(&image.id)?;
         let in_use = if wish.force { InUse::Remove } else { InUse::Keep };
-        let whole = |tags| -> Result<records::Removal> {
+        let whole = |tags: Vec<Reference>| -> Result<records::Removal> {
             let mut images = vec![image.id.clone()];
+            images.extend(self.lonely_variants(&tags, &image.id)?);
             if wish.prune {
                 self.add_parents(&image, &mut images)?;
             }
@@ -94,7 +95,8 @@ impl Engine {
         match self.check_conflicts(&image.id, wish.force, true) {
             Ok(()) if !are_left => whole(gone),
             Ok(()) | Err(crate::Error::Image(ImageError::InUse { .. })) => {
-                Ok(records::Removal { tags: gone, images: Vec::new(), in_use })
+                let images = self.lonely_variants(&gone, &image.id)?;
+                Ok(records::Removal { tags: gone, images, in_use })
             }
             Err(error) => Err(error),
         }
@@ -127,6 +129,25 @@ impl Engine {
             references.tags.into_iter().chain(references.digests).partition(|other| goes(other));
         gone.sort_by_key(|other| *other != parsed);
         Ok((gone, !left.is_empty()))
+    }
+
+    /// The other images that these tags stand for, as far as nobody else needs them.
+    fn lonely_variants(&self, tags: &[Reference], main: &ImageId) -> Result<Vec<ImageId>> {
+        let all = self.store().variants().list()?;
+        let (going, staying): (Vec<_>, Vec<_>) = all.into_iter().partition(|variant| tags.contains(&variant.tag));
+        let mut lonely = Vec::new();
+        for VariantRecord { image: id, .. } in going {
+            let is_kept = id == *main
+                || lonely.contains(&id)
+                || staying.iter().any(|other| other.image == id)
+                || !self.references(&id)?.is_empty()
+                || !self.store().images().children(&id)?.is_empty()
+                || !self.users_of(&id)?.is_empty();
+            if !is_kept {
+                lonely.push(id);
+            }
+        }
+        Ok(lonely)
     }
 
     /// Adds the nameless images it was committed from, as far as nobody else needs them.

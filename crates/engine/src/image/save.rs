@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use strata_store::Key;
-use strata_store::records::ImageRecord;
+use strata_store::records::{ImageRecord, VariantRecord};
 use strata_types::config::CONFIG_BYTES_MAX;
-use strata_types::document::{Descriptor, Manifest};
+use strata_types::document::{Descriptor, Index, Manifest};
 use strata_types::reference::Reference;
 use strata_types::{DiffId, Digest, Watch, media};
 
 use super::archive::{TarWriter, index_json, manifest_json};
 use super::find::as_recorded;
 use super::list::created;
+use super::variants::said_platform;
 use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Error, Result};
@@ -21,6 +22,25 @@ use crate::{Engine, Error, Result};
 struct Chosen {
     image: ImageRecord,
     names: Vec<Reference>,
+    /// All that its name stands for, if that is more.
+    variants: Vec<VariantRecord>,
+}
+
+/// An archive as far as it is written.
+struct Writing<'t> {
+    tar: TarWriter<'t>,
+    written: BTreeSet<Digest>,
+}
+
+impl Writing<'_> {
+    /// Writes a blob, unless it is there.
+    fn put(&mut self, bytes: &[u8], time: i64) -> Result<(), ImageError> {
+        let digest = Digest::sha256(bytes);
+        if self.written.insert(digest.clone()) {
+            self.tar.file(&path(&digest), time, bytes).map_err(writing)?;
+        }
+        Ok(())
+    }
 }
 
 impl Engine {
@@ -31,32 +51,28 @@ impl Engine {
     pub fn save(&self, names: &[String], target: &mut dyn Write, watch: &dyn Watch) -> Result<()> {
         let chosen = self.choose_to_save(names)?;
         let lease = self.store().lease()?;
-        for image in &chosen {
-            lease.protect(&Key::of_layers(&image.image.layers))?;
+        for Chosen { image, variants, .. } in &chosen {
+            lease.protect(&Key::of_layers(&image.layers))?;
+            for variant in variants {
+                lease.protect(&Key::of_layers(&self.variant_image(variant)?.layers))?;
+            }
         }
         let mut tar = TarWriter::new(target);
         tar.dir("blobs/", 0).and_then(|()| tar.dir("blobs/sha256/", 0)).map_err(writing)?;
-        let mut written = BTreeSet::new();
+        let mut archive = Writing { tar, written: BTreeSet::new() };
         let (mut manifests, mut entries, mut saved) = (Vec::new(), Vec::new(), Vec::new());
-        for Chosen { image, names } in chosen {
-            let time = created(&image).as_second();
-            let layers = self.save_layers(&mut tar, &image, time, &mut written, watch)?;
-            let config = self.store().blobs().read_small(image.id.digest(), CONFIG_BYTES_MAX)?;
-            let described =
-                layers.iter().map(|(layer, size)| Descriptor::new(media::OCI_LAYER, layer.digest().clone(), *size));
-            let config_blob = Descriptor::new(media::OCI_CONFIG, image.id.digest().clone(), config.len() as u64);
-            let manifest = Manifest::new(media::OCI_MANIFEST, config_blob, described.collect()).to_bytes();
-            for bytes in [&config, &manifest] {
-                let digest = Digest::sha256(bytes);
-                if written.insert(digest.clone()) {
-                    tar.file(&path(&digest), time, bytes).map_err(writing)?;
-                }
-            }
+        for Chosen { image, names, variants } in chosen {
+            let (manifest, layers) = self.save_manifest(&mut archive, &image, watch)?;
+            let top = match variants.as_slice() {
+                [] => manifest,
+                variants => self.save_variants(&mut archive, variants, &names, watch)?,
+            };
             let name = names.first().map_or_else(|| image.id.to_string(), Reference::familiar);
             saved.push(Happening::new(Kind::Image, "save", &image.id).with("name", &name));
-            manifests.push((Descriptor::of(media::OCI_MANIFEST, &manifest), names.clone()));
+            manifests.push((top, names.clone()));
             entries.push((image.id.digest().clone(), names, layers));
         }
+        let mut tar = archive.tar;
         let (manifest, repositories) = manifest_json(&entries);
         let mut end = || -> io::Result<()> {
             tar.file("index.json", 0, &index_json(&manifests))?;
@@ -72,15 +88,26 @@ impl Engine {
 
     fn choose_to_save(&self, names: &[String]) -> Result<Vec<Chosen>> {
         let mut chosen: Vec<Chosen> = Vec::new();
-        let mut add = |image: ImageRecord, name: Option<Reference>| {
-            let at = chosen.iter().position(|other| other.image.id == image.id);
+        let mut add = |image: ImageRecord, name: Option<Reference>| -> Result<()> {
+            let mut variants = match &name {
+                Some(name) => self.store().variants().of(name)?,
+                None => Vec::new(),
+            };
+            variants.iter_mut().for_each(|variant| variant.tag = variant.tag.name_only());
+            let same = |other: &Chosen| {
+                let others = other.variants.iter().map(|variant| (&variant.image, &variant.predicates));
+                other.image.id == image.id
+                    && others.eq(variants.iter().map(|variant| (&variant.image, &variant.predicates)))
+            };
+            let at = chosen.iter().position(same);
             let at = at.unwrap_or_else(|| {
-                chosen.push(Chosen { image, names: Vec::new() });
+                chosen.push(Chosen { image, names: Vec::new(), variants });
                 chosen.len() - 1
             });
             if let Some(name) = name.filter(|name| !chosen[at].names.contains(name)) {
                 chosen[at].names.push(name);
             }
+            Ok(())
         };
         for name in names {
             let parsed = name.parse::<Reference>().ok();
@@ -89,7 +116,7 @@ impl Engine {
                 None => Vec::new(),
             };
             for tag in &tags {
-                add(self.image(&tag.familiar())?, Some(tag.clone()));
+                add(self.image(&tag.familiar())?, Some(tag.clone()))?;
             }
             if tags.is_empty() {
                 let named = parsed.map(|parsed| as_recorded(&parsed)).filter(|parsed| parsed.digest().is_none());
@@ -98,7 +125,7 @@ impl Engine {
                     None => false,
                 };
                 let image = self.find_image(name)?.ok_or_else(|| ImageError::NotFound(name.clone()))?;
-                add(image, named.filter(|_| is_tag));
+                add(image, named.filter(|_| is_tag))?;
             }
         }
         Ok(chosen)
@@ -110,15 +137,62 @@ impl Engine {
         Ok(names)
     }
 
+    /// Writes an image, and its manifest, in which layers are not compressed; says how long each is.
+    fn save_manifest(
+        &self,
+        archive: &mut Writing<'_>,
+        image: &ImageRecord,
+        watch: &dyn Watch,
+    ) -> Result<(Descriptor, Vec<(DiffId, u64)>)> {
+        let time = created(image).as_second();
+        let layers = self.save_layers(archive, image, time, watch)?;
+        let config = self.store().blobs().read_small(image.id.digest(), CONFIG_BYTES_MAX)?;
+        let described =
+            layers.iter().map(|(layer, size)| Descriptor::new(media::OCI_LAYER, layer.digest().clone(), *size));
+        let config_blob = Descriptor::new(media::OCI_CONFIG, image.id.digest().clone(), config.len() as u64);
+        let manifest = Manifest::new(media::OCI_MANIFEST, config_blob, described.collect()).to_bytes();
+        archive.put(&config, time)?;
+        archive.put(&manifest, time)?;
+        Ok((Descriptor::of(media::OCI_MANIFEST, &manifest), layers))
+    }
+
+    /// Writes all the images that a name stands for, what is attested of them, and the index over them.
+    fn save_variants(
+        &self,
+        archive: &mut Writing<'_>,
+        variants: &[VariantRecord],
+        names: &[Reference],
+        watch: &dyn Watch,
+    ) -> Result<Descriptor> {
+        let (mut entries, mut attested) = (Vec::new(), Vec::new());
+        for variant in variants {
+            let image = self.variant_image(variant)?;
+            let (mut entry, _) = self.save_manifest(archive, &image, watch)?;
+            entry.platform = Some(said_platform(&self.config(&image.id)?));
+            if let Some(attestation) = self.attestation(&entry, names, &variant.predicates)? {
+                for (_, bytes) in &attestation.blobs {
+                    archive.put(bytes, 0)?;
+                }
+                archive.put(&attestation.manifest, 0)?;
+                attested.push(attestation.entry);
+            }
+            entries.push(entry);
+        }
+        entries.extend(attested);
+        let index = Index::new(media::OCI_INDEX, entries).to_bytes();
+        archive.put(&index, 0)?;
+        Ok(Descriptor::of(media::OCI_INDEX, &index))
+    }
+
     /// Writes the layers that are not yet in the archive; says how long each is.
     fn save_layers(
         &self,
-        tar: &mut TarWriter<'_>,
+        archive: &mut Writing<'_>,
         image: &ImageRecord,
         time: i64,
-        written: &mut BTreeSet<Digest>,
         watch: &dyn Watch,
     ) -> Result<Vec<(DiffId, u64)>> {
+        let Writing { tar, written } = archive;
         let mut layers = Vec::new();
         for (at, layer) in image.layers.iter().enumerate() {
             let mut content = self.layer_tar(&image.layers[..=at])?;

@@ -3,6 +3,7 @@
 use strata_store::records::TagRecord;
 use strata_types::reference::Reference;
 
+use super::find::as_recorded;
 use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Result};
@@ -16,6 +17,7 @@ impl Engine {
         if name.digest().is_some() {
             return Err(ImageError::DigestTag.into());
         }
+        let before = image.parse::<Reference>().ok().map(|name| as_recorded(&name));
         let image = self.image(image)?;
         let tag = TagRecord {
             name: name.clone().or_latest(),
@@ -25,7 +27,13 @@ impl Engine {
             updated: self.now(),
         };
         let event = Happening::new(Kind::Image, "tag", &tag.image).with("name", &tag.name.familiar());
-        self.store().tags().set(&[tag])?;
+        // The new name stands for all that the old one does.
+        let mut variants = match &before {
+            Some(before) => self.store().variants().of(before)?,
+            None => Vec::new(),
+        };
+        variants.iter_mut().for_each(|variant| variant.tag.clone_from(&tag.name));
+        self.store().tags().set_with(&[tag], &variants)?;
         self.record_event(event);
         Ok(())
     }

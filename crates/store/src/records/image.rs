@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use strata_types::reference::Reference;
 use strata_types::{ContainerId, DiffId, Digest, ImageId};
 
-use super::{LayerForm, LayerRecord, TagRecord, layer, row, tag};
+use super::{LayerForm, LayerRecord, TagRecord, VariantRecord, layer, row, tag, variant};
 use crate::{Durability, Key, Result, Store, lease};
 
 /// An image that is here: its config is a blob, its layers are in the layer store.
@@ -89,18 +89,27 @@ impl Images<'_> {
     /// Records an image with its tags and layers, durably. Recording it again adds what is new and heals `damaged`.
     /// Whoever calls it holds a lease on the blobs and layers.
     pub fn add(&self, new: &NewImage) -> Result<()> {
+        self.add_all(std::slice::from_ref(new), &[])
+    }
+
+    /// [`add`](Self::add) for several images at once, and what tags of theirs stand for.
+    pub fn add_all(&self, new: &[NewImage], variants: &[VariantRecord]) -> Result<()> {
         self.store.database.write(Durability::Durable, "record the image", |transaction| {
-            insert(transaction, &new.image)?;
-            for record in &new.layers {
-                layer::insert(transaction, record)?;
+            for new in new {
+                insert(transaction, &new.image)?;
+                for record in &new.layers {
+                    layer::insert(transaction, record)?;
+                }
+                for form in &new.forms {
+                    layer::insert_form(transaction, form)?;
+                }
+                for record in &new.tags {
+                    tag::insert(transaction, record)?;
+                }
+                lease::rescue(self.store, transaction, &keys(&new.image))?;
             }
-            for form in &new.forms {
-                layer::insert_form(transaction, form)?;
-            }
-            for record in &new.tags {
-                tag::insert(transaction, record)?;
-            }
-            lease::rescue(self.store, transaction, &keys(&new.image))
+            variant::insert(transaction, variants)?;
+            lease::rescue(self.store, transaction, &variant::keys(variants).collect::<Vec<_>>())
         })
     }
 

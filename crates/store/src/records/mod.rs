@@ -11,6 +11,7 @@ pub(crate) mod row;
 pub(crate) mod schema;
 mod snapshot;
 mod tag;
+mod variant;
 mod volume;
 
 pub use build_step::{BuildStepRecord, BuildSteps};
@@ -22,6 +23,7 @@ pub use layer::{LayerForm, LayerRecord, Layers};
 pub use network::{CreatedNetwork, NetworkRecord, Networks};
 pub use snapshot::{CreatedSnapshot, SnapshotRecord, Snapshots, Standing};
 pub use tag::{TagRecord, Tags};
+pub use variant::{Predicate, VariantRecord, Variants};
 pub use volume::{CreatedVolume, VolumeRecord, Volumes};
 
 pub(crate) use build_step::list as build_steps_in;
@@ -29,3 +31,4 @@ pub(crate) use container::list as containers_in;
 pub(crate) use image::{keys as keys_of_image, list as images_in};
 pub(crate) use snapshot::list as snapshots_in;
 pub(crate) use tag::list as tags_in;
+pub(crate) use variant::{keys as keys_of_variants, list as variants_in};

@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use crate::Result;
 
 /// The schema this program writes. A newer one is refused, an older one migrated.
-pub(crate) const VERSION: i64 = 5;
+pub(crate) const VERSION: i64 = 6;
 
 /// The size of a database page: small, because most transactions change a few short rows and the log holds whole pages.
 pub(crate) const PAGE_BYTES: u32 = 2048;
@@ -128,6 +128,18 @@ CREATE TABLE build_step (
 ) WITHOUT ROWID;
 ";
 
+/// Images for several platforms under one tag came with version 6.
+const VERSION_6: &str = "
+CREATE TABLE variant (
+  tag TEXT NOT NULL REFERENCES tag (name) ON DELETE CASCADE,
+  place INTEGER NOT NULL,
+  image TEXT NOT NULL REFERENCES image (id) ON DELETE CASCADE,
+  predicates TEXT NOT NULL,
+  PRIMARY KEY (tag, place)
+) WITHOUT ROWID;
+CREATE INDEX variant_image ON variant (image);
+";
+
 /// Brings the tables from version `found` (0: none) to [`VERSION`].
 pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     if found < 1 {
@@ -144,6 +156,9 @@ pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     }
     if found < 5 {
         transaction.execute_batch(VERSION_5)?;
+    }
+    if found < 6 {
+        transaction.execute_batch(VERSION_6)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use strata_types::reference::Reference;
 use strata_types::{Digest, ImageId};
 
-use super::{ImageRecord, image, row};
+use super::{ImageRecord, VariantRecord, image, row, variant};
 use crate::{Durability, Key, Result, Store, lease};
 
 /// A reference that names an image: `repository:tag`, or `repository@digest` (what Docker calls a repo digest).
@@ -32,13 +32,19 @@ pub struct Tags<'a> {
 impl Tags<'_> {
     /// Sets tags, durably and all at once; a tag that named another image moves.
     pub fn set(&self, tags: &[TagRecord]) -> Result<()> {
+        self.set_with(tags, &[])
+    }
+
+    /// [`set`](Self::set) with the variants of these tags.
+    pub fn set_with(&self, tags: &[TagRecord], variants: &[VariantRecord]) -> Result<()> {
         self.store.database.write(Durability::Durable, "set the tag", |transaction| {
             for tag in tags {
                 insert(transaction, tag)?;
                 let blobs = [&tag.manifest, &tag.index].into_iter().flatten().cloned();
                 lease::rescue(self.store, transaction, &blobs.map(Key::Blob).collect::<Vec<_>>())?;
             }
-            Ok(())
+            variant::insert(transaction, variants)?;
+            lease::rescue(self.store, transaction, &variant::keys(variants).collect::<Vec<_>>())
         })
     }
 
@@ -70,9 +76,10 @@ impl Tags<'_> {
 /// Removes a tag; says what it named. The image stays.
 pub(super) fn remove(transaction: &Transaction<'_>, name: &Reference) -> Result<Option<TagRecord>> {
     let Some(tag) = by_name(transaction, name)? else { return Ok(None) };
+    let variants = variant::of(transaction, name)?;
     transaction.execute("DELETE FROM tag WHERE name = ?1", [name.to_string()])?;
     let blobs = [&tag.manifest, &tag.index].into_iter().flatten().cloned();
-    lease::discard(transaction, blobs.map(Key::Blob))?;
+    lease::discard(transaction, blobs.map(Key::Blob).chain(variant::keys(&variants)))?;
     Ok(Some(tag))
 }
 

@@ -1,0 +1,103 @@
+//! What becomes of what was built: images here, files, a tar.
+
+use std::time::Instant;
+
+use strata_engine::workbench::{BuiltImage, TreeTarget};
+use strata_sys::durable;
+use strata_types::config::ImageConfig;
+use strata_types::{ImageId, Platform};
+
+use crate::base::Base;
+use crate::error::Problem;
+use crate::graph::Build;
+use crate::history;
+use crate::request::{Outcome, Output};
+
+/// What was made of a build.
+pub(crate) struct Exported {
+    /// The image that runs here, else the first.
+    pub(crate) image: ImageId,
+    /// Its config.
+    pub(crate) config: ImageConfig,
+    /// All of them.
+    pub(crate) images: Vec<(Platform, ImageId)>,
+}
+
+/// Makes of what was built for each platform what was asked for. There is one platform at least.
+pub(crate) fn export(parts: &[(&Build<'_>, &Base)]) -> Result<Exported, Problem> {
+    let (build, _) = parts[0];
+    let (number, began) = (build.number(), Instant::now());
+    let what = match &build.request.output {
+        Output::Image => "exporting to image",
+        Output::Nothing => "exporting nothing",
+        Output::Dir(_) => "exporting to client directory",
+        Output::Tar(_) => "exporting to client tarball",
+    };
+    build.observer.begin(number, what);
+    let configs: Vec<ImageConfig> = parts.iter().map(|(build, base)| config(build, base)).collect();
+    let exported = write(parts, &configs).and_then(|id| {
+        parts.iter().try_for_each(|(build, _)| build.bench.used(&build.used()))?;
+        Ok(id)
+    });
+    if let (Ok(id), Output::Image) = (&exported, &build.request.output) {
+        build.observer.status(number, &format!("writing image {id} done"));
+        for name in &build.request.names {
+            build.observer.status(number, &format!("naming to {} done", name.clone().or_latest()));
+        }
+    }
+    let outcome = if exported.is_ok() { Outcome::Done } else { Outcome::Failed };
+    build.observer.end(number, outcome, began.elapsed());
+    let image = exported?;
+    let main = configs.iter().position(|config| config.image_id() == image).unwrap_or_default();
+    let image_of =
+        |((build, _), config): (&(&Build<'_>, &Base), &ImageConfig)| (build.platform.clone(), config.image_id());
+    let images = parts.iter().zip(&configs).map(image_of).collect();
+    Ok(Exported { image, config: configs[main].clone(), images })
+}
+
+/// The config of an image that is done.
+fn config(build: &Build<'_>, base: &Base) -> ImageConfig {
+    let mut config = base.config.clone();
+    config.config.labels.extend(build.request.labels.clone());
+    let last = history::complete(&mut config.history);
+    let usual = || build.epoch_or(build.began).to_string();
+    config.created = Some(last.unwrap_or_else(usual));
+    build.caches.write_inline(&build.request.cache_to, &mut config);
+    config
+}
+
+fn write(parts: &[(&Build<'_>, &Base)], configs: &[ImageConfig]) -> Result<ImageId, Problem> {
+    let (build, base) = parts[0];
+    match &build.request.output {
+        Output::Image => {
+            let image = |((_, base), config): (&(&Build<'_>, &Base), _)| BuiltImage {
+                config,
+                layers: base.added.clone(),
+                predicates: Vec::new(),
+            };
+            let built = parts.iter().zip(configs).map(image).collect();
+            return Ok(build.bench.add_images(built, &build.request.names)?);
+        }
+        Output::Nothing => {}
+        Output::Dir(path) if parts.len() == 1 => {
+            build.bench.write_tree(&base.layers, TreeTarget::Dir(path), build)?;
+        }
+        // One directory for each, called as BuildKit calls them.
+        Output::Dir(path) => {
+            for (build, base) in parts {
+                let own = path.join(build.platform.to_string().replace('/', "_"));
+                durable::create_dirs(&own, 0o755).map_err(strata_engine::Error::from)?;
+                build.bench.write_tree(&base.layers, TreeTarget::Dir(&own), *build)?;
+            }
+        }
+        Output::Tar(_) if parts.len() > 1 => {
+            let sentence = "a tar holds the files of one platform: write --output type=local for several";
+            return Err(Problem::Unsupported(sentence.to_owned()));
+        }
+        Output::Tar(file) => {
+            let mut file: &std::fs::File = file;
+            build.bench.write_tree(&base.layers, TreeTarget::Tar(&mut file), build)?;
+        }
+    }
+    Ok(configs[0].image_id())
+}

@@ -1,0 +1,145 @@
+//! `build --platform` for several platforms: one name for all of them.
+
+use strata_testkit::arm64::SAYS;
+use strata_testkit::machine::{Ran, feed};
+use strata_testkit::registry::Registry;
+use strata_testkit::{Machine, arm64, host, need};
+
+use super::need_all;
+
+/// Each platform has a stage of its own, whose RUN is a program of that processor's.
+const DOCKERFILE: &str = r#"
+FROM scratch AS base-amd64
+COPY busybox /busybox
+RUN ["/busybox", "touch", "/made"]
+CMD ["/busybox", "echo", "amd64 says hello"]
+
+FROM scratch AS base-arm64
+COPY hello busybox /
+COPY hello /other
+RUN ["/hello", "/made", "/busybox", "true"]
+CMD ["/hello"]
+
+FROM base-$TARGETARCH
+ARG TARGETPLATFORM TARGETVARIANT BUILDPLATFORM
+LABEL target=$TARGETPLATFORM build=$BUILDPLATFORM
+"#;
+
+const BOTH: &str = "linux/amd64,linux/arm64";
+
+fn build(machine: &Machine, options: &[&str]) -> Ran {
+    let context = machine.dir().join("ctx");
+    std::fs::create_dir_all(&context).unwrap();
+    std::fs::write(context.join("hello"), arm64::program()).unwrap();
+    machine.sh("chmod 755 ctx/hello && cp -f /bin/busybox ctx/busybox").ok();
+    let mut command = machine.strata_command(["build", "--network", "none", "-f", "-"]);
+    command.args(options).arg("ctx");
+    feed(command, DOCKERFILE.as_bytes())
+}
+
+fn lines(machine: &Machine, words: &[&str]) -> Vec<String> {
+    machine.strata(words).ok().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn one_name_stands_for_the_images_of_all_platforms() {
+    need_all!();
+    let machine = Machine::isolated();
+    let built = build(&machine, &["--platform", BOTH, "-t", "app:1"]);
+    assert_eq!(built.code, 0, "{}", built.err);
+    assert!(built.err.contains("[linux/arm64 base-arm64 4/4] RUN"), "{}", built.err);
+    let says = |options: &[&str], name: &str| {
+        let ran = machine.strata(["run", "--rm", "--network", "none"].iter().chain(options).chain(&[name]));
+        assert!(matches!(ran.code, 0 | 7), "{}", ran.err);
+        ran.out
+    };
+    assert_eq!(says(&[], "app:1"), "amd64 says hello\n");
+    assert_eq!(says(&["--platform", "linux/amd64"], "app:1"), "amd64 says hello\n");
+    assert_eq!(says(&["--platform", "linux/arm64"], "app:1"), SAYS);
+    let format = "{{.Architecture}} {{index .Config.Labels \"target\"}} {{index .Config.Labels \"build\"}}";
+    for (options, expected) in [
+        (&["--platform", "linux/arm64"][..], "arm64 linux/arm64 linux/amd64\n"),
+        (&["--platform", "arm64/v8"], ""),
+        (&[], "amd64 linux/amd64 linux/amd64\n"),
+    ] {
+        let shown = machine.strata(["image", "inspect", "-f", format].iter().chain(options).chain(&["app:1"]));
+        assert_eq!(shown.out.trim_start(), expected, "{options:?} {}", shown.err);
+    }
+    let error = machine.strata(["image", "inspect", "--platform", "linux/s390x", "app:1"]).fails(1);
+    assert!(error.contains("does not match the specified platform: wanted linux/s390x"), "{error}");
+    // It is one image to look at, and pruning keeps what a name stands for.
+    assert_eq!(lines(&machine, &["images", "-q"]).len(), 1);
+    assert_eq!(lines(&machine, &["images", "-q", "-a"]).len(), 2);
+    machine.strata(["tag", "app:1", "app:2"]).ok();
+    machine.strata(["rmi", "app:1"]).ok();
+    machine.strata(["image", "prune", "-f"]).ok();
+    machine.strata(["check"]).ok();
+    assert_eq!(says(&["--platform", "linux/arm64"], "app:2"), SAYS);
+    machine.strata(["rmi", "app:2"]).ok();
+    assert_eq!(lines(&machine, &["images", "-q", "-a"]), Vec::<String>::new());
+    // All of it is remembered, for both.
+    let again = build(&machine, &["--platform", BOTH, "-t", "app:1"]);
+    assert_eq!(again.err.matches("CACHED").count(), 5, "{}", again.err);
+    // A name that moves to one image stands for that only.
+    build(&machine, &["--platform", "linux/amd64", "-t", "app:1"]).ok();
+    let error = machine.strata(["image", "inspect", "--platform", "linux/arm64", "app:1"]).fails(1);
+    assert!(error.contains("does not match"), "{error}");
+}
+
+#[test]
+fn an_index_is_pushed_and_others_take_what_is_theirs() {
+    need_all!();
+    need!(host::program("docker-registry"), host::program("skopeo"), host::program("docker"), host::program("podman"));
+    let machine = Machine::isolated();
+    let registry = Registry::start_in(&machine);
+    let name = format!("{}/app:1", registry.host());
+    let built = build(&machine, &["--platform", BOTH, "-t", &name, "--push"]);
+    assert_eq!(built.code, 0, "{}", built.err);
+    let docker = machine.sh(&format!("docker manifest inspect --insecure {name}")).ok();
+    let index: serde_json::Value = serde_json::from_str(&docker).unwrap();
+    assert_eq!(index["mediaType"], "application/vnd.oci.image.index.v1+json");
+    let platforms: Vec<_> = index["manifests"].as_array().unwrap().iter().map(|entry| &entry["platform"]).collect();
+    let expected = [("amd64", "linux"), ("arm64", "linux")]
+        .map(|(architecture, os)| serde_json::json!({"architecture": architecture, "os": os}));
+    assert_eq!(platforms, expected.iter().collect::<Vec<_>>());
+    for processor in ["amd64", "arm64"] {
+        let seen = machine.sh(&format!(
+            "skopeo inspect --tls-verify=false --override-arch {processor} --format '{{{{.Architecture}}}} {{{{len .Layers}}}}' docker://{name}",
+        ));
+        assert!(seen.clone().ok().starts_with(processor), "{seen:?}");
+    }
+    // Pushed again it is the same, and so it is from another store.
+    let again = machine.strata(["push", &name]).ok();
+    let digest = again.lines().last().unwrap().split(' ').nth(2).unwrap().to_owned();
+    machine.strata(["rmi", "-f", &name]).ok();
+    let pulled = machine.strata(["pull", "--platform", "linux/arm64", &name]).ok();
+    assert!(pulled.contains(&format!("Digest: {digest}\n")), "{pulled} {again}");
+    let ran = machine.strata(["run", "--rm", "--network", "none", "--platform", "linux/arm64", &name]);
+    assert_eq!(ran.out, SAYS, "{}", ran.err);
+}
+
+#[test]
+fn an_archive_holds_all_platforms() {
+    need_all!();
+    need!(host::program("skopeo"));
+    let machine = Machine::isolated();
+    let refused = build(&machine, &["--platform", BOTH, "-o", "type=oci,dest=app.tar"]).fails(1);
+    assert!(refused.contains("an archive of images for several platforms needs a name"), "{refused}");
+    build(&machine, &["--platform", BOTH, "-t", "app:1", "-o", "type=oci,dest=app.tar"]).ok();
+    for processor in ["amd64", "arm64"] {
+        let line = format!(
+            "skopeo --insecure-policy copy -q --override-arch {processor} oci-archive:app.tar dir:{processor} && \
+             skopeo inspect --format '{{{{.Architecture}}}}' dir:{processor}"
+        );
+        assert_eq!(machine.sh(&line).ok(), format!("{processor}\n"));
+    }
+    machine.strata(["rmi", "app:1"]).ok();
+    assert!(machine.strata(["load", "-i", "app.tar"]).ok().contains("Loaded image: app:1"));
+    build(&machine, &["--platform", BOTH, "-o", "out"]).ok();
+    assert_eq!(
+        machine.sh("cd out && echo */*").ok(),
+        "linux_amd64/busybox linux_amd64/made linux_arm64/busybox linux_arm64/hello linux_arm64/made linux_arm64/other\n"
+    );
+    let refused = build(&machine, &["--platform", BOTH, "-o", "type=tar,dest=x.tar"]).fails(1);
+    assert!(refused.contains("a tar holds the files of one platform"), "{refused}");
+}

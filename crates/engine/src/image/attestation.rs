@@ -1,0 +1,129 @@
+//! Statements about images, in the form in which `BuildKit` puts them beside images: a manifest in the index of the
+//! image, for the platform `unknown/unknown`, whose layers are in-toto statements
+//! (<https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md>).
+
+use serde_json::json;
+use serde_json::value::RawValue;
+use strata_store::records::Predicate;
+use strata_types::document::{Descriptor, Manifest};
+use strata_types::reference::Reference;
+use strata_types::{Digest, Platform, media};
+
+use crate::{Engine, Result};
+
+/// The largest predicate: an SBOM of a large image has some megabytes.
+pub const PREDICATE_BYTES_MAX: u64 = 64 << 20;
+
+/// The media type of a statement.
+const STATEMENT: &str = "application/vnd.in-toto+json";
+/// What a statement is called in its own words (<https://github.com/in-toto/attestation>).
+const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v0.1";
+
+/// A manifest of statements about an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attestation {
+    /// Its entry in the index.
+    pub(crate) entry: Descriptor,
+    /// The manifest.
+    pub(crate) manifest: Vec<u8>,
+    /// What it names: its config, and the statements.
+    pub(crate) blobs: Vec<(Descriptor, Vec<u8>)>,
+}
+
+impl Engine {
+    /// Makes the manifest of what is attested of an image, whose manifest is `subject`; none if nothing is.
+    pub(crate) fn attestation(
+        &self,
+        subject: &Descriptor,
+        names: &[Reference],
+        predicates: &[Predicate],
+    ) -> Result<Option<Attestation>> {
+        if predicates.is_empty() {
+            return Ok(None);
+        }
+        let platform = subject.platform.clone().unwrap_or_default();
+        let mut statements = Vec::new();
+        for predicate in predicates {
+            let bytes = self.store().blobs().read_small(&predicate.digest, PREDICATE_BYTES_MAX)?;
+            let text = statement(&predicate.kind, &bytes, &subject.digest, &subjects(names, &platform));
+            let mut described = Descriptor::of(STATEMENT, &text);
+            described.annotations.insert("in-toto.io/predicate-type".to_owned(), predicate.kind.clone());
+            statements.push((described, text));
+        }
+        Ok(Some(Attestation::of(subject, statements)))
+    }
+}
+
+impl Attestation {
+    fn of(subject: &Descriptor, statements: Vec<(Descriptor, Vec<u8>)>) -> Self {
+        let diff_ids: Vec<&Digest> = statements.iter().map(|(described, _)| &described.digest).collect();
+        let config = json!({
+            "architecture": "unknown", "os": "unknown", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        });
+        let config = serde_json::to_vec(&config).expect("strings always print");
+        let described = Descriptor::of(media::OCI_CONFIG, &config);
+        let layers = statements.iter().map(|(described, _)| described.clone()).collect();
+        let manifest = Manifest::new(media::OCI_MANIFEST, described.clone(), layers).to_bytes();
+        let mut entry = Descriptor::of(media::OCI_MANIFEST, &manifest);
+        entry.platform = Some(Platform::new("unknown", "unknown", ""));
+        entry.annotations.insert("vnd.docker.reference.digest".to_owned(), subject.digest.to_string());
+        entry.annotations.insert("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned());
+        let blobs = std::iter::once((described, config)).chain(statements).collect();
+        Self { entry, manifest, blobs }
+    }
+}
+
+/// One statement. The predicate is put in as it is.
+fn statement(kind: &str, predicate: &[u8], digest: &Digest, names: &[String]) -> Vec<u8> {
+    let digests = json!({ digest.algorithm().name(): digest.hex() });
+    let subject: Vec<_> = names.iter().map(|name| json!({"name": name, "digest": digests})).collect();
+    let predicate: Option<&RawValue> = serde_json::from_slice(predicate).ok();
+    #[derive(serde::Serialize)]
+    struct Statement<'a> {
+        #[serde(rename = "_type")]
+        kind: &'static str,
+        #[serde(rename = "predicateType")]
+        predicate_type: &'a str,
+        subject: Vec<serde_json::Value>,
+        predicate: Option<&'a RawValue>,
+    }
+    let whole = Statement { kind: STATEMENT_TYPE, predicate_type: kind, subject, predicate };
+    serde_json::to_vec(&whole).expect("strings always print")
+}
+
+/// An image's names as package URLs.
+fn subjects(names: &[Reference], platform: &Platform) -> Vec<String> {
+    let platform = platform.to_string().replace('/', "%2F");
+    let named = |name: &Reference| {
+        let tag = name.tag().unwrap_or_default();
+        format!("pkg:docker/{}@{tag}?platform={platform}", name.familiar_name().replace(':', "%3A"))
+    };
+    if names.is_empty() { vec!["_".to_owned()] } else { names.iter().map(named).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_says_of_what_it_is() {
+        let name: Reference = "localhost:5000/app:1".parse().unwrap();
+        let names = subjects(&[name], &Platform::new("linux", "arm", "v7"));
+        let text = statement("https://example.org/p", br#"{"b":1,"a":2}"#, &Digest::sha256(b""), &names);
+        let expected = concat!(
+            r#"{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://example.org/p","#,
+            r#""subject":[{"name":"pkg:docker/localhost%3A5000/app@1?platform=linux%2Farm%2Fv7","digest":{"sha256":"#,
+            r#""e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}],"predicate":{"b":1,"a":2}}"#
+        );
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_attestation_is_no_image() {
+        let subject = Descriptor::of(media::OCI_MANIFEST, b"{}");
+        let attested = Attestation::of(&subject, vec![(Descriptor::of(STATEMENT, b"x"), b"x".to_vec())]);
+        assert!(attested.entry.is_attestation());
+        assert_eq!(attested.blobs.len(), 2);
+    }
+}
