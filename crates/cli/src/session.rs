@@ -101,7 +101,7 @@ impl Session {
 
     /// Begins the shim of a container that is going to be started, as early as can be: while nothing is open yet. Somebody
     /// who is not root begins it later, in a user namespace.
-    pub fn expect_start(&mut self) {
+    pub fn expect_starts(&mut self) {
         if matches!(self.environment, Environment::Fixed { .. }) || self.person {
             return;
         }

@@ -40,7 +40,16 @@ pub struct Engine {
     store: Store,
     client: OnceLock<Client>,
     snapshots: OnceLock<Snapshots>,
-    ahead: Mutex<Option<Ahead>>,
+    expected: Mutex<Option<Expected>>,
+}
+
+/// Shims for the containers that are going to be started.
+#[derive(Debug)]
+struct Expected {
+    /// The last one's, which makes the others.
+    ahead: Ahead,
+    /// How many others there will be.
+    more: usize,
 }
 
 impl Engine {
@@ -51,21 +60,31 @@ impl Engine {
     pub fn open(settings: Settings) -> Result<Self> {
         let store = Store::open(&settings.root)?;
         let (client, snapshots) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { settings, store, client, snapshots, ahead: Mutex::default() })
+        Ok(Self { settings, store, client, snapshots, expected: Mutex::default() })
     }
 
-    /// A container is going to be started: what its shim needs to begin happens beside what comes before. `ahead` is a shim
-    /// that was begun earlier. That none can be started is told by the start.
-    pub fn expect_start(&self, ahead: Option<Ahead>) {
+    /// So many containers are going to be started: what a shim needs to begin happens beside what comes before. `ahead` is
+    /// one that was begun earlier. That none can be started is told by the start.
+    pub fn expect_starts(&self, ahead: Option<Ahead>, count: usize) {
+        let Some(more) = count.checked_sub(1) else { return };
         match ahead.map_or_else(Ahead::spawn, Ok) {
-            Ok(ahead) => *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead),
+            Ok(ahead) => {
+                *self.expected.lock().unwrap_or_else(PoisonError::into_inner) = Some(Expected { ahead, more });
+            }
             Err(error) => tracing::debug!(%error, "no shim ahead of its container"),
         }
     }
 
-    /// The shim that was started ahead, if it is still there.
+    /// A shim that was started ahead, if there is one.
     pub(crate) fn take_ahead(&self) -> Option<Ahead> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *expected {
+            Some(Expected { ahead, more: more @ 1.. }) => {
+                *more -= 1;
+                ahead.another().inspect_err(|error| tracing::debug!(%error, "no further shim ahead")).ok()
+            }
+            _ => expected.take().map(|expected| expected.ahead),
+        }
     }
 
     /// What it was opened with.

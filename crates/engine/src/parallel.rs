@@ -30,6 +30,23 @@ pub(crate) fn each<T: Sync>(limit: usize, items: &[T], work: impl Fn(&T) -> Resu
     first_error.into_inner().expect("nobody panics with it").map_or(Ok(()), Err)
 }
 
+/// What `work` makes of every item, in the items' order, as many at a time as there are processors.
+pub(crate) fn map<T: Send, U: Send>(items: Vec<T>, work: impl Fn(T) -> U + Sync) -> Vec<U> {
+    let limit = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    if limit < 2 {
+        return items.into_iter().map(work).collect();
+    }
+    let items = Mutex::new(items.into_iter().enumerate());
+    let take = || items.lock().expect("nobody panics with it").next();
+    let mut made: Vec<(usize, U)> = std::thread::scope(|scope| {
+        let some = || std::iter::from_fn(take).map(|(place, item)| (place, work(item))).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..limit).map(|_| scope.spawn(some)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("the work does not panic")).collect()
+    });
+    made.sort_by_key(|(place, _)| *place);
+    made.into_iter().map(|(_, made)| made).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +62,13 @@ mod tests {
         })
         .unwrap();
         assert_eq!(sum.into_inner(), 5050);
+    }
+
+    #[test]
+    fn what_is_made_is_in_the_items_order() {
+        let doubled = map((0..1000).collect(), |item| item * 2);
+        assert_eq!(doubled, (0..1000).map(|item| item * 2).collect::<Vec<_>>());
+        assert!(map(Vec::<u8>::new(), |item| item).is_empty());
     }
 
     #[test]

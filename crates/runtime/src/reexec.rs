@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use strata_sys::cgroup::Cgroup;
 use strata_sys::{aside, packet, process, sealed};
 
+use crate::wire::{self, Request};
 use crate::{Error, shim};
 
 /// What the shim is called, and how this program knows that it is one.
@@ -37,8 +38,8 @@ fn serve() -> Result<(), Error> {
     live(socket, program)
 }
 
-/// What the shim does, however it came to be. `_program` is the mount that its program is on.
-fn live(socket: OwnedFd, _program: OwnedFd) -> Result<(), Error> {
+/// What the shim does, however it came to be. `program` is the mount that its program is on.
+fn live(socket: OwnedFd, program: OwnedFd) -> Result<(), Error> {
     process::allocate_sparingly();
     rustix::thread::set_name(TITLE).map_err(Error::step("take a name"))?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
@@ -50,7 +51,16 @@ fn live(socket: OwnedFd, _program: OwnedFd) -> Result<(), Error> {
     rustix::process::chdir("/").map_err(Error::path("change to directory", "/"))?;
     let own = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(own)).map_err(Error::step("care for orphans"))?;
-    shim::run(socket)
+    shim::run(socket, |theirs| again(theirs.as_fd(), program.as_fd()))
+}
+
+/// Makes one more shim, a copy of this one that has nothing of its own yet. Whoever waits for it hears when it cannot be:
+/// then the conversation ends before it began.
+fn again(theirs: BorrowedFd<'_>, program: BorrowedFd<'_>) {
+    let inside = || u8::from(only(theirs, program).and_then(|(socket, program)| live(socket, program)).is_err());
+    if let Err(errno) = process::clone_sibling(None, inside) {
+        tracing::debug!(%errno, "a shim cannot be copied");
+    }
 }
 
 /// A shim that runs and waits to be told which container is its own; it ends when this is dropped.
@@ -88,6 +98,19 @@ impl Ahead {
                 Self::spawn()
             }
         }
+    }
+}
+
+impl Ahead {
+    /// Lets this one make another like it, for who starts several containers: that costs a fifth of executing it anew.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn another(&self) -> Result<Self, Error> {
+        let (socket, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
+        wire::send(self.socket.as_fd(), &Request::Another, &[theirs.as_fd()], true).map_err(|_| Error::ShimGone)?;
+        let program = self.program.try_clone().map_err(Error::io("copy a descriptor"))?;
+        Ok(Self { socket, program, moves: None })
     }
 }
 

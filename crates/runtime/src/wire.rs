@@ -20,6 +20,8 @@ pub(crate) const SOCKET: &str = "shim.sock";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Request {
+    /// Make one more shim, whose client is at the other end of the descriptor. Said to a new shim that has no container yet.
+    Another,
     /// Make the container of `dir/spec.json`. Said once, to a new shim.
     Start { id: ContainerId, dir: PathBuf, run_dir: PathBuf, attach: Option<Wish> },
     /// Be attached to its first process.

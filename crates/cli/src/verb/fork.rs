@@ -22,6 +22,7 @@ pub struct Args {
 impl Verb for Args {
     const ABOUT: &str = "Start new containers from a container's files, or from a snapshot";
     const USAGE: &str = "[OPTIONS] CONTAINER|SNAPSHOT NEW [NEW...]";
+    const STARTS_CONTAINERS: bool = true;
     const EXAMPLES: &str =
         "  strata fork db test-1 test-2        Take a snapshot of db and start two containers from it
   strata fork db:seeded test-3        Start one from the snapshot `seeded` of db
@@ -41,6 +42,9 @@ They share the snapshot's files: nothing is copied.";
             Err(error) => engine.snapshot_named(&self.origin).map_err(|_| error),
         };
         progress.finish();
+        if !self.no_start {
+            engine.expect_starts(session.ahead.take(), self.names.len());
+        }
         let forks = engine.fork(&found?, &ForkWish { names: self.names, start: !self.no_start })?;
         operands::each(session, forks, |session, fork| {
             let started = fork.started.transpose()?;

@@ -125,8 +125,8 @@ pub trait Verb: clap::Args {
     const EXAMPLES: &'static str = "";
     /// The exit code when [`Verb::run`] fails and the failure names no other.
     const FAILURE_CODE: u8 = 1;
-    /// Whether it starts one container, whose shim can begin before anything else is known.
-    const STARTS_CONTAINER: bool = false;
+    /// Whether it starts containers, whose shim can begin before anything else is known.
+    const STARTS_CONTAINERS: bool = false;
 
     /// Does it.
     fn run(self, session: &mut Session) -> Result<crate::exit::Exit>;
@@ -164,8 +164,8 @@ pub struct Entry {
     pub options_end_at_name: bool,
     /// See [`Verb::FAILURE_CODE`].
     pub failure_code: u8,
-    /// See [`Verb::STARTS_CONTAINER`].
-    pub starts_container: bool,
+    /// See [`Verb::STARTS_CONTAINERS`].
+    pub starts_containers: bool,
     /// Builds the verb's options; only for the verb that is called, because sixty of them cost.
     pub command: fn() -> Command,
     /// Runs it.
@@ -345,7 +345,7 @@ const fn entry<V: Verb>(
         examples: V::EXAMPLES,
         options_end_at_name: V::OPTIONS_END_AT_NAME,
         failure_code: V::FAILURE_CODE,
-        starts_container: V::STARTS_CONTAINER,
+        starts_containers: V::STARTS_CONTAINERS,
         command: command::<V>,
         run: run::<V>,
     }

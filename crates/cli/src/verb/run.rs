@@ -38,7 +38,7 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
     const OPTIONS_END_AT_NAME: bool = true;
     const FAILURE_CODE: u8 = 125;
-    const STARTS_CONTAINER: bool = true;
+    const STARTS_CONTAINERS: bool = true;
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let attached = streams(&self.options, self.detach)?;
@@ -53,7 +53,7 @@ impl Verb for Args {
         front.check(session)?;
         let what = (self.image, self.command);
         let engine = session.engine()?;
-        engine.expect_start(session.ahead.take());
+        engine.expect_starts(session.ahead.take(), 1);
         let created = make(session, &engine, &self.options, &self.pull, what, self.detach)?;
         if self.options.kernel_memory.is_some() {
             writeln!(session.err, "WARNING: Kernel memory limits are deprecated and ignored")?;

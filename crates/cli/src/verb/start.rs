@@ -30,12 +30,14 @@ pub struct Args {
 impl Verb for Args {
     const ABOUT: &str = "Start one or more stopped containers";
     const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
+    const STARTS_CONTAINERS: bool = true;
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
         if self.boot {
             return boot(session, &engine);
         }
+        engine.expect_starts(session.ahead.take(), self.containers.len());
         if self.attach || self.interactive {
             let [name] = self.containers.as_slice() else {
                 return Err(Failure::new("you cannot start and attach multiple containers at once"));
@@ -54,7 +56,9 @@ impl Verb for Args {
 
 /// Starts what is to run after a reboot; containers with `--rm` that the reboot ended are removed.
 fn boot(session: &mut Session, engine: &Engine) -> Result<Exit> {
-    operands::each(session, engine.due_after_reboot()?, |session, known| {
+    let due = engine.due_after_reboot()?;
+    engine.expect_starts(session.ahead.take(), due.len());
+    operands::each(session, due, |session, known| {
         let started = engine.start_container(&known, None)?;
         for warning in started.map(|started| started.warnings).unwrap_or_default() {
             writeln!(session.err, "WARNING: {warning}")?;

@@ -7,7 +7,7 @@ use strata_sys::failpoint;
 use strata_types::ContainerId;
 
 use crate::container::{ContainerError, Document, Known, MountFrom, VolumeRequest, check, storage, user_namespace};
-use crate::{Engine, Result, events};
+use crate::{Engine, Result, events, parallel};
 
 /// What to make of a snapshot.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl Engine {
             });
             Forked { known, started }
         };
-        Ok(made.into_iter().map(start).collect())
+        Ok(parallel::map(made, start))
     }
 
     fn make_forks(&self, snapshot: &SnapshotRecord, wish: &ForkWish, volumes: &mut Vec<String>) -> Result<Vec<Known>> {

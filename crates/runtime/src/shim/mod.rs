@@ -111,10 +111,15 @@ enum Source {
     ClientOutput(usize, usize),
 }
 
-/// Runs a container from its start to its end, for whoever is at the other end of `socket`.
-pub(crate) fn run(socket: OwnedFd) -> Result<(), Error> {
-    let Some((Request::Start { id, dir, run_dir, attach }, mut fds)) = wire::receive(&socket)? else {
-        return Err(Error::ShimGone);
+/// Runs a container from its start to its end, for whoever is at the other end of `socket`. Before that, `another` makes
+/// further shims for those at the other ends of what it is given.
+pub(crate) fn run(socket: OwnedFd, another: impl Fn(OwnedFd)) -> Result<(), Error> {
+    let (id, dir, run_dir, attach, mut fds) = loop {
+        match wire::receive(&socket)? {
+            Some((Request::Another, fds)) => fds.into_iter().for_each(&another),
+            Some((Request::Start { id, dir, run_dir, attach }, fds)) => break (id, dir, run_dir, attach, fds),
+            _ => return Err(Error::ShimGone),
+        }
     };
     // The program's mount, kept to the end; the client's streams follow.
     let _program = (!fds.is_empty()).then(|| fds.remove(0));

@@ -74,7 +74,7 @@ impl Shim {
         });
         let mut client = std::mem::replace(&mut self.clients[index], place);
         match request {
-            Request::Start { .. } => client.gone = true,
+            Request::Another | Request::Start { .. } => client.gone = true,
             Request::Attach(wish) => {
                 client.say(&Answer::Attached);
                 self.attach(&mut client, self.first, &wish, fds, false);
