@@ -30,7 +30,7 @@ pub(crate) fn debian() -> Done<PathBuf> {
 }
 
 /// The first mirror in apt's own lists; mmdebstrap's default where there is none.
-fn mirror() -> Option<String> {
+pub(crate) fn mirror() -> Option<String> {
     let lists = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
     let text: String = lists.iter().filter_map(|list| std::fs::read_to_string(Path::new(list)).ok()).collect();
     text.lines().find_map(|line| {

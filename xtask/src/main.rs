@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod demo;
 mod dist;
+mod fsck_erofs;
 mod oci_validation;
 mod packages;
 mod shell;

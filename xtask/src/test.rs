@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::shell::{self, Done, cargo, workspace};
-use crate::{packages, tutorial, vm};
+use crate::{fsck_erofs, packages, tutorial, vm};
 
 /// Runs every stage; the first that fails ends it.
 pub(crate) fn run() -> Done {
     packages::install(packages::TEST)?;
+    fsck_erofs::ensure()?;
     let skips = workspace().join("target/skips.txt");
     let _stale = std::fs::remove_file(&skips);
     let mut tests = cargo(&["test", "--workspace", "--quiet", "--no-fail-fast"]);

@@ -60,6 +60,13 @@ pub struct Device {
     pub minor: u32,
 }
 
+impl Device {
+    /// The highest major number: it has 12 bits (`MINORBITS` of Linux).
+    pub const MAJOR_MAX: u32 = (1 << 12) - 1;
+    /// The highest minor number: it has 20 bits.
+    pub const MINOR_MAX: u32 = (1 << 20) - 1;
+}
+
 /// A point in time; `nanoseconds` counts forward from `seconds` also before 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time {

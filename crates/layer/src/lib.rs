@@ -10,6 +10,7 @@
 //! Nothing here trusts a tar: names are parsed into [`LayerPath`] at the edge, every size has a named limit, and a
 //! directory is only ever touched through descriptors below its root.
 
+mod attribute;
 #[cfg(test)]
 mod collect;
 pub mod compress;
@@ -29,6 +30,6 @@ pub mod windows;
 
 pub use entry::{Device, Entry, Extent, Kind, Time, Vendor, Xattr};
 pub use error::{Error, Result};
-pub use path::{LayerPath, NAME_BYTES_MAX, PATH_BYTES_MAX, PathProblem};
+pub use path::{DEPTH_MAX, LayerPath, NAME_BYTES_MAX, PATH_BYTES_MAX, PathProblem};
 pub use pipeline::{Unpacked, unpack};
 pub use sink::LayerSink;

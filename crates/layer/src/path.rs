@@ -10,6 +10,12 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// The longest path: `PATH_MAX` of Linux, with its final NUL.
 pub const PATH_BYTES_MAX: usize = 4095;
 
+/// How deep directories may be nested: whoever walks them holds a descriptor of each level. Nobody needs the 2048 for which
+/// a path has room.
+pub const DEPTH_MAX: usize = 512;
+/// The longest path of a directory that can hold any name.
+pub(crate) const DIR_BYTES_MAX: usize = PATH_BYTES_MAX - NAME_BYTES_MAX - 1;
+
 /// A path below a layer's root: no leading slash, no `.`, `..`, empty component or NUL; empty for the root itself.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct LayerPath(Vec<u8>);

@@ -10,6 +10,8 @@
 //! they are passed over, as Docker does. `.wh.`, `.wh..` and `.wh...` would remove the directory itself or its parent:
 //! they are refused.
 
+use strata_types::mount::{PLACE_MARK, PLACE_MARK_OF_A_PERSON};
+
 use crate::path::shown;
 use crate::{Device, Entry, Error, Kind, LayerPath, Result, Time, Xattr};
 
@@ -77,6 +79,11 @@ impl Namespace {
 /// Whether overlayfs would take `name` for a mark of its own; such attributes never pass from or to an image.
 pub fn is_overlay_xattr(name: &[u8]) -> bool {
     name.starts_with(Namespace::Trusted.prefix()) || name.starts_with(Namespace::User.prefix())
+}
+
+/// Whether an attribute of this name means something to us or to overlayfs: no image may say that of its files.
+pub(crate) fn is_mark(name: &[u8]) -> bool {
+    is_overlay_xattr(name) || [PLACE_MARK, PLACE_MARK_OF_A_PERSON].map(str::as_bytes).contains(&name)
 }
 
 /// The entry by which overlayfs knows that `path` is gone.

@@ -198,6 +198,35 @@ fn marks_of_what_is_gone_are_never_reached() {
     });
 }
 
+/// Overlayfs itself does not look for that mark on a root.
+#[test]
+fn a_layer_may_hide_all_that_is_below_its_root() {
+    need!(host::root(), host::filesystem("erofs"));
+    with_each_driver(|snapshots| {
+        let hiding = Tar::new().file(".wh..wh..opq", 0o644, b"").dir("etc/").file("etc/own", 0o644, b"own").finish();
+        let above = Tar::new().file("above", 0o644, b"above").finish();
+        let mut chain = Vec::new();
+        for tar in [base(), second(), hiding, above] {
+            let layer = import(snapshots, &chain, &tar);
+            chain.push(layer);
+        }
+        assert_eq!(
+            view(snapshots, &chain).keys().collect::<Vec<_>>(),
+            ["above", "etc", "etc/own"],
+            "{}",
+            snapshots.driver_name()
+        );
+        snapshots.prepare(&id(1), &chain, KEPT).unwrap();
+        {
+            let root = snapshots.open_root(&snapshots.plan(&id(1), Access::ReadWrite).unwrap()).unwrap();
+            root.create_file(Path::new("etc/motd"), 0o644).unwrap();
+        }
+        let changes = snapshots.changes(&id(1)).unwrap();
+        let changes: Vec<String> = changes.iter().map(|change| format!("{:?} {}", change.kind, change.path)).collect();
+        assert_eq!(changes, ["Changed /etc", "Added /etc/motd"], "{}", snapshots.driver_name());
+    });
+}
+
 #[test]
 fn a_view_cannot_be_written_and_nothing_can_be_made_of_no_layers() {
     need!(host::root(), host::filesystem("erofs"));

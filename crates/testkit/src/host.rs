@@ -32,6 +32,21 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(always).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
+/// A `fsck.erofs` that knows blocks of 512 bytes, as erofs-utils have it from 1.7 on: this machine's, or the one that `cargo
+/// xtask test` unpacks below `target/`.
+pub fn fsck_erofs() -> Result<PathBuf, String> {
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/erofs-utils/fsck.erofs").into();
+    let is_new = |program: &PathBuf| {
+        let said = std::process::Command::new(program).arg("-V").output();
+        let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let version = said.lines().next().and_then(|line| line.split(' ').next_back()).unwrap_or_default();
+        let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+        (numbers.next(), numbers.next()) >= (Some(1), Some(7))
+    };
+    let programs = find_program("fsck.erofs").into_iter().chain([unpacked]);
+    programs.into_iter().find(is_new).ok_or_else(|| "the program `fsck.erofs`, 1.7 or newer".to_owned())
+}
+
 /// A filesystem type the kernel knows.
 pub fn filesystem(name: &str) -> Result<(), String> {
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();

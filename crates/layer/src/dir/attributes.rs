@@ -5,10 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use strata_types::mount::{PLACE_MARK, PLACE_MARK_OF_A_PERSON};
-
 use super::Power;
-use crate::whiteout::is_overlay_xattr;
+use crate::whiteout::is_mark;
 use crate::{Entry, Error, Result, Time, Xattr};
 
 /// What a listing of names or a value is at first expected to fit.
@@ -55,10 +53,7 @@ pub(super) fn give(at: At<'_>, entry: &Entry, power: Power, with_mode: bool) -> 
         }
         .map_err(|error| Error::file("change the mode of", &entry.path, error))?;
     }
-    // What means something to this host is not the image's to say.
-    let is_ours =
-        |name: &[u8]| is_overlay_xattr(name) || [PLACE_MARK, PLACE_MARK_OF_A_PERSON].map(str::as_bytes).contains(&name);
-    for xattr in entry.xattrs.iter().filter(|xattr| !is_ours(&xattr.name)) {
+    for xattr in entry.xattrs.iter().filter(|xattr| !is_mark(&xattr.name)) {
         set_xattr(at, xattr, entry, power)?;
     }
     Ok(())

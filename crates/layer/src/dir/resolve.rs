@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::path::shown;
-use crate::{Error, Result};
+use crate::path::{DIR_BYTES_MAX, shown};
+use crate::{DEPTH_MAX, Error, Result};
 
 /// Parents kept open.
 const PARENTS_MAX: usize = 64;
@@ -83,6 +83,10 @@ impl Parents {
         }
         let fd = open_in_root(self.root.as_fd(), path, DIR)?;
         let real = self.real(fd.as_fd())?;
+        // Links may lead deeper than any name says.
+        if real.len() > DIR_BYTES_MAX || real.split(|&byte| byte == b'/').count() >= DEPTH_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
         let parent = Parent { fd: Arc::new(fd), real: real.into() };
         if self.open.len() >= PARENTS_MAX {
             self.open.clear();

@@ -9,10 +9,7 @@ use strata_types::mount::{PLACE_MARK, PLACE_MARK_OF_A_PERSON};
 
 use super::attributes::{At, xattrs};
 use super::resolve::open_in_root;
-use crate::{Device, Entry, Error, Kind, LayerPath, Result, Time};
-
-/// How deep directories may be nested: each level holds a descriptor.
-const DEPTH_MAX: usize = 512;
+use crate::{DEPTH_MAX, Device, Entry, Error, Kind, LayerPath, Result, Time};
 
 const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Opening must neither wait for the other end of a pipe nor follow a link put there meanwhile.

@@ -39,12 +39,6 @@ impl Builder {
         }
         Image::new(&self.tree, self.namespace, tars)
     }
-
-    /// Whether the layer hides everything below its root. Overlayfs does not look for that mark on a root: whoever
-    /// stacks layers has to leave out those below.
-    pub fn root_is_opaque(&self) -> bool {
-        self.tree.dir(super::tree::ROOT).is_some_and(|root| root.opaque)
-    }
 }
 
 impl LayerSink for Builder {

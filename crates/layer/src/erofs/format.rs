@@ -1,5 +1,7 @@
 //! Numbers of the EROFS format.
 
+use crate::Xattr;
+
 /// Bytes of a block, as a power of two: tar's alignment.
 pub(super) const BLOCK_BITS: u8 = 9;
 pub(super) const BLOCK_BYTES: usize = 1 << BLOCK_BITS;
@@ -67,6 +69,15 @@ pub(super) const fn dirent_type(mode: u16) -> u8 {
 /// Namespaces of attributes: their number, and what it stands for.
 const XATTR_PREFIXES: [(u8, &[u8]); 3] = [(1, b"user."), (4, b"trusted."), (6, b"security.")];
 const XATTR_NAMES: [(u8, &[u8]); 2] = [(2, b"system.posix_acl_access"), (3, b"system.posix_acl_default")];
+
+/// What all attributes of an inode take at most (`i_xattr_icount`), but for the mark that makes a directory opaque.
+pub(super) const XATTRS_BYTES_MAX: usize = u16::MAX as usize * 4 - 64;
+
+/// What attributes take at most.
+pub(super) fn xattrs_bytes(xattrs: &[Xattr]) -> usize {
+    let bytes = |xattr: &Xattr| (4 + xattr.name.len() + xattr.value.len()).next_multiple_of(4);
+    XATTR_HEADER_BYTES + xattrs.iter().map(bytes).sum::<usize>()
+}
 
 /// Splits an attribute's name into its namespace's number and the rest; `None` if Linux has no such namespace.
 pub(super) fn split_xattr(name: &[u8]) -> Option<(u8, &[u8])> {

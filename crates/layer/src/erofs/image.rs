@@ -300,11 +300,9 @@ fn mode(node: &Node) -> u16 {
     kind | node.mode & 0o7777
 }
 
-/// The attributes as they lie behind an inode. Those in namespaces Linux does not have are left out: no filesystem
-/// would take them.
+/// The attributes as they lie behind an inode; what fits was looked at when they came. Those in namespaces Linux does not have
+/// are left out: no filesystem would take them.
 fn encode_xattrs<'x>(xattrs: impl Iterator<Item = &'x Xattr>) -> Vec<u8> {
-    /// What `i_xattr_icount` can say.
-    const XATTRS_BYTES_MAX: usize = u16::MAX as usize * 4;
     let mut area = vec![0; XATTR_HEADER_BYTES];
     for xattr in xattrs {
         let Some((index, name)) = split_xattr(&xattr.name) else {
@@ -312,12 +310,9 @@ fn encode_xattrs<'x>(xattrs: impl Iterator<Item = &'x Xattr>) -> Vec<u8> {
             continue;
         };
         let (Ok(name_length), Ok(value_length)) = (u8::try_from(name.len()), u16::try_from(xattr.value.len())) else {
-            continue;
-        };
-        if area.len() + 4 + name.len() + xattr.value.len() + 4 > XATTRS_BYTES_MAX {
             tracing::debug!(name = %xattr.name.escape_ascii(), "an attribute that does not fit is left out");
             continue;
-        }
+        };
         area.extend_from_slice(&[name_length, index]);
         area.extend_from_slice(&value_length.to_le_bytes());
         area.extend_from_slice(name);

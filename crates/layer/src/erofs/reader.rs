@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use super::format::*;
 use super::holes::{Chunk, Holes, chunk_bytes};
 use super::tree::{self, Tree};
+use crate::whiteout::Namespace;
 use crate::{Device, Entry, Error, Extent, Kind, LayerPath, Result, Time, Xattr};
 
 /// How deep [`Reader::walk`] goes: no path is deeper.
@@ -110,6 +111,13 @@ impl Reader {
     /// The root directory.
     pub(super) fn root(&self) -> Result<Node> {
         self.node(self.root, LayerPath::root())
+    }
+
+    /// Whether the layer hides everything below its root. Overlayfs does not look for that mark on a root: whoever stacks
+    /// layers has to leave out those below.
+    pub fn root_is_opaque(&self, namespace: Namespace) -> Result<bool> {
+        let mark = namespace.opaque();
+        Ok(self.root()?.entry.xattr(&mark.name) == Some(&mark.value))
     }
 
     /// What is at `path`, not following symbolic links.

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use super::format::{XATTRS_BYTES_MAX, xattrs_bytes};
 use super::holes::Holes;
-use crate::path::shown;
-use crate::whiteout::{Meaning, is_overlay_xattr, meaning};
-use crate::{Device, Entry, Error, Kind, LayerPath, Result, Time, Xattr};
+use crate::attribute;
+use crate::path::{DIR_BYTES_MAX, shown};
+use crate::whiteout::{Meaning, is_mark, meaning};
+use crate::{DEPTH_MAX, Device, Entry, Error, Kind, LayerPath, NAME_BYTES_MAX, Result, Time, Xattr};
 
 /// How many symbolic links one path may lead through: as the kernel.
 const LINKS_MAX: usize = 40;
@@ -114,8 +116,12 @@ impl Tree {
     }
 
     fn add_plain(&mut self, entry: &Entry, tar_offset: u64) -> Result<Added> {
+        if xattrs_bytes(&entry.xattrs) > XATTRS_BYTES_MAX {
+            let (entry, what) = (shown(entry.path.as_bytes()), "the size of its attributes");
+            return Err(Error::Limit { entry, what, limit: XATTRS_BYTES_MAX as u64 });
+        }
         let Some((parent, name)) = entry.path.split() else {
-            self.describe(ROOT, entry);
+            self.describe_again(ROOT, entry);
             return Ok(Added::Other);
         };
         let parent = self.dir_at(parent, entry)?;
@@ -128,7 +134,7 @@ impl Tree {
             }
             Kind::Dir => match existing.map(|node| &self.nodes[node].body) {
                 Some(Body::Dir(_)) => {
-                    self.describe(existing.unwrap_or(ROOT), entry);
+                    self.describe_again(existing.unwrap_or(ROOT), entry);
                     return Ok(Added::Other);
                 }
                 whiteout => Body::Dir(Dir { opaque: matches!(whiteout, Some(Body::Whiteout)), ..Dir::default() }),
@@ -167,7 +173,22 @@ impl Tree {
         node.uid = entry.uid;
         node.gid = entry.gid;
         node.mtime = entry.mtime;
-        node.xattrs = entry.xattrs.iter().filter(|xattr| !is_overlay_xattr(&xattr.name)).cloned().collect();
+        let can_have = |xattr: &&Xattr| !is_mark(&xattr.name) && node.body.can_have(&xattr.name);
+        let xattrs = entry.xattrs.iter().filter(|xattr| !attribute::is_nothing(xattr)).filter(can_have);
+        node.xattrs = xattrs.cloned().collect();
+    }
+
+    /// Describes a directory that the layer may have described before: as in a directory of the disk, attributes that are
+    /// not named again stay.
+    fn describe_again(&mut self, node: NodeId, entry: &Entry) {
+        let before = std::mem::take(&mut self.nodes[node].xattrs);
+        self.describe(node, entry);
+        let xattrs = &mut self.nodes[node].xattrs;
+        for xattr in before {
+            if !xattrs.iter().any(|one| one.name == xattr.name) {
+                xattrs.push(xattr);
+            }
+        }
     }
 
     fn link_target(&mut self, target: &LayerPath, entry: &Entry) -> Result<NodeId> {
@@ -245,11 +266,12 @@ impl Tree {
             Some(entry) => Error::Apply { entry: shown(entry.path.as_bytes()), problem },
             None => Error::Apply { entry: shown(path), problem },
         };
-        let mut way = vec![ROOT];
+        // Links may lead deeper than any name says: so directories are counted where they are.
+        let mut way = vec![(ROOT, 0)];
         let mut rest: Vec<Vec<u8>> = components(path);
         let mut links = 0;
         while let Some(name) = rest.pop() {
-            let here = way.last().copied().unwrap_or(ROOT);
+            let (here, above_bytes) = way.last().copied().unwrap_or((ROOT, 0));
             match name.as_slice() {
                 b"" | b"." => continue,
                 b".." => {
@@ -260,17 +282,24 @@ impl Tree {
                 }
                 _ => {}
             }
+            let bytes = above_bytes + name.len() + 1;
+            if way.len() >= DEPTH_MAX || bytes > DIR_BYTES_MAX {
+                return Err(problem("its directories are too deep"));
+            }
             let next = match self.child(here, &name) {
                 Some(next) => next,
                 None => {
                     let Some(entry) = make else { return Ok(None) };
+                    if name.len() > NAME_BYTES_MAX {
+                        return Err(problem("its parent is a symbolic link to a name that cannot be"));
+                    }
                     let next = self.push(Node::implicit_dir(), entry)?;
                     self.dir_mut(here).children.insert(name.into(), next);
                     next
                 }
             };
             match &mut self.nodes[next].body {
-                Body::Dir(_) => way.push(next),
+                Body::Dir(_) => way.push((next, bytes)),
                 Body::Symlink(target) => {
                     links += 1;
                     if links > LINKS_MAX {
@@ -285,12 +314,24 @@ impl Tree {
                     // Something new where something below is gone.
                     let dir = Dir { opaque: true, ..Dir::default() };
                     self.nodes[next] = Node { body: Body::Dir(dir), ..Node::implicit_dir() };
-                    way.push(next);
+                    way.push((next, bytes));
                 }
                 _ => return Err(problem("its parent is not a directory")),
             }
         }
-        Ok(way.last().copied())
+        Ok(way.last().map(|(node, _)| *node))
+    }
+}
+
+impl Body {
+    /// Whether Linux lets such a thing have this attribute (xattr(7)). Of those that it cannot have, nothing would be seen.
+    fn can_have(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Dir(_) => true,
+            Self::File { .. } | Self::Sparse(_) => name != b"system.posix_acl_default",
+            Self::Symlink(_) => !name.starts_with(b"user.") && !name.starts_with(b"system."),
+            _ => !name.starts_with(b"user.") && name != b"system.posix_acl_default",
+        }
     }
 }
 

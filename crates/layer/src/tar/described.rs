@@ -3,6 +3,7 @@
 use super::header::Header;
 use super::pax::Records;
 use super::{Limits, sparse};
+use crate::attribute;
 use crate::path::shown;
 use crate::{Device, Entry, Error, Kind, LayerPath, Result, Time};
 
@@ -60,13 +61,19 @@ impl Described {
         let kind = match self.header.kind {
             b'1' => Kind::Hardlink { target: self.path(&self.header.link)? },
             b'2' => self.symlink()?,
-            b'3' => Kind::Char(device),
-            b'4' => Kind::Block(device),
+            b'3' => Kind::Char(self.device(device)?),
+            b'4' => Kind::Block(self.device(device)?),
             b'5' | b'D' => Kind::Dir,
             b'6' => Kind::Fifo,
             _ => return Err(problem_of(&self.header.name, "its type is unknown")),
         };
         self.entry(kind, limits)
+    }
+
+    /// A device's number, if Linux has such a one.
+    fn device(&self, device: Device) -> Result<Device> {
+        let fits = device.major <= Device::MAJOR_MAX && device.minor <= Device::MINOR_MAX;
+        fits.then_some(device).ok_or_else(|| problem_of(&self.header.name, "the device number is out of range"))
     }
 
     fn symlink(&self) -> Result<Kind> {
@@ -95,7 +102,14 @@ impl Described {
         if path.is_root() && kind != Kind::Dir {
             return Err(problem_of(&self.header.name, "the layer's root is not a directory"));
         }
-        let id = |id: i64| u32::try_from(id).map_err(|_| problem_of(&self.header.name, "the owner is out of range"));
+        if let Some(problem) = self.records.xattrs.iter().find_map(attribute::problem) {
+            return Err(problem_of(&self.header.name, problem));
+        }
+        // The highest number is none: whoever gives a file to it leaves the owner as it is (chown(2)).
+        let id = |id: i64| {
+            let number = u32::try_from(id).ok().filter(|&id| id != u32::MAX);
+            number.ok_or_else(|| problem_of(&self.header.name, "the owner is out of range"))
+        };
         let seconds = self.header.mtime;
         Ok(Entry {
             kind,

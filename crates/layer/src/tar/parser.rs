@@ -197,8 +197,11 @@ impl<'a> Parser<'a> {
         };
         match header.kind {
             b'x' | b'X' | b'g' | b'L' | b'K' => return self.begin_extension(&header),
-            // The name of a volume.
-            b'V' => return self.skip(header.size),
+            // The name of a volume. Whatever stood before it was about that.
+            b'V' => {
+                self.pending = Pending::default();
+                return self.skip(header.size);
+            }
             _ => {}
         }
         let mut described = Described::new(header, std::mem::take(&mut self.pending), &self.globals);
@@ -256,7 +259,8 @@ impl<'a> Parser<'a> {
                 self.globals.parse_global(&text, self.limits).map_err(|problem| self.problem(problem))
             }
             _ => {
-                let mut records = self.pending.records.take().unwrap_or_else(|| self.globals.clone());
+                // As GNU tar and Docker: of two in a row only the second counts. Readers that differ here see different layers.
+                let mut records = self.globals.clone();
                 records.parse(&text, self.limits).map_err(|problem| self.problem(problem))?;
                 self.pending.records = Some(records);
                 Ok(())
@@ -306,12 +310,15 @@ impl<'a> Parser<'a> {
 
     /// Hands an entry on; its content comes next.
     fn emit(&mut self, entry: Entry, sink: &mut dyn LayerSink) -> Result<()> {
+        let left = entry.packed_bytes();
+        if left > self.limits.tar_bytes {
+            return Err(self.limit("the size of the uncompressed layer", self.limits.tar_bytes));
+        }
         if !self.vendor.is_empty() {
             sink.vendor(&std::mem::take(&mut self.vendor))?;
         }
         sink.entry(&entry, self.position)?;
         let Kind::File { sparse, .. } = &entry.kind else { return Ok(()) };
-        let left = entry.packed_bytes();
         if left == 0 {
             return sink.end();
         }

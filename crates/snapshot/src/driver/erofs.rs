@@ -93,7 +93,8 @@ impl Driver for Erofs {
     }
 
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
-        Ok(upper::mount(Union::Overlay, runs::mounts(stack.layers, stack.derived)?.into_iter(), stack, access))
+        let mounts = runs::mounts(seen(stack.layers)?, stack.derived)?;
+        Ok(upper::mount(Union::Overlay, mounts.into_iter(), stack, access))
     }
 
     fn leaving(&self, layer: &Path, derived: &Path) -> Result<Option<Leaving>> {
@@ -124,6 +125,16 @@ impl Driver for Erofs {
     fn parts(&self) -> &'static [&'static str] {
         upper::PARTS
     }
+}
+
+/// Those of a stack's layers (lowest first) of which anything is seen: one may hide all that is below its root.
+fn seen(layers: &[PathBuf]) -> Result<&[PathBuf]> {
+    for (number, layer) in layers.iter().enumerate().skip(1).rev() {
+        if reader(layer)?.root_is_opaque(Namespace::Trusted)? {
+            return Ok(&layers[number..]);
+        }
+    }
+    Ok(layers)
 }
 
 fn image(layer: &Path) -> Result<Mount> {

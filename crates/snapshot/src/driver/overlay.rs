@@ -79,10 +79,11 @@ impl Driver for Overlay {
     }
 
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
-        if self.how == Union::Overlay && stack.layers.len() > LAYERS_MAX {
-            return Err(Error::TooDeep { layers: stack.layers.len(), limit: LAYERS_MAX });
+        let layers = seen(stack.layers);
+        if self.how == Union::Overlay && layers.len() > LAYERS_MAX {
+            return Err(Error::TooDeep { layers: layers.len(), limit: LAYERS_MAX });
         }
-        let layers = stack.layers.iter().map(|layer| Mount::Dir(layer.join(FILES)));
+        let layers = layers.iter().map(|layer| Mount::Dir(layer.join(FILES)));
         Ok(upper::mount(self.how, layers, stack, access))
     }
 
@@ -94,6 +95,19 @@ impl Driver for Overlay {
     fn parts(&self) -> &'static [&'static str] {
         upper::PARTS
     }
+}
+
+/// Those of a stack's layers (lowest first) of which anything is seen: one may hide all that is below its root, and there
+/// overlayfs does not look for that mark.
+fn seen(layers: &[PathBuf]) -> &[PathBuf] {
+    let Whiteouts::Overlay(namespace) = marks() else { return layers };
+    let mark = namespace.opaque();
+    let hides = |layer: &PathBuf| {
+        let mut value = [0; 1];
+        let found = rustix::fs::lgetxattr(layer.join(FILES), mark.name.as_slice(), &mut value[..]);
+        found == Ok(mark.value.len()) && value == *mark.value
+    };
+    layers.iter().rposition(hides).map_or(layers, |uppermost| &layers[uppermost..])
 }
 
 /// The directories of layers (lowest first), the uppermost first.
