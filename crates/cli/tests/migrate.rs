@@ -51,11 +51,78 @@ fn what_cannot_be_moved_is_refused_in_words() {
     need!(host::root(), host::program("busybox"), host::filesystem("erofs"));
     let machine = machine("erofs");
     assert_eq!(machine.strata(["system", "migrate", "zip"]).fails(1), "strata: unknown storage driver `zip`\n");
-    machine.strata(["create", "--name", "web", "base"]).ok();
+    machine.strata(["run", "-d", "--network", "none", "--name", "web", "base", "sleep", "1000"]).ok();
     let refused = machine.strata(["system", "migrate", "overlay"]).fails(1);
-    assert!(refused.contains("1 containers stand on layers of this store"), "{refused}");
-    machine.strata(["rm", "web"]).ok();
+    assert!(refused.contains("1 containers run: stop them first"), "{refused}");
+    machine.strata(["rm", "-f", "web"]).ok();
     machine.strata(["system", "migrate", "overlay"]).ok();
+}
+
+/// A machine with a container that has changed all kinds of things, and has a snapshot from before the last of them.
+fn with_container(driver: &str) -> Machine {
+    let machine = machine(driver);
+    let first = "echo new > /etc/new; chown 5:6 /etc/new; chmod 4711 /etc/new; ln /etc/new /twin-of-new; rm /bin/vi; \
+                 rm -r /home; mkdir /home; echo in > /home/in; ln -s /nowhere /link; mkfifo /pipe; chmod 700 /root; \
+                 dd if=/dev/urandom of=/large bs=1k count=300 2>/dev/null";
+    let second = "rm /data; mkdir /data; echo late > /data/late";
+    let script = format!("if [ -e /link ] || [ -L /link ]; then {second}; else {first}; fi");
+    machine.strata(["run", "--network", "none", "--name", "box", "other", "sh", "-c", &script]).ok();
+    machine.strata(["snapshot", "box", "before"]).ok();
+    machine.strata(["start", "-a", "box"]).ok();
+    machine
+}
+
+/// What is in it, with owners, modes, times and content.
+fn contents(machine: &Machine) -> String {
+    machine.strata(["export", "-o", "box.tar", "box"]).ok();
+    let listed = machine.sh("tar --full-time --numeric-owner -tvf box.tar | sort -k6").ok();
+    listed + &machine.sh("tar -xOf box.tar | md5sum").ok()
+}
+
+#[test]
+fn containers_that_do_not_run_move_along() {
+    need!(host::root(), host::program("busybox"), host::filesystem("erofs"));
+    let machine = with_container("erofs");
+    let before = contents(&machine);
+    assert!(before.contains("home/in") && before.contains("data/late") && !before.contains("bin/vi\n"), "{before}");
+    let changes = machine.strata(["diff", "box"]).ok();
+    for to in ["overlay", "vfs", "erofs", "vfs", "overlay"] {
+        machine.strata(["system", "migrate", to]).ok();
+        assert_eq!(contents(&machine), before, "{to}");
+        assert_eq!(machine.strata(["diff", "box"]).ok(), changes, "{to}");
+        let shown = machine.strata(["inspect", "-f", "{{.Driver}} {{.GraphDriver.Name}}", "box"]).ok();
+        assert_eq!(shown, format!("{to} {to}\n"));
+        let expected = if to == "vfs" { "fs" } else { "upper\nwork" };
+        let parts = machine.sh("cd store/containers/*/ && ls -d fs upper work 2>/dev/null").out;
+        assert_eq!(parts.trim(), expected, "{to}");
+        assert!(machine.strata(["check"]).ok().starts_with("no problems"), "{to}");
+    }
+    // Its snapshot is still there.
+    machine.strata(["rollback", "box", "before"]).ok();
+    let back = contents(&machine);
+    assert!(back.contains("home/in") && !back.contains("data/late"), "{back}");
+    machine.strata(["rm", "-f", "box"]).ok();
+}
+
+#[test]
+fn a_move_with_containers_that_is_killed_anywhere_goes_on() {
+    need!(host::root(), host::program("busybox"), host::filesystem("erofs"));
+    let machine = with_container("overlay");
+    let before = contents(&machine);
+    let (mut from, mut to) = ("overlay", "vfs");
+    for point in ["container", "copied", "recorded", "emptied", "removed"] {
+        let mut command = machine.strata_command(["system", "migrate", to]);
+        let killed = command.env(failpoint::VARIABLE, format!("snapshot.migrate.{point}")).output().unwrap();
+        assert!(!killed.status.success(), "{point}");
+        assert_eq!(contents(&machine), before, "killed at {point} from {from}");
+        machine.strata(["system", "migrate", to]).ok();
+        assert_eq!(contents(&machine), before, "after {point} to {to}");
+        let expected = if to == "vfs" { "fs" } else { "upper\nwork" };
+        let parts = machine.sh("cd store/containers/*/ && ls -d fs upper work 2>/dev/null").out;
+        assert_eq!(parts.trim(), expected, "after {point} to {to}");
+        assert!(machine.strata(["check"]).ok().starts_with("no problems"), "after {point}");
+        std::mem::swap(&mut from, &mut to);
+    }
 }
 
 #[test]

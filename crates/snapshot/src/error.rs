@@ -85,6 +85,16 @@ pub enum Error {
         /// How many there may be.
         limit: usize,
     },
+    /// What containers wrote cannot be moved from one driver to another.
+    #[error(
+        "what containers wrote cannot be moved from the storage driver `{from}` to `{to}` at once: move the store to `overlay` first, or commit or remove them"
+    )]
+    Immovable {
+        /// Whose it is.
+        from: DriverName,
+        /// Whose it should be.
+        to: DriverName,
+    },
     /// Somebody works with the layers.
     #[error("others are using this store just now")]
     InUse,
@@ -109,9 +119,11 @@ impl Error {
             Self::File(error) => error.class(),
             Self::Mount { source, .. } => class_of(source),
             Self::UnknownDriver(_) | Self::OtherDriver { .. } => ErrorClass::InvalidInput,
-            Self::Unavailable { .. } | Self::NoLimit(_) | Self::TooDeep { .. } | Self::Windows => {
-                ErrorClass::Unsupported
-            }
+            Self::Unavailable { .. }
+            | Self::NoLimit(_)
+            | Self::TooDeep { .. }
+            | Self::Windows
+            | Self::Immovable { .. } => ErrorClass::Unsupported,
         }
     }
 

@@ -18,7 +18,7 @@ impl Verb for Args {
     const EXAMPLES: &str = "  strata system migrate overlay            Make all layers again as `overlay` keeps them
   strata info                              Shows which drivers work here
 
-Interrupted, it goes on when it is said again. Containers have to be committed or removed first.";
+Interrupted, it goes on when it is said again. Containers move along, and have to be stopped first.";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let Migrated { from, to, layers } = session.engine()?.migrate(&self.driver, &Silent)?;

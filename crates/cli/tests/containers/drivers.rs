@@ -85,6 +85,14 @@ fn a_store_of_subvolumes() {
     assert!(refused.contains("the storage driver `vfs` cannot limit what a container holds"), "{refused}");
     assert_eq!(machine.strata(["--root", "other", "ps", "-aq"]).ok(), "");
     machine.strata(["check"]).ok();
+    // Copies and subvolumes have one name: containers go from one to the other by way of a third.
+    script(&["run", "--name", "stays", "--network", "none", "made"], "echo kept > /kept; ls /etc/new > /dev/null").ok();
+    let refused = machine.strata(["system", "migrate", "vfs"]).fails(1);
+    assert!(refused.contains("move the store to `overlay` first"), "{refused}");
+    for to in ["overlay", "btrfs"] {
+        machine.strata(["system", "migrate", to]).ok();
+        assert_eq!(machine.strata(["diff", "stays"]).ok(), "A /kept\n", "{to}");
+    }
     machine.strata(["system", "prune", "-af"]).ok();
     assert_eq!(machine.sh("ls store/layers/btrfs").ok(), "");
     assert_eq!(machine.sh("btrfs subvolume list store").ok(), "");

@@ -27,6 +27,8 @@ impl Engine {
         let file = |name: &str| if started { json!(etc_files::path(&dir, name)) } else { json!("") };
         let log = dir.join("log.json");
         let log_path = if started && document.host.log_config.kind != "none" { json!(log) } else { json!("") };
+        // The store may have been moved since the container was made.
+        let driver = self.snapshots()?.driver_name().to_string();
         let mut value = json!({
             "Id": record.id.as_str(),
             "Created": record.created.to_string(),
@@ -40,14 +42,14 @@ impl Engine {
             "LogPath": log_path,
             "Name": format!("/{}", record.name),
             "RestartCount": state.restarts,
-            "Driver": record.driver,
+            "Driver": driver,
             "Platform": "linux",
             "MountLabel": "",
             "ProcessLabel": "",
             "AppArmorProfile": "",
             "ExecIDs": null,
             "HostConfig": host_config(&document.host),
-            "GraphDriver": { "Data": self.graph(known)?, "Name": record.driver },
+            "GraphDriver": { "Data": self.graph(known)?, "Name": driver },
         });
         let more = value.as_object_mut().expect("it was made an object");
         if with_size {

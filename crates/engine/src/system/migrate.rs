@@ -1,23 +1,26 @@
 //! Moving a store from one storage driver to another.
 
+use strata_runtime::Status;
 use strata_snapshot::DriverName;
-use strata_types::{ErrorClass, Watch};
+use strata_store::records::ContainerRecord;
+use strata_types::{ContainerId, ErrorClass, Watch};
 
-use crate::{Engine, Result};
+use crate::container::{ContainerError, Document, storage};
+use crate::{Engine, Error, Result};
 
 /// Why a store cannot be moved.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// Their files are as the driver has them.
-    #[error("{0} containers stand on layers of this store: commit them, or remove them, first")]
-    Containers(usize),
+    /// They write.
+    #[error("{0} containers run: stop them first")]
+    Running(usize),
 }
 
 impl MigrateError {
     /// What kind of trouble it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Containers(_) => ErrorClass::Conflict,
+            Self::Running(_) => ErrorClass::Conflict,
         }
     }
 }
@@ -34,29 +37,49 @@ pub struct Migrated {
 }
 
 impl Engine {
-    /// Moves the store to another storage driver. If it was interrupted, doing it again goes on.
+    /// Moves the store to another storage driver, with its images, containers and snapshots. If it was interrupted, doing it
+    /// again goes on.
     ///
     /// # Errors
-    /// When the driver does not work here, there are containers, others use the store, or the disk is full. The store is with
-    /// one of the drivers then.
+    /// When the driver does not work here, a container runs or cannot be moved, others use the store, or the disk is full. The
+    /// store is with one of the drivers then.
     pub fn migrate(&self, driver: &str, watch: &dyn Watch) -> Result<Migrated> {
-        let to: DriverName = driver.parse().map_err(crate::Error::Snapshot)?;
+        let to: DriverName = driver.parse().map_err(Error::Snapshot)?;
         let snapshots = self.snapshots()?;
         let from = snapshots.driver_name();
-        let containers = self.container_records()?.len();
-        if containers > 0 && from != to {
-            return Err(MigrateError::Containers(containers).into());
+        let containers = self.container_records()?;
+        if from != to {
+            self.refuse_running(&containers)?;
         }
         let mut migration = snapshots.migrate(to)?;
+        let go_on = || if watch.cancelled() { Err(Error::Cancelled) } else { Ok(()) };
         if from != to {
             for image in self.store().images().list()? {
-                if watch.cancelled() {
-                    return Err(crate::Error::Cancelled);
-                }
+                go_on()?;
                 migration.copy(&image.layers, watch)?;
             }
+            for snapshot in self.store().snapshots().list()? {
+                go_on()?;
+                migration.copy(&snapshot.layers, watch)?;
+            }
+            for container in &containers {
+                go_on()?;
+                let document = Document::parse(&container.spec)
+                    .map_err(|source| ContainerError::Record(container.id.clone(), source))?;
+                migration.container(&container.id, storage::prepare(&document.host)?.size_bytes, watch)?;
+            }
         }
-        let layers = migration.finish()?;
+        let ids: Vec<ContainerId> = containers.into_iter().map(|container| container.id).collect();
+        let layers = migration.finish(&ids)?;
         Ok(Migrated { from: from.to_string(), to: to.to_string(), layers })
+    }
+
+    fn refuse_running(&self, containers: &[ContainerRecord]) -> Result<()> {
+        let mut running = 0;
+        for container in containers {
+            let status = self.process(&container.id).state()?.status;
+            running += usize::from(matches!(status, Status::Running | Status::Paused | Status::Restarting));
+        }
+        if running > 0 { Err(MigrateError::Running(running).into()) } else { Ok(()) }
     }
 }

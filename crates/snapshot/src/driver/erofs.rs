@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use strata_layer::diff::{Change, upper_changes};
+use strata_layer::dir::Whiteouts;
 use strata_layer::erofs::{Builder, Image, Reader};
 use strata_layer::lending::Contents;
 use strata_layer::pipeline::{Pack, Shares};
@@ -120,6 +122,10 @@ impl Driver for Erofs {
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
         let readers = layers.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
         Ok(upper_changes(upper::open(container)?.as_ref(), &|path| lookup(&readers, path))?)
+    }
+
+    fn refill(&self, container: &Path) -> Result<Option<(OwnedFd, Whiteouts)>> {
+        Ok(Some((upper::open(container)?.into_fd(), Whiteouts::Overlay(Namespace::Trusted))))
     }
 
     fn parts(&self) -> &'static [&'static str] {

@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use strata_layer::dir::Whiteouts;
 use strata_layer::pipeline::{Pack, Shares};
 use strata_layer::{Time, Unpacked, diff::Change};
 use strata_types::Watch;
@@ -120,6 +121,13 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
     /// Gives back what belonged to layers and containers that are gone.
     fn tidy(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Opens what a container writes, so that changes can be put there as a layer's tar says them, and says how that is done;
+    /// none if it cannot be.
+    fn refill(&self, container: &Path) -> Result<Option<(OwnedFd, Whiteouts)>> {
+        let _ = container;
+        Ok(None)
     }
 
     /// The names in a container's directory that are the driver's.

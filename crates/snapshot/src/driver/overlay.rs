@@ -92,6 +92,10 @@ impl Driver for Overlay {
         Ok(upper_changes(upper::open(container)?.as_ref(), &|path| lookup(&roots, path))?)
     }
 
+    fn refill(&self, container: &Path) -> Result<Option<(OwnedFd, Whiteouts)>> {
+        Ok(Some((upper::open(container)?.into_fd(), marks())))
+    }
+
     fn parts(&self) -> &'static [&'static str] {
         upper::PARTS
     }

@@ -152,6 +152,10 @@ impl<T: Trees> Driver for Tree<T> {
         self.0.tidy()
     }
 
+    fn refill(&self, container: &Path) -> Result<Option<(OwnedFd, Whiteouts)>> {
+        Ok(Some((self.0.open(container, Access::ReadWrite)?, Whiteouts::Execute)))
+    }
+
     fn parts(&self) -> &'static [&'static str] {
         self.0.parts()
     }

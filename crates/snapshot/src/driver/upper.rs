@@ -78,6 +78,10 @@ impl Opened {
     pub(super) fn as_ref(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
 }
 
 /// Opens a container's upper directory.
