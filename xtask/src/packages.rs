@@ -30,6 +30,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("openssl", "openssl"),
     Need("python3", "python3"),
     Need("git", "git"),
+    Need("script", "bsdutils"),
     Need("zstd", "zstd"),
     Need("xz", "xz-utils"),
     Need("getfattr", "attr"),

@@ -6,6 +6,8 @@ pub mod epoch;
 pub mod excerpt;
 pub mod input;
 pub mod output;
+pub mod raw_json;
 pub mod secret;
 pub mod steps;
+pub mod tty;
 pub mod verify;

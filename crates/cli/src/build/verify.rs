@@ -6,7 +6,9 @@ use strata_build::{BuildError, BuildRequest, Built, Compared, Output, compare};
 use strata_engine::Engine;
 
 use super::excerpt::excerpt;
+use super::raw_json::RawJson;
 use super::steps::Steps;
+use super::tty::Tty;
 use crate::exit::{Failure, Result};
 use crate::progress::{Progress, Show};
 use crate::session::Session;
@@ -18,19 +20,62 @@ pub struct Shown<'s> {
     pub name: &'s str,
     /// Its text.
     pub text: &'s str,
+    /// How.
+    pub mode: Mode,
+}
+
+/// How steps are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
     /// Only failures.
-    pub is_quiet: bool,
+    Quiet,
+    /// As lines.
+    Plain,
+    /// Drawn on a terminal.
+    Tty,
+    /// As BuildKit's documents.
+    RawJson,
+}
+
+impl Mode {
+    /// Reads `--progress`; where nothing is said a terminal is drawn on.
+    pub fn parse(word: &str, quiet: bool, is_terminal: bool) -> Result<Self> {
+        Ok(match word {
+            "quiet" => Self::Quiet,
+            "auto" | "plain" | "tty" if quiet => Self::Quiet,
+            "auto" if is_terminal => Self::Tty,
+            "auto" | "plain" => Self::Plain,
+            "tty" => Self::Tty,
+            "rawjson" => Self::RawJson,
+            other => {
+                let failure = Failure::new(format!("invalid progress mode {other}"));
+                return Err(failure.hint("auto, plain, tty, quiet or rawjson"));
+            }
+        })
+    }
 }
 
 /// Builds, and shows the steps.
 pub fn attempt(session: &mut Session, engine: &Engine, request: &BuildRequest, shown: &Shown<'_>) -> Result<Built> {
     let progress = Progress::start(session, Show::Nowhere)?;
-    let out: Option<Box<dyn std::io::Write + Send>> =
-        if shown.is_quiet { None } else { Some(Box::new(std::io::stderr())) };
-    let steps = Steps::new(&progress, out);
-    let result = strata_build::build(engine, request, &steps);
-    let failed = steps.failed();
-    drop(steps);
+    let (result, failed) = match shown.mode {
+        Mode::Tty => {
+            let steps = Tty::new(&progress, Box::new(std::io::stderr()))?;
+            let result = strata_build::build(engine, request, &steps);
+            (result, steps.finish())
+        }
+        Mode::RawJson => {
+            let steps = RawJson::new(&progress, Box::new(std::io::stderr()));
+            (strata_build::build(engine, request, &steps), String::new())
+        }
+        Mode::Quiet | Mode::Plain => {
+            let out: Option<Box<dyn std::io::Write + Send>> =
+                if shown.mode == Mode::Quiet { None } else { Some(Box::new(std::io::stderr())) };
+            let steps = Steps::new(&progress, out);
+            let result = strata_build::build(engine, request, &steps);
+            (result, steps.failed())
+        }
+    };
     progress.finish();
     result.map_err(|error| {
         let excerpt = error.lines.map_or_else(String::new, |lines| excerpt(shown.name, shown.text, lines));
@@ -71,7 +116,7 @@ pub fn twice(
     request.no_cache = false;
     request.no_cache_filter.clear();
     let compared = compared.map_err(failure)?;
-    if compared == Compared::Same && !shown.is_quiet {
+    if compared == Compared::Same && matches!(shown.mode, Mode::Plain | Mode::Tty) {
         writeln!(session.err, "verified: two builds without cache came to the same image")?;
     }
     Ok(compared)

@@ -12,7 +12,7 @@ use strata_types::reference::Reference;
 use strata_types::{Platform, Silent};
 
 use crate::build::excerpt::excerpt;
-use crate::build::verify::{self, Shown};
+use crate::build::verify::{self, Mode, Shown};
 use crate::build::{cache, contexts, epoch, input, output, secret};
 use crate::container::request::ulimits;
 use crate::exposure;
@@ -109,7 +109,7 @@ pub struct Args {
     /// Set target platform for build
     #[arg(long, value_name = "stringArray", value_delimiter = ',')]
     pub platform: Vec<String>,
-    /// Set type of progress output ("auto", "quiet", "plain")
+    /// Set type of progress output ("auto", "quiet", "plain", "tty", "rawjson")
     #[arg(long, default_value = "auto")]
     pub progress: String,
     /// Always attempt to pull all referenced images
@@ -161,11 +161,8 @@ impl Verb for Args {
   strata build -q - < Dockerfile          Build without any files, print the image's ID";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let is_quiet = match self.progress.as_str() {
-            "auto" | "plain" => self.quiet,
-            "quiet" => true,
-            other => return Err(Failure::new(format!("invalid progress mode {other}")).hint("auto, plain or quiet")),
-        };
+        let mode = Mode::parse(&self.progress, self.quiet, session.terminal().stderr)?;
+        let is_quiet = mode == Mode::Quiet;
         let engine = session.engine()?;
         let input = input::read(session, &engine, &self.path, self.file.as_deref())?;
         let (name, text) = (input.name.clone(), input.dockerfile.clone());
@@ -185,7 +182,7 @@ impl Verb for Args {
             let sentence = "--verify compares the image of one platform";
             return Err(Failure::new(sentence).hint("say which with --platform"));
         }
-        let shown = Shown { name: &name, text: &text, is_quiet };
+        let shown = Shown { name: &name, text: &text, mode };
         if self.verify
             && let Compared::Different(difference) = verify::twice(session, &engine, &mut request, &shown)?
         {

@@ -8,6 +8,7 @@ mod far_cache;
 mod language;
 mod mounts;
 mod oracle;
+mod progress;
 mod refusals;
 mod remote;
 mod verify;
