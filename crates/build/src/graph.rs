@@ -123,7 +123,9 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     for build in &builds {
         finished.push(build.run(target)?);
     }
-    let parts: Vec<_> = builds.iter().zip(&finished).map(|(build, finished)| (build, &finished.base)).collect();
+    let squashed = builds.iter().zip(&finished).map(|(build, finished)| build.squashed(&finished.base));
+    let squashed = squashed.collect::<Result<Vec<_>, _>>().map_err(BuildError::outside)?;
+    let parts: Vec<_> = builds.iter().zip(&squashed).collect();
     let exported = export::export(&parts).map_err(BuildError::outside)?;
     let layers: Vec<_> = finished.iter().map(|finished| finished.base.layers.as_slice()).collect();
     builds[0].export_caches(&layers).map_err(BuildError::outside)?;

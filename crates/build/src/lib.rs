@@ -7,6 +7,7 @@
 //! export.rs     what becomes of it: images, files
 //! base.rs       FROM
 //! caches.rs     --cache-from and --cache-to
+//! squash.rs     --squash: the layers of a build as one
 //! run.rs        RUN: a container on what there is
 //! copy/         COPY and ADD: a layer put together of files
 //! compare.rs    what two builds of the same differ in
@@ -35,6 +36,7 @@ mod metadata;
 mod remote;
 mod request;
 mod run;
+mod squash;
 mod stage;
 mod variables;
 

@@ -39,6 +39,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Nothing that was done before counts.
     pub no_cache: bool,
+    /// The layers that are added become one.
+    pub squash: bool,
     /// Nor what these stages did.
     pub no_cache_filter: Vec<String>,
     /// Where steps are looked for that are not remembered here.

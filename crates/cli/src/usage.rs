@@ -10,6 +10,15 @@ use crate::exit::Exit;
 use crate::opts::number;
 use crate::verb::Entry;
 
+/// Docker's options that are not here, and why not or what is.
+const NOT_HERE: &[(&str, &str)] = &[
+    ("annotation", "annotations stand in manifests, which `push` makes: use --label"),
+    ("builder", "there is one builder, this program itself"),
+    ("call", "use --check; targets and outlines are not listed"),
+    ("disable-content-trust", "signed tags went out of use, and none are checked"),
+    ("isolation", "it is for Windows"),
+];
+
 /// A wrong call: what to print on stderr, and the exit code.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Misuse {
@@ -41,7 +50,9 @@ pub fn option_error(error: &clap::Error, command: &Command, words: &[OsString]) 
             let word = word?;
             if let Some(long) = word.strip_prefix("--").filter(|long| !long.is_empty()) {
                 let name = long.split('=').next().unwrap_or(long);
-                return Some(format!("unknown flag: --{name}"));
+                let known = NOT_HERE.iter().find(|(known, _)| *known == name);
+                let why = known.map_or_else(String::new, |(_, why)| format!(" ({why})"));
+                return Some(format!("unknown flag: --{name}{why}"));
             }
             let short = word.strip_prefix('-').and_then(|rest| rest.chars().next())?;
             Some(format!("unknown shorthand flag: '{short}' in {word}"))

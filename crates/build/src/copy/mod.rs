@@ -25,9 +25,9 @@ pub(crate) use layout::Layout;
 use layout::Piece;
 use owner::Mode;
 pub(crate) use owner::Owner;
-use stream::{Content, TarStream};
-pub(crate) use tree::Tree;
+pub(crate) use stream::{Content, TarStream};
 use tree::{Item, Source};
+pub(crate) use tree::{Tree, at};
 
 /// What is to be copied, found but not read.
 pub(crate) struct Found {

@@ -133,6 +133,9 @@ pub struct Args {
     /// Shared memory size for build containers
     #[arg(long, value_name = "bytes", value_parser = opts::size::bytes)]
     pub shm_size: Option<u64>,
+    /// Squash newly built layers into a single new layer
+    #[arg(long)]
+    pub squash: bool,
     /// SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")
     #[arg(long, value_name = "stringArray")]
     pub ssh: Vec<String>,
@@ -219,6 +222,7 @@ impl Args {
             arguments,
             labels: self.label.iter().cloned().collect(),
             no_cache: self.no_cache,
+            squash: self.squash,
             no_cache_filter: self.no_cache_filter.clone(),
             cache_from: cache::from(&self.cache_from, &session.cwd()?)?,
             cache_to: cache::to(&self.cache_to, &session.cwd()?)?,

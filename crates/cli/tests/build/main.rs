@@ -11,6 +11,7 @@ mod oracle;
 mod progress;
 mod refusals;
 mod remote;
+mod squash;
 mod verify;
 
 use strata_testkit::Machine;
