@@ -57,6 +57,16 @@ pub(crate) const VM: &[Need] = &[
     Need("ps", "procps"),
 ];
 
+/// For building ZFS for the guest.
+pub(crate) const ZFS: &[Need] = &[
+    Need("depmod", "kmod"),
+    Need("xz", "xz-utils"),
+    Need("gcc", "gcc"),
+    Need("make", "make"),
+    Need("bc", "bc"),
+    Need("strip", "binutils"),
+];
+
 /// For the bench: what we are compared with.
 pub(crate) const BENCH: &[Need] = &[
     Need("mmdebstrap", "mmdebstrap"),

@@ -21,7 +21,7 @@ pub struct Globals {
     /// Directory of data that need not survive a reboot
     #[arg(long)]
     pub run_dir: Option<OsString>,
-    /// Storage driver to use ("erofs", "overlay", "vfs"; the best that works here by default)
+    /// Storage driver to use ("strata info" lists them; the best that works here by default)
     #[arg(long)]
     pub storage_driver: Option<String>,
     /// Print version information and quit

@@ -8,6 +8,7 @@ use std::process::Command;
 use strata_testkit::host;
 
 use super::kernel::Kernel;
+use super::zfs::{MODULES, Zfs};
 use crate::shell::{Done, output, run};
 
 /// Programs whose busybox cousins can less. Everything else is busybox.
@@ -44,7 +45,13 @@ pub(crate) struct Disk {
 }
 
 /// Makes both anew.
-pub(crate) fn make(dir: &Path, kernel: &Kernel, programs: &[(PathBuf, String)], init: &str) -> Done<Disk> {
+pub(crate) fn make(
+    dir: &Path,
+    kernel: &Kernel,
+    zfs: Option<&Zfs>,
+    programs: &[(PathBuf, String)],
+    init: &str,
+) -> Done<Disk> {
     let root = dir.join("root");
     if root.exists() {
         std::fs::remove_dir_all(&root).map_err(|error| format!("cannot remove {}: {error}", root.display()))?;
@@ -62,6 +69,9 @@ pub(crate) fn make(dir: &Path, kernel: &Kernel, programs: &[(PathBuf, String)], 
     let modules = root.join("usr/lib/modules");
     make_dir(&modules)?;
     run(Command::new("cp").arg("-r").arg(&kernel.modules).arg(modules.join(&kernel.version)))?;
+    if let Some(zfs) = zfs {
+        install_zfs(&root, kernel, zfs)?;
+    }
     for (from, name) in programs {
         copy(from, &root.join("tests").join(name))?;
     }
@@ -83,10 +93,7 @@ fn install_programs(root: &Path) -> Done {
         files.insert(program);
     }
     for file in files {
-        let inside = file.strip_prefix("/usr").or_else(|_| file.strip_prefix("/")).unwrap_or(&file);
-        let to = root.join("usr").join(inside);
-        make_dir(to.parent().unwrap_or(root))?;
-        copy(&file, &to)?;
+        install(root, &file, &file)?;
     }
     let applets = output(Command::new("busybox").arg("--list"))?;
     for applet in applets.lines() {
@@ -95,6 +102,25 @@ fn install_programs(root: &Path) -> Done {
         }
     }
     Ok(())
+}
+
+/// Puts a file where the guest has what is at `inside` here: `/lib` and the like are below `/usr`.
+fn install(root: &Path, file: &Path, inside: &Path) -> Done {
+    let inside = inside.strip_prefix("/").unwrap_or(inside);
+    let to = root.join("usr").join(inside.strip_prefix("usr").unwrap_or(inside));
+    make_dir(to.parent().unwrap_or(root))?;
+    copy(file, &to)
+}
+
+fn install_zfs(root: &Path, kernel: &Kernel, zfs: &Zfs) -> Done {
+    for (file, inside) in zfs.files()? {
+        install(root, &file, &inside)?;
+    }
+    for module in MODULES {
+        let inside = Path::new("lib/modules").join(&kernel.version).join("extra").join(module);
+        install(root, &zfs.module(module), &inside)?;
+    }
+    run(Command::new("depmod").arg("-b").arg(root.join("usr")).arg(&kernel.version))
 }
 
 fn make_filesystem(root: &Path, image: &Path) -> Done {

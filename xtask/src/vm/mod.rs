@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! target/vm/kernel/   Debian's kernel, unpacked and not installed; made once
+//! target/vm/zfs/      ZFS for that kernel, if somebody had it built by `cargo xtask vm-zfs`
 //! target/vm/root/     the guest's root directory: programs of this machine with their libraries, and our tests
 //! target/vm/root.img  the same as an ext4 disk; the guest writes to a copy that is thrown away
 //! target/vm/initrd    what finds that disk
@@ -13,30 +14,39 @@
 mod guest;
 mod image;
 mod kernel;
+mod zfs;
 
 use std::path::{Path, PathBuf};
 
 use crate::shell::{Done, cargo, run, workspace};
 use crate::test::unexpected_skips;
 use crate::{build, packages};
+use zfs::Zfs;
 
-/// What the guest runs: the package, its test program, and which of its tests.
+/// What the guest runs: the package, its test program, which of its tests, and for which of the drivers that need a guest.
 const SUITES: &[Suite] = &[
-    Suite { package: "strata-snapshot", target: &["--test", "drivers"], filter: &["--skip", "btrfs::"] },
-    Suite { package: "strata-sys", target: &["--lib"], filter: &["cgroup"] },
+    Suite { package: "strata-snapshot", target: &["--test", "drivers"], filter: &["--skip", "btrfs::"], driver: THIN },
+    Suite { package: "strata-snapshot", target: &["--test", "drivers"], filter: &["--skip", "btrfs::"], driver: ZFS },
+    Suite { package: "strata-sys", target: &["--lib"], filter: &["cgroup", "fuse::"], driver: THIN },
     Suite {
         package: "strata-cli",
         target: &["--test", "containers"],
         filter: &["drivers::", "limits::", "roots_files_are_its_own", "secrets::", "version_2::"],
+        driver: THIN,
     },
-    Suite { package: "strata-cli", target: &["--test", "rootless"], filter: &["delegated::"] },
+    Suite { package: "strata-cli", target: &["--test", "rootless"], filter: &["delegated::"], driver: THIN },
 ];
+
+const THIN: &str = "devicemapper";
+/// Where it was built.
+const ZFS: &str = "zfs";
 
 /// Tests of one program.
 struct Suite {
     package: &'static str,
     target: &'static [&'static str],
     filter: &'static [&'static str],
+    driver: &'static str,
 }
 
 /// Runs all suites in one boot; words, if there are any, are the names of the only tests wanted.
@@ -46,20 +56,37 @@ pub(crate) fn run_suites(words: &[&str]) -> Done {
     let program = build::target()?.join("debug/strata");
     let mut commands = Vec::new();
     let mut programs = vec![(program, "strata".to_owned())];
-    for suite in SUITES {
+    let dir = directory();
+    let kernel = kernel::debian(&dir.join("kernel"))?;
+    let zfs = Zfs::found(&dir, &kernel);
+    if zfs.is_none() {
+        eprintln!("ZFS is not tested: `cargo xtask vm-zfs` builds it for {}", kernel.version);
+    }
+    for suite in SUITES.iter().filter(|suite| suite.driver != ZFS || zfs.is_some()) {
         let path = test_program(suite)?;
         let name = format!("{}-{}", suite.package, suite.target.last().unwrap_or(&"").trim_start_matches('-'));
         let filter = if words.is_empty() { suite.filter } else { words };
-        commands.push(format!("/tests/{name} --quiet --test-threads 2 {}", filter.join(" ")));
+        let driver = suite.driver;
+        commands
+            .push(format!("STRATA_TEST_DRIVER={driver} /tests/{name} --quiet --test-threads 2 {}", filter.join(" ")));
         programs.push((path, name));
     }
-    let dir = workspace().join("target/vm");
-    let kernel = kernel::debian(&dir.join("kernel"))?;
-    let disk = image::make(&dir, &kernel, &programs, &script(&commands)?)?;
+    let disk = image::make(&dir, &kernel, zfs.as_ref(), &programs, &script(&commands)?)?;
     let said = guest::boot(&kernel, &disk)?;
     let skipped: String = said.skips.iter().map(|line| format!("{line}\n")).collect();
     unexpected_skips(&skipped, &workspace().join("xtask/expected-skips-vm.txt"))?;
     if said.failed { Err("tests failed in the guest".to_owned()) } else { Ok(()) }
+}
+
+/// Builds ZFS for the guest's kernel, where it stays.
+pub(crate) fn build_zfs() -> Done {
+    packages::install(packages::ZFS)?;
+    let dir = directory();
+    Zfs::build(&dir, &kernel::debian(&dir.join("kernel"))?)
+}
+
+fn directory() -> PathBuf {
+    workspace().join("target/vm")
 }
 
 /// Builds a test program and says where it is.
@@ -83,11 +110,12 @@ fn script(commands: &[String]) -> Done<String> {
     Ok(format!(
         "#!/bin/sh\n\
          export PATH=/usr/sbin:/usr/bin HOME=/root TERM=dumb LC_ALL=C.UTF-8\n\
-         export STRATA_TEST_DRIVER=devicemapper CARGO_BIN_EXE_strata=/tests/strata STRATA_SKIPS=/skips RUST_BACKTRACE=1\n\
+         export CARGO_BIN_EXE_strata=/tests/strata STRATA_SKIPS=/skips RUST_BACKTRACE=1\n\
          mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev\n\
          mkdir -p /dev/pts /dev/shm /run /var /root {scratch}; mkdir -m 1777 -p /tmp /var/tmp\n\
          mount -t devpts -o ptmxmode=666 devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs /run\n\
-         mount -t cgroup2 cgroup2 /sys/fs/cgroup; ln -s /proc/self/fd /dev/fd; ip link set lo up; modprobe -a btrfs dm-thin-pool erofs loop overlay\n\
+         mount -t cgroup2 cgroup2 /sys/fs/cgroup; ln -s /proc/self/fd /dev/fd; ip link set lo up; modprobe -a btrfs dm-thin-pool erofs fuse loop overlay\n\
+         [ ! -e /usr/sbin/zpool ] || modprobe zfs\n\
          failed=0; touch /skips; cd /root\n\
          echo {BEGIN}\n\
          {commands}\

@@ -100,6 +100,35 @@ fn a_store_of_subvolumes() {
 }
 
 #[test]
+fn a_store_of_datasets() {
+    need!(needs(), device("/dev/zfs"), host::program("zpool"));
+    let machine = Machine::isolated();
+    let pool = machine.dir().file_name().unwrap().to_str().unwrap().to_owned();
+    let options = "-o cachefile=none -O compression=off -O sync=disabled -O acltype=posix -O xattr=sa -m $PWD/store";
+    machine.sh(&format!("truncate -s 1G file && zpool create {options} {pool} $PWD/file")).ok();
+    let script = |words: &[&str], script: &str| machine.strata([words, &["sh", "-c", script]].concat());
+    whole_way(&machine, "zfs");
+    // What a container may write; its image is not counted.
+    let limited = ["run", "--name", "small", "--network", "none", "--storage-opt", "size=32m", "made"];
+    let full = script(
+        &limited,
+        "dd if=/dev/urandom of=/f bs=1M count=8 conv=fsync && dd if=/dev/urandom of=/g bs=1M count=64 conv=fsync",
+    );
+    assert_eq!(full.code, 1, "{full:?}");
+    assert!(full.err.contains("8+0 records out") && full.err.contains("Disk quota exceeded"), "{}", full.err);
+    machine.strata(["rm", "small"]).ok();
+    machine.strata(["check"]).ok();
+    machine.strata(["system", "prune", "-af"]).ok();
+    assert_eq!(machine.sh("ls store/layers/zfs store/zfs/sets").ok(), "store/layers/zfs:\n\nstore/zfs/sets:\n");
+    // The pool's own, and the one that all were below.
+    assert_eq!(
+        machine.sh(&format!("zfs list -H -o name -r {pool} | wc -l; zfs list -H -t snapshot -r {pool}")).ok(),
+        "2\n"
+    );
+    machine.sh(&format!("cd / && zpool destroy {pool}")).ok();
+}
+
+#[test]
 fn a_store_that_a_process_shows() {
     need!(needs(), device("/dev/fuse"));
     let machine = Machine::isolated();

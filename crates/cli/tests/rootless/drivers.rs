@@ -53,6 +53,23 @@ fn a_person_has_a_store_of_copies() {
 }
 
 #[test]
+fn a_person_has_a_store_that_a_process_shows() {
+    need!(needs(), fuse());
+    // A device that everybody may open, as most systems have it.
+    let device =
+        "mkdir nodes; mount -t tmpfs none nodes; mknod -m 666 nodes/fuse c 10 229; mount --bind nodes/fuse /dev/fuse;";
+    let me = Person::prepared(MANY, device);
+    whole_way(&me, "fuse");
+    assert_eq!(me.machine.sh("grep -lx strata-union /proc/[0-9]*/comm").out, "");
+    leave(&me, "fuse");
+}
+
+/// Whether this machine has the device.
+fn fuse() -> Result<(), String> {
+    if std::path::Path::new("/dev/fuse").exists() { Ok(()) } else { Err("the device /dev/fuse".to_owned()) }
+}
+
+#[test]
 fn a_person_has_a_store_of_subvolumes() {
     need!(needs(), host::program("mkfs.btrfs"), host::program("btrfs"), host::filesystem("btrfs"));
     // Without the mount option that lets everybody remove subvolumes at once.

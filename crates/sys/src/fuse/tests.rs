@@ -439,6 +439,26 @@ fn paths_may_be_longer_than_a_path() {
 }
 
 #[test]
+fn more_layers_than_overlayfs_takes_are_one_tree() {
+    need_fuse!();
+    let dir = tempfile::tempdir().unwrap();
+    let layer = |number: u32| {
+        let layer = dir.path().join(number.to_string());
+        fs::create_dir_all(layer.join("dir")).unwrap();
+        fs::write(layer.join(format!("dir/{number}")), number.to_string()).unwrap();
+        fs::write(layer.join("top"), number.to_string()).unwrap();
+        layer
+    };
+    let lower: Vec<PathBuf> = (0..600).map(layer).collect();
+    let parts = Parts { lower: &lower, upper: None, access: Access::ReadOnly, marks_of_users: false };
+    let mount = super::mount(parts).unwrap();
+    let root = PathBuf::from(union::by_descriptor(mount.as_fd()));
+    assert_eq!(fs::read_dir(root.join("dir")).unwrap().count(), 600);
+    assert_eq!(fs::read_to_string(root.join("dir/599")).unwrap(), "599");
+    assert_eq!(fs::read_to_string(root.join("top")).unwrap(), "0");
+}
+
+#[test]
 fn the_server_ends_with_the_mount_and_its_death_is_told() {
     need_fuse!();
     let place = Place::new();
