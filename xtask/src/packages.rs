@@ -36,6 +36,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("getfattr", "attr"),
     Need("strace", "strace"),
     Need("gcc", "gcc"),
+    Need("objcopy", "binutils"),
     Need("ip", "iproute2"),
     Need("nft", "nftables"),
     Need("ps", "procps"),

@@ -3,7 +3,7 @@
 use strata_engine::image::{ImageRecord, PullWish};
 use strata_engine::workbench::{Layer, Workbench};
 use strata_types::config::{Fields, History, ImageConfig, RootFs, RunConfig};
-use strata_types::{DiffId, Platform, Watch};
+use strata_types::{DiffId, Digest, Platform, Reference, Watch};
 
 use crate::error::Problem;
 
@@ -19,6 +19,17 @@ pub(crate) struct Base {
     pub(crate) added: Vec<Layer>,
     /// The config so far.
     pub(crate) config: ImageConfig,
+    /// The image it was, if it was one.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// An image that was built from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Origin {
+    /// Its package URL.
+    pub(crate) uri: String,
+    /// The digest of its manifest; of its config if it was never in a registry.
+    pub(crate) digest: Digest,
 }
 
 impl Base {
@@ -32,7 +43,7 @@ impl Base {
             config: run,
             ..Fields::default()
         });
-        Self { layers: Vec::new(), added: Vec::new(), config }
+        Self { layers: Vec::new(), added: Vec::new(), config, origin: None }
     }
 
     /// An image; it is pulled if it is not here, or if that is wanted.
@@ -66,7 +77,9 @@ impl Base {
             docker_version: String::new(),
             ..known.fields
         };
-        Ok(Self { layers: record.layers, added: Vec::new(), config: ImageConfig::from(fields) })
+        let config = ImageConfig::from(fields);
+        let origin = Some(Origin::of(name, &record, &config.platform()));
+        Ok(Self { layers: record.layers, added: Vec::new(), config, origin })
     }
 }
 
@@ -79,6 +92,19 @@ pub(crate) fn refuse_windows(platform: &Platform) -> Result<(), Problem> {
     Err(Problem::Unsupported(format!(
         "operating system \"{os}\" is not supported: its images cannot be built on Linux"
     )))
+}
+
+impl Origin {
+    fn of(name: &str, record: &ImageRecord, platform: &Platform) -> Self {
+        let digest = record.manifest.clone().unwrap_or_else(|| record.id.digest().clone());
+        let (name, tag) = match name.parse::<Reference>() {
+            Ok(name) => (name.familiar_name(), name.or_latest().tag().unwrap_or_default().to_owned()),
+            Err(_) => (name.to_owned(), String::new()),
+        };
+        let tag = if tag.is_empty() { tag } else { format!("@{tag}") };
+        let platform = platform.to_string().replace('/', "%2F");
+        Self { uri: format!("pkg:docker/{}{tag}?platform={platform}", name.replace(':', "%3A")), digest }
+    }
 }
 
 /// Finds an image for a platform; the second of `wanted` says whether the person named one.

@@ -7,6 +7,7 @@ use strata_sys::durable;
 use strata_types::config::ImageConfig;
 use strata_types::{ImageId, Platform};
 
+use crate::attest;
 use crate::base::Base;
 use crate::error::Problem;
 use crate::graph::Build;
@@ -26,6 +27,13 @@ pub(crate) struct Exported {
 /// Makes of what was built for each platform what was asked for. There is one platform at least.
 pub(crate) fn export(parts: &[(&Build<'_>, &Base)]) -> Result<Exported, Problem> {
     let (build, _) = parts[0];
+    let configs: Vec<ImageConfig> = parts.iter().map(|(build, base)| config(build, base)).collect();
+    // What is no image has nobody who could look for it.
+    let attest = |((build, base), config): (&(&Build<'_>, &Base), &ImageConfig)| match build.request.output {
+        Output::Image => attest::predicates(build, base, config),
+        _ => Ok(Vec::new()),
+    };
+    let attested = parts.iter().zip(&configs).map(attest).collect::<Result<Vec<_>, _>>()?;
     let (number, began) = (build.number(), Instant::now());
     let what = match &build.request.output {
         Output::Image => "exporting to image",
@@ -34,8 +42,7 @@ pub(crate) fn export(parts: &[(&Build<'_>, &Base)]) -> Result<Exported, Problem>
         Output::Tar(_) => "exporting to client tarball",
     };
     build.observer.begin(number, what);
-    let configs: Vec<ImageConfig> = parts.iter().map(|(build, base)| config(build, base)).collect();
-    let exported = write(parts, &configs).and_then(|id| {
+    let exported = write(parts, &configs, attested).and_then(|id| {
         parts.iter().try_for_each(|(build, _)| build.bench.used(&build.used()))?;
         Ok(id)
     });
@@ -66,16 +73,20 @@ fn config(build: &Build<'_>, base: &Base) -> ImageConfig {
     config
 }
 
-fn write(parts: &[(&Build<'_>, &Base)], configs: &[ImageConfig]) -> Result<ImageId, Problem> {
+fn write(
+    parts: &[(&Build<'_>, &Base)],
+    configs: &[ImageConfig],
+    predicates: Vec<Vec<(String, Vec<u8>)>>,
+) -> Result<ImageId, Problem> {
     let (build, base) = parts[0];
     match &build.request.output {
         Output::Image => {
-            let image = |((_, base), config): (&(&Build<'_>, &Base), _)| BuiltImage {
+            let image = |(((_, base), config), predicates): ((&(&Build<'_>, &Base), _), _)| BuiltImage {
                 config,
                 layers: base.added.clone(),
-                predicates: Vec::new(),
+                predicates,
             };
-            let built = parts.iter().zip(configs).map(image).collect();
+            let built = parts.iter().zip(configs).zip(predicates).map(image).collect();
             return Ok(build.bench.add_images(built, &build.request.names)?);
         }
         Output::Nothing => {}

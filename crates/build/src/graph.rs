@@ -12,7 +12,7 @@ use strata_engine::workbench::Workbench;
 use strata_layer::Time;
 use strata_types::{Digest, Platform, Watch};
 
-use crate::base::Base;
+use crate::base::{Base, Origin};
 use crate::caches::Caches;
 use crate::context::Context;
 use crate::error::{BuildError, Problem};
@@ -367,6 +367,11 @@ impl<'a> Build<'a> {
     /// Layers of other times are other layers.
     pub(crate) fn epoch_into(&self, key: &mut Key) {
         key.part("epoch", self.request.epoch.map(|epoch| epoch.to_string()).unwrap_or_default());
+    }
+
+    /// The images that were built from, each once.
+    pub(crate) fn origins(&self) -> BTreeSet<Origin> {
+        lock(&self.images).values().filter_map(|base| base.origin.clone()).collect()
     }
 
     /// What was remembered and of use.

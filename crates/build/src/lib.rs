@@ -5,6 +5,7 @@
 //! graph.rs      which stages are needed; independent ones at once
 //! stage.rs      a stage, instruction by instruction
 //! export.rs     what becomes of it: images, files
+//! attest/       what is said of it: provenance, an SBOM
 //! base.rs       FROM
 //! caches.rs     --cache-from and --cache-to
 //! squash.rs     --squash: the layers of a build as one
@@ -22,6 +23,7 @@
 //! remembered is shared by all builds on the host, whatever Dockerfile it stood in.
 
 mod archive;
+mod attest;
 mod base;
 mod caches;
 mod compare;
@@ -46,5 +48,5 @@ pub use context::{Context, RemoteContext};
 pub use error::{BuildError, Problem};
 pub use graph::build;
 pub use remote::{GitSpec, Remote, last_commit_time};
-pub use request::{BuildRequest, Built, NamedContext, Observer, Outcome, Output, Secret};
+pub use request::{Attest, BuildRequest, Built, Detail, NamedContext, Observer, Outcome, Output, Secret};
 pub use strata_engine::workbench::CachePlace;

@@ -29,6 +29,8 @@ pub struct BuildRequest {
     pub contexts: BTreeMap<String, NamedContext>,
     /// What becomes of it.
     pub output: Output,
+    /// What is attested of the image; kept with its names, so that it needs one.
+    pub attest: Attest,
     /// Names for the image.
     pub names: Vec<Reference>,
     /// The stage to build; the last one without.
@@ -65,6 +67,24 @@ pub struct BuildRequest {
     pub epoch: Option<i64>,
     /// How many steps are done at once.
     pub steps_at_once: usize,
+}
+
+/// What is attested of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attest {
+    /// How it was built.
+    pub provenance: Option<Detail>,
+    /// What is in it.
+    pub sbom: bool,
+}
+
+/// How much provenance says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// From what images, for what platform, when.
+    Min,
+    /// Also by what request: the Dockerfile, arguments, the ids of secrets.
+    Max,
 }
 
 /// What a name stands for in FROM, `--from` and mounts.

@@ -13,7 +13,7 @@ use strata_types::{Platform, Silent};
 
 use crate::build::excerpt::excerpt;
 use crate::build::verify::{self, Mode, Shown};
-use crate::build::{cache, contexts, epoch, input, output, secret};
+use crate::build::{attest, cache, contexts, epoch, input, output, secret};
 use crate::container::request::ulimits;
 use crate::exposure;
 use crate::opts;
@@ -34,6 +34,9 @@ pub struct Args {
     /// Do not warn of credentials in the image
     #[arg(long)]
     pub allow_secrets: bool,
+    /// Attestation parameters (format: "type=sbom" or "type=provenance,mode=max")
+    #[arg(long, value_name = "stringArray")]
+    pub attest: Vec<String>,
     /// Set build-time variables
     #[arg(long, value_name = "stringArray")]
     pub build_arg: Vec<String>,
@@ -112,6 +115,9 @@ pub struct Args {
     /// Set type of progress output ("auto", "quiet", "plain", "tty", "rawjson")
     #[arg(long, default_value = "auto")]
     pub progress: String,
+    /// Shorthand for "--attest=type=provenance"
+    #[arg(long)]
+    pub provenance: Option<String>,
     /// Always attempt to pull all referenced images
     #[arg(long)]
     pub pull: bool,
@@ -127,6 +133,9 @@ pub struct Args {
     /// Security options
     #[arg(long, value_name = "strings")]
     pub security_opt: Vec<String>,
+    /// Shorthand for "--attest=type=sbom"
+    #[arg(long)]
+    pub sbom: Option<String>,
     /// Secret to expose to the build (format: "id=mysecret[,src=/local/secret|,env=VARIABLE]")
     #[arg(long, value_name = "stringArray")]
     pub secret: Vec<String>,
@@ -217,6 +226,7 @@ impl Args {
             context: input.context,
             contexts: contexts::read(session, engine, &self.build_context)?,
             output: strata_build::Output::Image,
+            attest: attest::parse(&self.attest, self.provenance.as_deref(), self.sbom.as_deref())?,
             names: names(&self.tag)?,
             target: self.target.clone(),
             arguments,

@@ -75,6 +75,10 @@ fn one_name_stands_for_the_images_of_all_platforms() {
     machine.strata(["image", "prune", "-f"]).ok();
     machine.strata(["check"]).ok();
     assert_eq!(says(&["--platform", "linux/arm64"], "app:2"), SAYS);
+    // Nor is one of them in nobody's budget that a name stands for.
+    machine.strata(["image", "keep", "app:2"]).ok();
+    machine.strata(["system", "gc", "--keep", "1kB"]).ok();
+    assert_eq!(says(&["--platform", "linux/arm64"], "app:2"), SAYS);
     machine.strata(["rmi", "app:2"]).ok();
     assert_eq!(lines(&machine, &["images", "-q", "-a"]), Vec::<String>::new());
     // All of it is remembered, for both.

@@ -90,6 +90,7 @@ impl Engine {
         let of_snapshots: HashSet<ImageId> =
             self.store().snapshots().list()?.into_iter().map(|snapshot| snapshot.image).collect();
         let kept: HashSet<String> = self.store().kept().list()?.into_iter().collect();
+        let variants = self.variant_images()?;
         let mut oldest: Option<(Timestamp, ImageRecord)> = None;
         for image in self.store().images().list()? {
             let is_needed = spare.contains(&image.id) || used.contains(&image.id) || of_snapshots.contains(&image.id);
@@ -97,6 +98,10 @@ impl Engine {
                 continue;
             }
             let tags = self.store().tags().of(&image.id)?;
+            // It goes when the image goes that its tag names.
+            if tags.is_empty() && variants.contains(&image.id) {
+                continue;
+            }
             let is_kept = tags.iter().any(|tag| kept.contains(&tag.name.to_string()));
             if is_kept || kept.contains(&image.id.to_string()) {
                 continue;

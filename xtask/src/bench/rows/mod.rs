@@ -1,6 +1,7 @@
 //! What is measured, one file each. A new row is a function `&Bench -> Table` and a line here.
 
 mod archive;
+mod build;
 mod commit;
 mod memory;
 mod network;
@@ -33,6 +34,10 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "commit-big", about: "a container with 20,000 new files", measure: commit::big },
     Row { name: "snapshot", about: "a running container with 100 changed files", measure: commit::snapshot },
     Row { name: "forks", about: "ten forks of a container, beside one start", measure: commit::forks },
+    Row { name: "build-ten", about: "ten steps of a Dockerfile, nothing remembered", measure: build::ten },
+    Row { name: "build-cached", about: "the same, all of it remembered", measure: build::cached },
+    Row { name: "build-context", about: "a context of 20,000 files, one of them changed", measure: build::context },
+    Row { name: "build-stages", about: "four stages at once", measure: build::stages },
     Row { name: "save", about: "an image into an archive", measure: archive::save },
     Row { name: "load", about: "an archive into an empty store", measure: archive::load },
     Row { name: "memory", about: "idle containers and daemons", measure: memory::measure },
