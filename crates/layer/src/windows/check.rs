@@ -37,14 +37,15 @@ impl LayerSink for Checker {
 
 impl Checker {
     fn check(&mut self, entry: &Entry, metadata: &Metadata) -> Result<(), Problem> {
-        let path = text(&entry.path)?;
-        if !self.names.insert(path.to_lowercase()) {
+        let path = unicode(&entry.path)?;
+        if !self.names.insert(folded(path)) {
             return Err("the layer has this name twice, as Windows compares names");
         }
         if let Some(colon) = path.find(':') {
             return self.stream(path, colon, entry);
         }
         self.owner = None;
+        check_name(path)?;
         check_place(path)?;
         if let Some(removed) = path.rsplit('/').next().and_then(|name| name.as_bytes().strip_prefix(PREFIX)) {
             let is_named = !matches!(removed, b"" | b"." | b"..");
@@ -56,7 +57,8 @@ impl Checker {
         }
         match &entry.kind {
             Kind::Hardlink { target } => {
-                let target = text(target)?;
+                let target = unicode(target)?;
+                check_name(target)?;
                 let both = is_in_tree(path) && is_in_tree(target) && !target.contains(':');
                 return if both { Ok(()) } else { Err("a hard link out of the tree") };
             }
@@ -81,17 +83,30 @@ impl Checker {
     fn stream(&self, path: &str, colon: usize, entry: &Entry) -> Result<(), Problem> {
         let (owner, stream) = (&path[..colon], &path[colon + 1..]);
         let name = stream.strip_suffix(":$DATA").unwrap_or(stream);
-        let is_named = !name.is_empty() && !name.contains([':', '/']);
+        // All else is allowed, and `\u{5}SummaryInformation` has a long tradition.
+        let is_named = !name.is_empty() && !name.contains([':', '/', '\\']);
         let follows = self.owner.as_ref().is_some_and(|last| last.as_bytes() == owner.as_bytes());
         if is_named && follows && entry.is_file() { Ok(()) } else { Err("a stream of no file") }
     }
 }
 
-/// A path as text that means one thing on Windows.
-fn text(path: &LayerPath) -> Result<&str, Problem> {
-    let text = std::str::from_utf8(path.as_bytes()).map_err(|_| "the name is not Unicode")?;
+fn unicode(path: &LayerPath) -> Result<&str, Problem> {
+    std::str::from_utf8(path.as_bytes()).map_err(|_| "the name is not Unicode")
+}
+
+/// Refuses letters that no name on NTFS has, or that mean more than themselves there.
+fn check_name(path: &str) -> Result<(), Problem> {
     let is_bad = |letter: char| letter < ' ' || matches!(letter, '\\' | '<' | '>' | '"' | '|' | '?' | '*');
-    if text.contains(is_bad) { Err("Windows does not take the name") } else { Ok(text) }
+    if path.contains(is_bad) { Err("Windows does not take the name") } else { Ok(()) }
+}
+
+/// A name in capitals, letter by letter, as NTFS compares: what has no single capital letter stays.
+fn folded(path: &str) -> String {
+    let capital = |letter: char| {
+        let mut capitals = letter.to_uppercase();
+        if capitals.len() == 1 { capitals.next().unwrap_or(letter) } else { letter }
+    };
+    path.chars().map(capital).collect()
 }
 
 fn check_place(path: &str) -> Result<(), Problem> {
@@ -134,7 +149,9 @@ mod tests {
             .pax(&[("MSWINDOWS.fileattr", b"32"), ("LIBARCHIVE.creationtime", b"1700000000.1234567")])
             .file("Files/a.txt", 0o644, b"one")
             .file("Files/a.txt:Zone.Identifier", 0o644, b"[ZoneTransfer]")
-            .file("Files/a.txt:other:$DATA", 0o644, b"")
+            .file("Files/a.txt:\u{5}SummaryInformation:$DATA", 0o644, b"")
+            .file("Files/\u{df}", 0o644, b"")
+            .file("Files/ss", 0o644, b"")
             .hardlink("Files/b.txt", "Files/a.txt")
             .pax(&[("MSWINDOWS.fileattr", b"1040"), ("MSWINDOWS.mountpoint", b"1")])
             .symlink("Files/Documents", r"\??\C:\Users")
@@ -183,7 +200,7 @@ mod tests {
         refused(Tar::new().hardlink("Hives/a", "Files/b"), "a hard link out of the tree");
         refused(Tar::new().hardlink("Files/a", "Files/b:c"), "a hard link out of the tree");
         refused(Tar::new().pax(&[("MSWINDOWS.mountpoint", b"1")]).dir("Files"), "a mount point that is no link");
-        for stream in ["Files/b:c", "Files/a:", "Files/a:b:c", "Files/a::$DATA", "Files/a:b/c"] {
+        for stream in ["Files/b:c", "Files/a:", "Files/a:b:c", "Files/a::$DATA", "Files/a:b/c", r"Files/a:..\b"] {
             refused(Tar::new().file("Files/a", 0o644, b"").file(stream, 0o644, b""), "a stream of no file");
         }
         let late = Tar::new().file("Files/a", 0o644, b"").file("Files/b", 0o644, b"").file("Files/a:c", 0o644, b"");

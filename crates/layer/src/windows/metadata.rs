@@ -35,6 +35,8 @@ impl Metadata {
             match name {
                 b"fileattr" => metadata.attributes = Some(attributes(value)?),
                 b"mountpoint" => metadata.is_mount_point = true,
+                // Nothing is no descriptor.
+                b"rawsd" if value.is_empty() => {}
                 b"rawsd" => security::check(&strict_base64(value).ok_or("its security descriptor is not base64")?)?,
                 b"sd" => security::check_sddl(value)?,
                 _ => {
@@ -85,7 +87,7 @@ mod tests {
         assert!(
             parse(&[("MSWINDOWS.xattr.$KERNEL.PURGE.ESBCACHE", "AAECAw=="), ("MSWINDOWS.sd", "O:BAG:SYD:")]).is_ok()
         );
-        assert!(parse(&[("LIBARCHIVE.creationtime", "-11644473600.5")]).is_ok());
+        assert!(parse(&[("LIBARCHIVE.creationtime", "-11644473600.5"), ("MSWINDOWS.rawsd", "")]).is_ok());
     }
 
     #[test]

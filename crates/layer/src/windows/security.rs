@@ -82,7 +82,21 @@ pub(super) fn check_sddl(text: &[u8]) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Offsets and lengths lie as they like: there is an answer, and nothing outside is looked at.
+        #[test]
+        fn any_bytes_have_an_answer(parts in prop::collection::vec(any::<u8>(), 0..120), control in any::<u16>()) {
+            let [owner, group, system, list] = [0, 1, 2, 3].map(|at| parts.get(at).map_or(0, |byte| u32::from(*byte)));
+            let made = descriptor(control | SELF_RELATIVE, [owner, group, system, list], &[&parts]);
+            for bytes in [&made, &parts] {
+                prop_assert!(check(bytes).is_ok() || check(bytes).is_err());
+            }
+        }
+    }
 
     /// Owner and group: the administrators, S-1-5-32-544.
     const ADMINISTRATORS: [u8; 16] = [1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 2, 0, 0];
