@@ -1,5 +1,8 @@
 //! A program for another processor, made by hand: 64-bit ARM, static, for Linux.
 
+use crate::image::{Compression, Image};
+use crate::tar::Tar;
+
 /// What it prints when it is called without arguments.
 pub const SAYS: &str = "arm64 says hello\n";
 
@@ -67,6 +70,16 @@ pub fn program() -> Vec<u8> {
     }
     elf.extend(text);
     elf
+}
+
+/// An image for 64-bit ARM: the program as `/hello`, which it runs, and as `/other`.
+pub fn image() -> Image {
+    let program = program();
+    let tar = Tar::new().file("hello", 0o755, &program).file("other", 0o755, &program);
+    let image = Image::new().layer(tar.finish(), Compression::Gzip);
+    let mut image = image.with("Cmd", serde_json::json!(["/hello"]));
+    image.config["architecture"] = "arm64".into();
+    image
 }
 
 const SVC: u32 = 0xd400_0001;

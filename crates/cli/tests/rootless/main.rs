@@ -3,6 +3,7 @@
 
 mod delegated;
 mod drivers;
+mod foreign;
 mod pasta;
 
 use std::path::PathBuf;

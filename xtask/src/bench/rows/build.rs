@@ -1,5 +1,5 @@
 //! `build`: steps without and with what is remembered, a large context, stages at once. BuildKit is docker's where its
-//! `buildx` is installed; podman builds with buildah's code, buildah itself is taken where it is installed.
+//! client has it; podman builds with buildah's code, buildah itself is taken where it is installed.
 
 use strata_testkit::host;
 
