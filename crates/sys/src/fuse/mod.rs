@@ -26,6 +26,8 @@ mod union;
 mod wire;
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
 
 use std::io;

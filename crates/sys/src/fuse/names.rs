@@ -242,7 +242,6 @@ impl Union {
         match &replaced {
             Some(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Errno::EXIST),
             None if exchange => return Err(Errno::NOENT),
-            Some(replaced) if !exchange => self.may_replace(to, &moved, replaced)?,
             _ => {}
         }
         for found in [Some(&moved), replaced.as_ref().filter(|_| exchange)].into_iter().flatten() {
@@ -250,6 +249,9 @@ impl Union {
             if found.is_dir() && !found.is_own() {
                 return Err(Errno::XDEV);
             }
+        }
+        if let Some(replaced) = replaced.as_ref().filter(|_| !exchange) {
+            self.may_replace(to, &moved, replaced)?;
         }
         self.copy_up(from.0, Content::All)?;
         self.copy_up(to.0, Content::All)?;
