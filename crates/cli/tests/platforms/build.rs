@@ -2,6 +2,7 @@
 
 use strata_testkit::arm64::SAYS;
 use strata_testkit::machine::{Ran, feed};
+use strata_testkit::peers::{Docker, Podman};
 use strata_testkit::registry::Registry;
 use strata_testkit::{Machine, arm64, host, need};
 
@@ -93,7 +94,8 @@ fn one_name_stands_for_the_images_of_all_platforms() {
 #[test]
 fn an_index_is_pushed_and_others_take_what_is_theirs() {
     need_all!();
-    need!(host::program("docker-registry"), host::program("skopeo"), host::program("docker"), host::program("podman"));
+    need!(host::program("docker-registry"), host::program("skopeo"), host::program("docker"));
+    need!(Podman::available(), Docker::available());
     let machine = Machine::isolated();
     let registry = Registry::start_in(&machine);
     let name = format!("{}/app:1", registry.host());
@@ -112,6 +114,19 @@ fn an_index_is_pushed_and_others_take_what_is_theirs() {
         ));
         assert!(seen.clone().ok().starts_with(processor), "{seen:?}");
     }
+    // podman and the daemon of docker pull what is for another processor, too, and it is our image.
+    let podman = Podman::new(&machine);
+    podman.run(["pull", "-q", "--tls-verify=false", "--arch", "arm64", &name]).ok();
+    let theirs = podman.run(["image", "inspect", "--format", "{{.Architecture}} {{.Id}}", &name]).ok();
+    let ours =
+        machine.strata(["image", "inspect", "--platform", "linux/arm64", "-f", "{{.Architecture}} {{.Id}}", &name]);
+    let ours = ours.ok().replace("sha256:", "");
+    assert_eq!(theirs, ours);
+    let docker = Docker::start(&machine);
+    docker.run(["pull", "-q", "--platform", "linux/arm64", &name]).ok();
+    let theirs = docker.run(["image", "inspect", "--format", "{{.Architecture}} {{.Id}}", &name]).ok();
+    assert_eq!(theirs.replace("sha256:", ""), ours);
+    drop(docker);
     // Pushed again it is the same, and so it is from another store.
     let again = machine.strata(["push", &name]).ok();
     let digest = again.lines().last().unwrap().split(' ').nth(2).unwrap().to_owned();
