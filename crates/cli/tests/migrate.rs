@@ -9,13 +9,17 @@ use strata_testkit::{Machine, host, need};
 /// A machine whose store has two images that share a layer, one of them with a whiteout and a hard link.
 fn machine(driver: &str) -> Machine {
     let machine = Machine::start();
+    fill(&machine, driver);
+    machine
+}
+
+fn fill(machine: &Machine, driver: &str) {
     let upper =
         Tar::new().file("data", 0o640, &[7; 200_000]).hardlink("twin", "data").file("etc/.wh.group", 0o644, b"");
     let other = Image::busybox().layer(upper.finish(), Compression::Plain);
     for archive in [Image::busybox().docker_archive("base"), other.docker_archive("other")] {
         machine.strata_with_input(["--storage-driver", driver, "load", "-q"], &archive).ok();
     }
-    machine
 }
 
 /// What the images are: what programs see in them, and the layers that others would get.
@@ -27,7 +31,7 @@ fn seen(machine: &Machine) -> String {
 }
 
 fn drivers_with_layers(machine: &Machine) -> String {
-    machine.sh("cd store/layers; ls -d erofs* overlay* vfs* 2>/dev/null | grep -v lock").out.replace('\n', " ")
+    machine.sh("cd store/layers; ls -d btrfs* erofs* overlay* vfs* 2>/dev/null | grep -v lock").out.replace('\n', " ")
 }
 
 #[test]
@@ -44,6 +48,23 @@ fn a_store_moves_there_and_back() {
         assert!(machine.strata(["check"]).ok().starts_with("no problems"), "{to}");
     }
     assert_eq!(machine.strata(["system", "migrate", "erofs"]).ok(), "the store is with erofs\n");
+}
+
+#[test]
+fn a_store_moves_to_subvolumes_and_back() {
+    need!(host::root(), host::program("busybox"), host::program("mkfs.btrfs"));
+    let machine = Machine::start();
+    if machine.sh("truncate -s 1G disk && mkfs.btrfs -q disk && mkdir store && mount -o loop disk store").code != 0 {
+        return host::skipped(module_path!(), "the filesystem `btrfs` on a loop device");
+    }
+    fill(&machine, "vfs");
+    let before = seen(&machine);
+    for driver in ["btrfs", "overlay", "btrfs", "vfs"] {
+        machine.strata(["system", "migrate", driver]).ok();
+        assert_eq!((seen(&machine), drivers_with_layers(&machine)), (before.clone(), format!("{driver} ")));
+        assert!(machine.strata(["check"]).ok().starts_with("no problems"), "{driver}");
+    }
+    assert_eq!(machine.sh("btrfs subvolume list store").ok(), "", "subvolumes stay behind");
 }
 
 #[test]

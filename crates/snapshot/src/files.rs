@@ -107,9 +107,14 @@ impl Snapshots {
             // A chain id does not say the digest of its uppermost layer; the recipe does, and its player compares.
             _ => read_whole(driver, layer, None, watch),
         };
+        let verified = match verified {
+            Ok(()) => driver.verify(layer, &self.derived_dir(), watch),
+            Err(error) => Err(error),
+        };
         match verified {
-            Ok(()) => Ok(driver.verify(layer, &self.derived_dir(), watch)?),
+            Ok(found) => Ok(found),
             Err(error) if error.class() == ErrorClass::Cancelled => Err(error.into()),
+            // What cannot be read is damaged: on some filesystems, that is how damage shows.
             Err(error) => Ok(Some(sentence(&error))),
         }
     }

@@ -350,6 +350,11 @@ impl Snapshots {
         self.driver.tidy()
     }
 
+    /// Makes it durable that removed containers are gone: a record must not be gone before its files.
+    pub fn settle(&self) -> Result<()> {
+        self.driver.settle(&self.root.join("containers"))
+    }
+
     /// Where a container's files are.
     pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
         self.root.join("containers").join(id.as_str())
@@ -404,7 +409,7 @@ impl Snapshots {
         forgotten.map_err(|source| Error::Mount { act: "unmount a layer", driver: self.driver.name(), source })
     }
 
-    fn layers_dir(&self) -> PathBuf {
+    pub(crate) fn layers_dir(&self) -> PathBuf {
         self.root.join("layers").join(self.driver.name().as_str())
     }
 

@@ -38,4 +38,5 @@ pub mod reflink;
 mod remove_tree;
 pub mod root_dir;
 pub mod thin;
+pub mod verity;
 pub mod zfs;

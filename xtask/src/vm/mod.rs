@@ -27,11 +27,12 @@ use zfs::Zfs;
 const SUITES: &[Suite] = &[
     Suite { package: "strata-snapshot", target: &["--test", "drivers"], filter: &["--skip", "btrfs::"], driver: THIN },
     Suite { package: "strata-snapshot", target: &["--test", "drivers"], filter: &["--skip", "btrfs::"], driver: ZFS },
-    Suite { package: "strata-sys", target: &["--lib"], filter: &["cgroup", "fuse::"], driver: THIN },
+    Suite { package: "strata-snapshot", target: &["--test", "lending"], filter: &[], driver: THIN },
+    Suite { package: "strata-sys", target: &["--lib"], filter: &["cgroup", "fuse::", "verity"], driver: THIN },
     Suite {
         package: "strata-cli",
         target: &["--test", "containers"],
-        filter: &["drivers::", "limits::", "roots_files_are_its_own", "secrets::", "version_2::"],
+        filter: &["drivers::", "integrity::", "limits::", "roots_files_are_its_own", "secrets::", "version_2::"],
         driver: THIN,
     },
     Suite { package: "strata-cli", target: &["--test", "rootless"], filter: &["delegated::"], driver: THIN },

@@ -42,6 +42,7 @@ fn plain(info: &Info) -> String {
         format!("Server Version: {}", env!("CARGO_PKG_VERSION")),
         format!("Storage Driver: {}", info.driver),
         format!(" Backing Filesystem: {}", info.filesystem),
+        format!(" Integrity: {}", info.integrity),
         format!(" Free Space: {}", size::human(info.free_bytes)),
     ];
     for driver in &info.drivers {
@@ -72,7 +73,11 @@ fn plain(info: &Info) -> String {
 /// The same in the words of Docker's `/info`.
 fn document(info: &Info) -> Json {
     let host = &info.host;
-    let status = json!([["Backing Filesystem", info.filesystem], ["Free Space", size::human(info.free_bytes)]]);
+    let status = json!([
+        ["Backing Filesystem", info.filesystem],
+        ["Integrity", info.integrity],
+        ["Free Space", size::human(info.free_bytes)]
+    ]);
     json!({
         "Containers": info.running + info.paused + info.stopped,
         "ContainersRunning": info.running, "ContainersPaused": info.paused, "ContainersStopped": info.stopped,

@@ -5,6 +5,7 @@ mod crash;
 mod drivers;
 mod escapes;
 mod events;
+mod integrity;
 mod life;
 mod limits;
 mod logging;

@@ -2,6 +2,7 @@
 
 use strata_runtime::Status;
 use strata_store::Scope;
+use strata_sys::durable::Durability;
 use strata_sys::failpoint;
 use strata_sys::lock::Lock;
 use strata_sys::signal::Signal;
@@ -57,6 +58,9 @@ impl Engine {
         failpoint!("engine.rm.before-files");
         self.remove_files(known.id())?;
         failpoint!("engine.rm.after-files");
+        if known.durability() == Durability::Durable {
+            self.snapshots()?.settle()?;
+        }
         self.store().containers().remove(known.id(), known.durability())?;
         failpoint!("engine.rm.after-record");
         self.record_event(events::of(known, "destroy"));

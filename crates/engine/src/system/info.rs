@@ -23,6 +23,8 @@ pub struct Info {
     pub root: std::path::PathBuf,
     /// The filesystem the root directory is on, such as `ext4`.
     pub filesystem: String,
+    /// What happens when somebody reads a part of a layer that the disk has damaged, in words.
+    pub integrity: String,
     /// Bytes free there.
     pub free_bytes: u64,
     /// The machine.
@@ -83,6 +85,7 @@ impl Engine {
             drivers,
             root: self.settings().root.clone(),
             filesystem: filesystem(&self.settings().root),
+            integrity: snapshots.integrity()?.to_string(),
             free_bytes: self.free_bytes()?,
             host: host(),
         })

@@ -42,6 +42,11 @@ impl Trees for Subvolumes {
         let path = container.join(FILES);
         btrfs::limit(&path, bytes).map_err(Error::at("limit the size of the subvolume", &path))
     }
+
+    /// A file that is synced goes into a log of its own, and removals stay behind.
+    fn settle(&self, home: &Path) -> Result<()> {
+        rustix::fs::syncfs(open_dir(home)?).map_err(Error::at("sync", home))
+    }
 }
 
 /// Makes a subvolume.

@@ -1,7 +1,7 @@
 //! A layer is its tar and an EROFS index of it (docs/decisions/0002).
 
 use std::fs::File;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -43,12 +43,14 @@ impl Driver for Erofs {
 
     fn fill(&self, layer: &Path, _below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked> {
         let Source { tar, shares } = source;
-        write(layer, shares.as_ref(), |sink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch))
+        let unpacked = write(layer, shares.as_ref(), |sink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch))?;
+        seal_both(layer).map(|()| unpacked)
     }
 
     fn pack(&self, layer: &Path, changes: &Changes<'_>, watch: &dyn Watch) -> Result<Unpacked> {
         let readers = changes.below.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
-        write(layer, None, |sink| upper::pack(changes, &|path| lookup(&readers, path), sink, watch))
+        let unpacked = write(layer, None, |sink| upper::pack(changes, &|path| lookup(&readers, path), sink, watch))?;
+        seal_both(layer).map(|()| unpacked)
     }
 
     fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
@@ -171,14 +173,32 @@ fn write(
     let path = layer.join(INDEX);
     let mut index = std::io::BufWriter::new(File::create_new(&path).map_err(Error::at("create", &path))?);
     builder.finish_borrowing(&tars, &borrowed.places())?.write_to(&mut index)?;
-    index.flush().map_err(Error::at("write", &path))?;
-    let index = index.get_ref();
+    let index = index.into_inner().map_err(|error| Error::at("write", &path)(error.into_error()))?;
     // Both are on their way before either is waited for: a journal then takes them in one commit.
-    let begun = index.metadata().and_then(|metadata| durable::start_writing(index, 0, metadata.len()));
+    let begun = index.metadata().and_then(|metadata| durable::start_writing(&index, 0, metadata.len()));
     begun.map_err(Error::at("write", &path))?;
     tar.sync_data().map_err(Error::at("sync", &layer.join(TAR)))?;
     index.sync_data().map_err(Error::at("sync", &path))?;
     Ok(unpacked)
+}
+
+fn seal_both(layer: &Path) -> Result<()> {
+    seal(&layer.join(TAR))?;
+    seal(&layer.join(INDEX))
+}
+
+/// Has the kernel compare each block of a layer's file with a digest whenever it is read, where the filesystem can (docs/
+/// decisions/0009). The file is complete, synced and closed; that it is sealed becomes durable with its name.
+fn seal(path: &Path) -> Result<()> {
+    match strata_sys::verity::seal(path) {
+        Ok(_may_be_unable) => Ok(()),
+        // Somebody forked while it was open for writing, and has not yet executed what it forked for.
+        Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+            tracing::warn!(path = %path.display(), "a layer's file is busy and stays unsealed");
+            Ok(())
+        }
+        Err(error) => Err(Error::at("seal", path)(error)),
+    }
 }
 
 fn reader(layer: &Path) -> Result<Reader> {

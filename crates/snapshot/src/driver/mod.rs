@@ -118,6 +118,13 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Makes it durable that containers are gone which were removed from the directory `home`, where the next durable write of
+    /// anything does not.
+    fn settle(&self, home: &Path) -> Result<()> {
+        let _ = home;
+        Ok(())
+    }
+
     /// Gives back what belonged to layers and containers that are gone.
     fn tidy(&self) -> Result<()> {
         Ok(())

@@ -48,6 +48,12 @@ pub(super) trait Trees: Send + Sync + fmt::Debug {
         false
     }
 
+    /// See [`Driver::settle`].
+    fn settle(&self, home: &Path) -> Result<()> {
+        let _ = home;
+        Ok(())
+    }
+
     /// Gives back what belonged to holders that are gone.
     fn tidy(&self) -> Result<()> {
         Ok(())
@@ -146,6 +152,10 @@ impl<T: Trees> Driver for Tree<T> {
 
     fn files(&self, holder: &Path, access: Access) -> Result<Option<OwnedFd>> {
         self.0.is_elsewhere().then(|| self.0.open(holder, access)).transpose()
+    }
+
+    fn settle(&self, home: &Path) -> Result<()> {
+        self.0.settle(home)
     }
 
     fn tidy(&self) -> Result<()> {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, XattrFlags};
@@ -26,10 +26,11 @@ use strata_layer::lending::{
     BLOCK_BYTES, Borrowed, Content, ContentDigest, Contents, HOLE_BYTES_MIN, Loan, Whole, whole_blocks,
 };
 use strata_sys::lock::{Lock, Mode, is_open_here_only};
-use strata_sys::{durable, failpoint};
+use strata_sys::{durable, failpoint, verity};
 
 use super::{INDEX, TAR};
 use crate::snapshots::names;
+use crate::staging::Staging;
 use crate::{Error, Result};
 
 const BORROWED: &str = "borrowed";
@@ -301,7 +302,7 @@ pub(super) fn reclaim(home: &Path, leaving: &Leaving) -> Result<()> {
             continue;
         }
         // Some of its names may be on their way out.
-        let opened = names.iter().find_map(|name| Some((File::options().write(true).open(name).ok()?, name)));
+        let opened = names.iter().find_map(|name| Some((File::open(name).ok()?, name)));
         let Some((file, path)) = opened else { continue };
         if is_seen {
             rustix::fs::fsetxattr(&file, SEEN, b"y", XattrFlags::empty()).map_err(Error::at("mark", path))?;
@@ -314,7 +315,12 @@ pub(super) fn reclaim(home: &Path, leaving: &Leaving) -> Result<()> {
         for name in &names {
             needed.extend(needed_of(name)?);
         }
-        keep_only(&file, needed).map_err(Error::at("make a hole in", path))?;
+        if verity::is_sealed(&file).map_err(Error::at("look at", path))? {
+            replace(home, &names, &file, needed)?;
+        } else {
+            let file = File::options().write(true).open(path).map_err(Error::at("open", path))?;
+            keep_only(&file, needed).map_err(Error::at("make a hole in", path))?;
+        }
         failpoint!("snapshot.reclaim");
     }
     Ok(())
@@ -336,6 +342,47 @@ fn keep_only(file: &File, mut needed: Vec<Range<u64>>) -> io::Result<()> {
         free_from = free_from.max(range.end.next_multiple_of(BLOCK_BYTES));
     }
     Ok(())
+}
+
+/// In a sealed tar no holes can be made. Those who borrow of it get a copy of what they need, sealed in its turn: killed in
+/// between, some have the one and some the other, which are equal to each of them.
+fn replace(home: &Path, names: &[PathBuf], from: &File, needed: Vec<Range<u64>>) -> Result<()> {
+    let new = Staging::new(home)?;
+    let (copy, link) = (new.path().join(TAR), new.path().join("link"));
+    copy_only(from, &copy, needed).map_err(Error::at("copy a part of a layer to", &copy))?;
+    super::seal(&copy)?;
+    for name in names {
+        std::fs::hard_link(&copy, &link).map_err(Error::at("link", &link))?;
+        match durable::rename(&link, name) {
+            Ok(()) => {}
+            // It was on its way out.
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => drop(durable::remove(&link)?),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Makes a file as long as `from` that has those of its blocks of which something is in `needed`; synced.
+fn copy_only(from: &File, to: &Path, mut needed: Vec<Range<u64>>) -> io::Result<()> {
+    const PIECE_BYTES: usize = 1 << 20;
+    let length = from.metadata()?.len();
+    let to = File::create_new(to)?;
+    to.set_len(length)?;
+    needed.sort_by_key(|range| range.start);
+    let (mut done, mut buffer) = (0, vec![0; PIECE_BYTES]);
+    for range in needed {
+        let mut at = done.max(range.start / BLOCK_BYTES * BLOCK_BYTES);
+        let end = range.end.next_multiple_of(BLOCK_BYTES).min(length);
+        while at < end {
+            let piece = &mut buffer[..usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE_BYTES)];
+            from.read_exact_at(piece, at)?;
+            to.write_all_at(piece, at)?;
+            at += piece.len() as u64;
+        }
+        done = done.max(end);
+    }
+    to.sync_all()
 }
 
 /// What a layer borrows of the lender that it knows by this name.

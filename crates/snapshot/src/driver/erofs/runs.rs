@@ -78,6 +78,7 @@ fn make(layers: &[PathBuf], names: &str, home: &Path, dir: &Path) -> Result<()> 
     };
     put(INDEX, &index(layers)?)?;
     put(LAYERS, names.as_bytes())?;
+    super::seal(&new.path().join(INDEX))?;
     // Somebody else may have been faster, with the same result.
     new.publish(dir).map(drop)
 }
