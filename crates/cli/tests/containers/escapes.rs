@@ -76,19 +76,31 @@ fn the_engines_program_cannot_be_overwritten_from_inside() {
 fn nothing_of_the_command_stays_in_the_shim() {
     need!(needs(), host::program("strace"), host::program("python3"));
     let lab = lab();
-    let mut command = lab.machine.strata_command("run -d --name web --network none evil sleep 1000".split(' '));
-    Ran::from(command.env("PASSWORD", "hunter2").output().unwrap()).ok();
-    let seen = lab.machine.command("python3").args(["-c", SHIM_FROM_OUTSIDE]).output().unwrap();
-    let expected = "strata-shim|, environment: , open: [], secret: False, sealed: True\n";
-    assert_eq!(Ran::from(seen).ok(), expected);
-    lab.strata("rm -f web").ok();
+    lab.strata("create --name one --network none evil sleep 1000").ok();
+    lab.strata("create --name two --network none evil sleep 1000").ok();
+    // The shims of `start` are copies of one another.
+    for (words, containers) in
+        [("run -d --name web --network none evil sleep 1000", "web"), ("start one two", "one two")]
+    {
+        let mut command = lab.machine.strata_command(words.split(' '));
+        Ran::from(command.env("PASSWORD", "hunter2").output().unwrap()).ok();
+        let seen = lab.machine.command("python3").args(["-c", SHIM_FROM_OUTSIDE]).output().unwrap();
+        let expected = "strata-shim|, environment: , open: [], secret: False, sealed: True\n";
+        assert_eq!(Ran::from(seen).ok(), expected.repeat(containers.split(' ').count()));
+        lab.strata(&format!("stop -t 0 {containers}")).ok();
+    }
+    lab.strata("create --name three --network none evil true").ok();
+    lab.strata("create --name four --network none evil true").ok();
     let strata = host::strata();
-    let words = ["-f", "-qq", "-e", "trace=execve", strata.to_str().unwrap(), "--root"];
-    let mut traced = lab.machine.command("strace");
-    traced.args(words).arg(lab.machine.root()).args("run --rm --network none evil true".split(' '));
-    let traced = Ran::from(traced.output().unwrap());
-    let executed = traced.err.lines().filter(|line| line.contains("execve(") && line.ends_with("= 0")).count();
-    assert_eq!((traced.code, executed), (0, 2), "{}", traced.err);
+    for (words, expected) in [("run --rm --network none evil true", 2), ("start three four", 3)] {
+        let mut traced = lab.machine.command("strace");
+        traced.args(["-f", "-qq", "-e", "trace=execve", strata.to_str().unwrap(), "--root"]);
+        traced.arg(lab.machine.root()).args(words.split(' '));
+        let traced = Ran::from(traced.output().unwrap());
+        let executed = traced.err.lines().filter(|line| line.contains("execve") && line.ends_with("= 0")).count();
+        assert_eq!((traced.code, executed), (0, expected), "{}", traced.err);
+    }
+    lab.strata("rm -f web one two three four").ok();
     lab.is_clean();
 }
 
