@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use strata_sys::pty::{self, RawMode};
+use strata_sys::pty;
 use strata_sys::signal::{Signal, SignalFd};
 
 use crate::spec::TerminalSize;
@@ -18,7 +18,6 @@ const FAULTS: [u8; 6] = [4, 5, 7, 8, 11, 31];
 /// Stays until the session ends.
 pub(crate) fn stay(session: &Session, how: &Foreground<'_>) -> Result<Outcome, Error> {
     let signals = SignalFd::block(&passed_on(how)).map_err(Error::step("listen to signals"))?;
-    let _raw = how.terminal.map(RawMode::set).transpose().map_err(Error::step("set up the terminal"))?;
     if let Some(terminal) = how.terminal {
         follow_size(session, terminal)?;
     }

@@ -57,7 +57,8 @@ pub struct Session {
 pub struct Foreground<'fd> {
     /// Signals that this process gets go to the container's.
     pub proxy_signals: bool,
-    /// The terminal to put into raw mode meanwhile, and whose size the container's terminal follows.
+    /// The person's terminal, whose size the container's terminal follows. It passes on every key: it is in raw mode since
+    /// before the process could ask for any.
     pub terminal: Option<BorrowedFd<'fd>>,
 }
 

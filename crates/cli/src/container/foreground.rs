@@ -1,11 +1,13 @@
 //! A command in front of a container's process: its terminal, its signals, its exit code.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use strata_engine::Error as EngineError;
 use strata_runtime::spec::TerminalSize;
 use strata_runtime::{Attach, Foreground, Outcome, Session as Attached};
+use strata_sys::pty::RawMode;
 
 use crate::exit::{Exit, Failure, Result};
 use crate::opts::detach_keys;
@@ -42,10 +44,15 @@ impl Front {
         Ok(())
     }
 
-    /// What to attach. Everything said so far is written first.
+    /// What to attach. Everything said so far is written first. From now on the person's terminal passes on every key, as
+    /// long as they stay: a key typed while it did not would be shown twice, or end the input.
     pub fn attach<'fd>(&self, session: &mut Session, streams: &'fd Streams) -> Result<Attach<'fd>> {
         session.out.flush()?;
         session.err.flush()?;
+        if self.takes_terminal(session) && streams.raw.borrow().is_none() {
+            let raw = RawMode::set(streams.stdin.as_fd()).map_err(io::Error::from)?;
+            streams.raw.replace(Some(raw));
+        }
         Ok(Attach {
             stdin: self.stdin.then(|| streams.stdin.as_fd()),
             stdout: self.stdout.then(|| streams.stdout.as_fd()),
@@ -55,12 +62,19 @@ impl Front {
         })
     }
 
+    /// Whether the person's terminal becomes the process's.
+    fn takes_terminal(&self, session: &Session) -> bool {
+        self.tty && self.stdin && session.terminal().stdin
+    }
+
     /// Stays until the process ends or the person leaves; gives the exit code, or nothing if the person left.
     pub fn stay(&self, session: &mut Session, attached: Attached, streams: &Streams) -> Result<Option<Exit>> {
-        let raw = self.tty && self.stdin && session.terminal().stdin;
-        let terminal: Option<BorrowedFd<'_>> = raw.then(|| streams.stdin.as_fd());
-        let how = Foreground { proxy_signals: self.proxy_signals && !raw, terminal };
-        match attached.foreground(&how)? {
+        let takes_terminal = self.takes_terminal(session);
+        let terminal: Option<BorrowedFd<'_>> = takes_terminal.then(|| streams.stdin.as_fd());
+        let how = Foreground { proxy_signals: self.proxy_signals && !takes_terminal, terminal };
+        let outcome = attached.foreground(&how);
+        streams.raw.replace(None);
+        match outcome? {
             Outcome::Exited(code) => Ok(Some(Exit::with(u8::try_from(code & 0xff).unwrap_or(u8::MAX)))),
             Outcome::Detached => {
                 writeln!(session.err, "read escape sequence")?;
@@ -75,6 +89,8 @@ impl Front {
 /// The streams of this process.
 #[derive(Debug)]
 pub struct Streams {
+    /// While it is there, every key goes to the container.
+    raw: RefCell<Option<RawMode>>,
     stdin: io::Stdin,
     stdout: io::Stdout,
     stderr: io::Stderr,
@@ -83,7 +99,12 @@ pub struct Streams {
 impl Streams {
     /// Those of this process.
     pub fn of_process() -> Self {
-        Self { stdin: io::stdin(), stdout: io::stdout(), stderr: io::stderr() }
+        Self { raw: RefCell::default(), stdin: io::stdin(), stdout: io::stdout(), stderr: io::stderr() }
+    }
+
+    /// How a line ends that is written before the person has their terminal back.
+    pub fn line_end(&self) -> &'static str {
+        if self.raw.borrow().is_some() { "\r\n" } else { "\n" }
     }
 }
 

@@ -69,7 +69,7 @@ impl Verb for Args {
 fn in_background(session: &mut Session, engine: &Engine, known: &Known) -> Result<Exit> {
     match engine.start_container(known, None) {
         Ok(started) => {
-            tell(session, started.map(|started| started.warnings).unwrap_or_default())?;
+            tell(session, started.map(|started| started.warnings).unwrap_or_default(), "\n")?;
             writeln!(session.out, "{}", known.id())?;
             Ok(Exit::SUCCESS)
         }
@@ -84,6 +84,7 @@ fn in_background(session: &mut Session, engine: &Engine, known: &Known) -> Resul
 fn in_foreground(session: &mut Session, engine: &Engine, known: &Known, front: &Front) -> Result<Exit> {
     let streams = Streams::of_process();
     let attach = front.attach(session, &streams)?;
+    engine.record_event(strata_engine::events::of(known, "attach"));
     let started = match engine.start_container(known, Some(attach)) {
         Ok(started) => started,
         Err(error) => {
@@ -92,7 +93,7 @@ fn in_foreground(session: &mut Session, engine: &Engine, known: &Known, front: &
         }
     };
     let Some(started) = started else { return Ok(Exit::SUCCESS) };
-    tell(session, started.warnings)?;
+    tell(session, started.warnings, streams.line_end())?;
     let Some(attached) = started.session else { return Ok(Exit::SUCCESS) };
     match front.stay(session, attached, &streams)? {
         Some(exit) => {
@@ -105,9 +106,9 @@ fn in_foreground(session: &mut Session, engine: &Engine, known: &Known, front: &
     }
 }
 
-fn tell(session: &mut Session, warnings: Vec<String>) -> Result<()> {
+fn tell(session: &mut Session, warnings: Vec<String>, line_end: &str) -> Result<()> {
     for warning in warnings {
-        writeln!(session.err, "WARNING: {warning}")?;
+        write!(session.err, "WARNING: {warning}{line_end}")?;
     }
     Ok(())
 }

@@ -82,6 +82,7 @@ impl Args {
         front.check(session)?;
         let streams = Streams::of_process();
         let attach = front.attach(session, &streams)?;
+        engine.record_event(strata_engine::events::of(&known, "attach"));
         let started = match engine.start_container(&known, Some(attach)) {
             Ok(Some(started)) => started.session,
             // It runs already: this is an attach.

@@ -6,7 +6,7 @@ use super::{Lab, needs};
 
 impl Lab {
     /// `ACTION TYPE` of what happened since the program began, with the id of an exec where there is one.
-    fn told(&self, filters: &str) -> Vec<String> {
+    pub(super) fn told(&self, filters: &str) -> Vec<String> {
         let format = "{{.Type}} {{.Action}}";
         let words: Vec<&str> = filters.split(' ').filter(|word| !word.is_empty()).collect();
         let head = ["events", "--since", "1h", "--until", "0s", "--format", format];

@@ -13,6 +13,7 @@ mod options;
 mod refusals;
 mod restart;
 mod secrets;
+mod terminal;
 mod users;
 mod version_2;
 mod volumes;
