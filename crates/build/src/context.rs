@@ -2,6 +2,7 @@
 
 use std::io::{Cursor, Read};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::OFlags;
 use strata_dockerfile::{DOCKERFILE_BYTES_MAX, Ignore};
@@ -14,12 +15,18 @@ use crate::archive;
 use crate::error::{BuildError, Problem, read};
 use crate::key::Key;
 use crate::remote::{Remote, Wish, body};
+use crate::stamps::Stamps;
+
+/// Where it is noted, below the store's root, what is known of files of contexts.
+const STAMPS: &str = "build/stamps";
 
 /// A directory, less what its `.dockerignore` says. Nothing in it leads out of it.
 #[derive(Debug)]
 pub struct Context {
     root: Option<RootDir>,
     ignore: Ignore,
+    /// What is known of its files, if it is a directory of this host.
+    stamps: Option<OnceLock<Stamps>>,
 }
 
 /// What a URL gives as a context.
@@ -47,7 +54,7 @@ impl RemoteContext {
                     let tree = bench.tree(&fetched.layers)?;
                     let opened = tree.open(Path::new(at), OFlags::PATH | OFlags::DIRECTORY);
                     let root = RootDir::new(opened.map_err(read(format!("the context {at:?} of the repository")))?);
-                    Self::Files(Context { root: Some(root), ignore: Ignore::default() })
+                    Self::Files(Context { root: Some(root), ignore: Ignore::default(), stamps: None })
                 }
                 Remote::Web(url) => {
                     let (head, whole) = Context::peek(body(&bench, url, watch)?).map_err(read("the context"))?;
@@ -78,7 +85,7 @@ impl Context {
         let root = opened.map_err(BuildError::outside)?;
         let parsed =
             Ignore::parse(ignore).map_err(|source| Problem::Ignore { what: "failed to read .dockerignore", source });
-        Ok(Self { root: Some(root), ignore: parsed.map_err(BuildError::outside)? })
+        Ok(Self { root: Some(root), ignore: parsed.map_err(BuildError::outside)?, stamps: Some(OnceLock::new()) })
     }
 
     /// Takes a tar, compressed or not, as a context. Its patterns are given later.
@@ -105,7 +112,7 @@ impl Context {
         key.layers(&layers);
         let memory = Memory { layers, size_bytes, created: jiff::Timestamp::now() };
         bench.remember(&key.finish(), "context from a tar", &memory)?;
-        Ok(Self { root: Some(bench.tree(&memory.layers)?), ignore: Ignore::default() })
+        Ok(Self { root: Some(bench.tree(&memory.layers)?), ignore: Ignore::default(), stamps: None })
     }
 
     /// Whether bytes begin a context rather than a Dockerfile.
@@ -142,7 +149,24 @@ impl Context {
 
     /// No files at all.
     pub fn empty() -> Self {
-        Self { root: None, ignore: Ignore::default() }
+        Self { root: None, ignore: Ignore::default(), stamps: None }
+    }
+
+    /// What is known of its files, read when it is first asked for.
+    pub(crate) fn stamps(&self, engine: &Engine) -> Option<&Stamps> {
+        let (stamps, root) = (self.stamps.as_ref()?, self.root.as_ref()?);
+        if stamps.get().is_none() {
+            let stat = root.lstat(Path::new(".")).ok().flatten()?;
+            stamps.get_or_init(|| Stamps::load(&engine.settings().root.join(STAMPS), &stat));
+        }
+        stamps.get()
+    }
+
+    /// Keeps what became known of its files.
+    pub(crate) fn keep_stamps(&self) {
+        if let Some(stamps) = self.stamps.as_ref().and_then(OnceLock::get) {
+            stamps.save();
+        }
     }
 
     /// The directory, if there is one.

@@ -121,7 +121,9 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     let target = target(&file, &request.target.clone().unwrap_or_default())?;
     builds[0].open_caches();
     for build in &builds {
-        finished.push(build.run(target)?);
+        let done = build.run(target);
+        request.contexts().for_each(Context::keep_stamps);
+        finished.push(done?);
     }
     let squashed = builds.iter().zip(&finished).map(|(build, finished)| build.squashed(&finished.base));
     let squashed = squashed.collect::<Result<Vec<_>, _>>().map_err(BuildError::outside)?;

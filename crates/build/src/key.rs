@@ -3,7 +3,7 @@
 use strata_types::{DiffId, Hasher};
 
 /// Raised when a step with the same key would come to something else than before.
-const VERSION: &str = "strata build 1";
+const VERSION: &str = "strata build 2";
 
 /// A key in the making: parts, each with its name and length, so that no two lists of parts give the same bytes.
 pub(crate) struct Key(Hasher);

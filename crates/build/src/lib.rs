@@ -8,6 +8,7 @@
 //! attest/       what is said of it: provenance, an SBOM
 //! base.rs       FROM
 //! caches.rs     --cache-from and --cache-to
+//! stamps.rs     which files of a context did not change
 //! squash.rs     --squash: the layers of a build as one
 //! run.rs        RUN: a container on what there is
 //! copy/         COPY and ADD: a layer put together of files
@@ -40,6 +41,7 @@ mod request;
 mod run;
 mod squash;
 mod stage;
+mod stamps;
 mod variables;
 
 pub use caches::{CacheExport, CacheTarget};

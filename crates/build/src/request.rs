@@ -87,6 +87,17 @@ pub enum Detail {
     Max,
 }
 
+impl BuildRequest {
+    /// All contexts that are files.
+    pub(crate) fn contexts(&self) -> impl Iterator<Item = &Context> {
+        let named = self.contexts.values().filter_map(|context| match context {
+            NamedContext::Files(files) => Some(files),
+            NamedContext::Image(_) => None,
+        });
+        [&self.context].into_iter().chain(named)
+    }
+}
+
 /// What a name stands for in FROM, `--from` and mounts.
 #[derive(Debug)]
 pub enum NamedContext {

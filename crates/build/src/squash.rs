@@ -58,7 +58,7 @@ fn squash(
     }
     let (old, new) = (bench.tree(&from.layers[..below])?, bench.tree(&from.layers)?);
     let nothing = Ignore::default();
-    let tree = Tree { root: &new, ignore: &nothing, is_host: false };
+    let tree = Tree { root: &new, ignore: &nothing, is_host: false, stamps: None };
     let mut entries = named.entries(&old, tree)?;
     if let Some(newest) = newest {
         entries.iter_mut().for_each(|(entry, _)| entry.mtime = entry.mtime.min(newest));

@@ -200,6 +200,10 @@ impl<'t> Part<'_, 't> {
                     continue;
                 }
                 let target = if parents { with_parents(target, written, source)? } else { target.clone() };
+                // As with BuildKit it is what is in a directory that is copied: the one that it comes into is new.
+                if source.dir.is_some() && !parents {
+                    layout.ensure_dir(&target)?;
+                }
                 place(layout, source, tree, (&target, is_dir), dress)?;
             }
         }
@@ -257,7 +261,7 @@ fn item_into(key: &mut Key, item: &Item, tree: Option<Tree<'_>>) -> Result<(), P
         key.part("value", &xattr.value);
     }
     match (kind, tree) {
-        (Kind::File { .. }, Some(tree)) => key.part("file", tree.digest(&item.at)?.to_string()),
+        (Kind::File { .. }, Some(tree)) => key.part("file", tree.digest(item)?.to_string()),
         (Kind::Symlink { target }, _) => key.part("link", target),
         (kind, _) => key.part("other", format!("{kind:?}")),
     }

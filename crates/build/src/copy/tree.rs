@@ -16,6 +16,7 @@ use strata_types::{Digest, Hasher};
 use super::glob;
 use super::resolve::resolve;
 use crate::error::{Problem, read};
+use crate::stamps::{Stamp, Stamps};
 
 /// How much is read at once to be digested.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -29,6 +30,8 @@ pub(crate) struct Tree<'t> {
     pub(crate) ignore: &'t Ignore,
     /// It is somebody's directory: who owns the files does not count, nor do most extended attributes.
     pub(crate) is_host: bool,
+    /// What is known of its files.
+    pub(crate) stamps: Option<&'t Stamps>,
 }
 
 /// What a source names.
@@ -53,6 +56,8 @@ pub(crate) struct Item {
     pub(crate) at: LayerPath,
     /// Its device and inode, if it has several names.
     pub(crate) inode: Option<(u64, u64)>,
+    /// What tells whether its content is known.
+    stamp: Option<Stamp>,
 }
 
 impl Tree<'_> {
@@ -123,8 +128,9 @@ impl Tree<'_> {
                 true => None,
                 false => self.describe(&parent, &own, &stat, LayerPath::root(), path.clone())?,
             };
-            let dir =
-                dir.or_else(|| Some(Item { entry: root_entry(&stat, self.is_host), at: path.clone(), inode: None }));
+            let dir = dir.or_else(|| {
+                Some(Item { entry: root_entry(&stat, self.is_host), at: path.clone(), inode: None, stamp: None })
+            });
             return Ok(Some(Source { name, path, items, dir }));
         }
         if self.ignore.ignores(&text) {
@@ -189,7 +195,8 @@ impl Tree<'_> {
             xattrs,
         };
         let several = file_type == FileType::RegularFile && stat.st_nlink > 1;
-        Ok(Some(Item { entry, at, inode: several.then_some((stat.st_dev, stat.st_ino)) }))
+        let inode = several.then_some((stat.st_dev, stat.st_ino));
+        Ok(Some(Item { entry, at, inode, stamp: self.stamps.map(|_| Stamp::of(stat)) }))
     }
 
     /// Opens a file.
@@ -198,8 +205,21 @@ impl Tree<'_> {
         self.root.open(at(path), flags).map(File::from)
     }
 
-    /// The digest of a file's content.
-    pub(crate) fn digest(&self, path: &LayerPath) -> Result<Digest, Problem> {
+    /// The digest of a file's content; it is not read if it is known.
+    pub(crate) fn digest(&self, item: &Item) -> Result<Digest, Problem> {
+        let known = self.stamps.zip(item.stamp);
+        if let Some(digest) = known.and_then(|(stamps, stamp)| stamps.digest(&stamp)) {
+            return Ok(digest);
+        }
+        let now = strata_sys::clock::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let digest = self.read_digest(&item.at)?;
+        if let Some((stamps, stamp)) = known {
+            stamps.remember(stamp, &digest, i64::try_from(now).unwrap_or(0));
+        }
+        Ok(digest)
+    }
+
+    fn read_digest(&self, path: &LayerPath) -> Result<Digest, Problem> {
         let mut file = self.open(path).map_err(read(path.to_string()))?;
         let mut hasher = Hasher::sha256();
         let mut buffer = vec![0; CHUNK_BYTES];

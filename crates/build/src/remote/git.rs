@@ -11,6 +11,7 @@ use strata_layer::Time;
 use strata_sys::root_dir::RootDir;
 use strata_types::Watch;
 
+use super::spec::shown;
 use super::{Fetched, GitSpec, Wish, remember};
 use crate::copy::{Destination, Found, Tree};
 use crate::error::{Problem, read};
@@ -33,7 +34,7 @@ pub(super) fn fetch(
     let commit = resolve(spec)?;
     if !wish.checksum.is_empty() && !commit.starts_with(wish.checksum) {
         let (expected, actual) = (wish.checksum.to_owned(), commit);
-        return Err(Problem::Checksum { url: spec.url.clone(), expected, actual });
+        return Err(Problem::Checksum { url: shown(&spec.url), expected, actual });
     }
     let mut key = Key::of("commit of a repository");
     let kept = if wish.keep_git_dir { "with .git" } else { "" };
@@ -50,7 +51,7 @@ pub(super) fn fetch(
         .and_then(|time| Ok((layer_of(bench, dir.path(), wish.keep_git_dir, time, watch)?, time)));
     dir.remove()?;
     let (layer, time) = made?;
-    let what = format!("commit {} of {}", &commit[..commit.len().min(12)], spec.url);
+    let what = format!("commit {} of {}", &commit[..commit.len().min(12)], shown(&spec.url));
     let created = jiff::Timestamp::from_second(time).unwrap_or_default();
     let layers = remember(bench, [key], &what, layer, created)?;
     Ok(found(layers, time))
@@ -72,7 +73,7 @@ fn resolve(spec: &GitSpec) -> Result<String, Problem> {
     // A branch before a tag, and of a tag with a message the commit.
     let names = [wanted.to_owned(), format!("refs/heads/{wanted}"), format!("refs/tags/{wanted}")];
     let commit = names.iter().find_map(|name| find(&format!("{name}^{{}}")).or_else(|| find(name)));
-    commit.ok_or_else(|| Problem::NoReference { url: spec.url.clone(), reference: wanted.to_owned() })
+    commit.ok_or_else(|| Problem::NoReference { url: shown(&spec.url), reference: wanted.to_owned() })
 }
 
 /// Puts the files of a commit into a directory; gives the commit's time.
@@ -102,7 +103,7 @@ fn layer_of(
 ) -> Result<Option<Layer>, Problem> {
     let root = RootDir::open_host(dir).map_err(read("the repository"))?;
     let nothing = Ignore::default();
-    let tree = Some(Tree { root: &root, ignore: &nothing, is_host: true });
+    let tree = Some(Tree { root: &root, ignore: &nothing, is_host: true, stamps: None });
     let exclude = if keep_git_dir { Vec::new() } else { vec!["**/.git".to_owned()] };
     let copying = Copying {
         sources: vec![".".to_owned()],
@@ -149,7 +150,7 @@ fn git(dir: Option<&Path>) -> Command {
 
 fn run(command: &mut Command, url: &str) -> Result<String, Problem> {
     let output = command.output().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => Problem::NoGit(url.to_owned()),
+        io::ErrorKind::NotFound => Problem::NoGit(shown(url)),
         _ => Problem::System { act: "run git", source },
     })?;
     if output.status.success() {
@@ -157,5 +158,5 @@ fn run(command: &mut Command, url: &str) -> Result<String, Problem> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said: String = said.trim().chars().take(SAID_BYTES_MAX).collect();
-    Err(Problem::Git { url: url.to_owned(), said })
+    Err(Problem::Git { url: shown(url), said })
 }

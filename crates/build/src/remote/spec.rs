@@ -72,12 +72,26 @@ impl GitSpec {
     }
 }
 
+/// A URL without who we are.
+pub(super) fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{}", &rest[end..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn git(url: &str, reference: &str, dir: &str) -> Option<Remote> {
         Some(Remote::Git(GitSpec { url: url.to_owned(), reference: reference.to_owned(), dir: dir.to_owned() }))
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(shown("https://me:p@ss@h/x@y.git"), "https://h/x@y.git");
+        assert_eq!(shown("git@h:x"), "git@h:x");
     }
 
     #[test]

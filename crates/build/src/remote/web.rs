@@ -9,7 +9,7 @@ use strata_layer::tar::{Times, encode, end_of_archive, padding_bytes};
 use strata_layer::{Entry, Kind, LayerPath, Time};
 use strata_types::{Digest, Watch};
 
-use super::{Fetched, Wish, remember};
+use super::{Fetched, Wish, remember, spec};
 use crate::error::Problem;
 use crate::key::Key;
 
@@ -45,11 +45,15 @@ pub(super) fn fetch(bench: &Workbench<'_>, url: &str, wish: &Wish<'_>, watch: &d
     }
     let Downloaded { file, size_bytes, digest } = bench.download(answer, watch)?;
     if let Some(expected) = expected.filter(|expected| *expected != digest) {
-        return Err(Problem::Checksum { url: shown(url), expected: expected.to_string(), actual: digest.to_string() });
+        return Err(Problem::Checksum {
+            url: spec::shown(url),
+            expected: expected.to_string(),
+            actual: digest.to_string(),
+        });
     }
     let layer = bench.add_layer(&[], &mut tar(&name, file, size_bytes, time)?, watch)?;
     let keys = [by_digest(&name, &digest).finish()].into_iter().chain(by_tag);
-    Ok(found(remember(bench, keys, &format!("file {}", shown(url)), layer, jiff::Timestamp::now())?, time))
+    Ok(found(remember(bench, keys, &format!("file {}", spec::shown(url)), layer, jiff::Timestamp::now())?, time))
 }
 
 /// A file by URL as it is: for contexts.
@@ -111,14 +115,6 @@ fn decoded(text: &str) -> String {
     String::from_utf8(plain).unwrap_or_else(|_| text.to_owned())
 }
 
-/// Without who we are and what only the server understands.
-fn shown(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or_default();
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let host = rest[..end].rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{}", &rest[end..])
-}
-
 fn tar(name: &str, file: File, size_bytes: u64, time: i64) -> Result<impl Read, Problem> {
     let path = LayerPath::root().join(name.as_bytes()).map_err(|_| Problem::Path(name.to_owned()))?;
     let kind = Kind::File { size_bytes, sparse: None };
@@ -150,6 +146,5 @@ mod tests {
         ] {
             assert_eq!(name_of(url), name, "{url}");
         }
-        assert_eq!(shown("https://me:pw@h/x"), "https://h/x");
     }
 }

@@ -102,7 +102,8 @@ impl Opened {
     pub(super) fn tree<'t>(&'t self, files: &'t Files<'_>, build: &Build<'_>) -> Result<Option<Tree<'t>>, Problem> {
         let layers = match files {
             Files::Context(context) => {
-                let tree = |root| Tree { root, ignore: context.ignore(), is_host: true };
+                let stamps = context.stamps(build.bench.engine());
+                let tree = |root| Tree { root, ignore: context.ignore(), is_host: true, stamps };
                 return Ok(context.root().map(tree));
             }
             Files::Layers(base) => &base.layers,
@@ -111,7 +112,7 @@ impl Opened {
             let root = build.bench.tree(layers)?;
             self.root.get_or_init(|| root);
         }
-        Ok(self.root.get().map(|root| Tree { root, ignore: &self.nothing, is_host: false }))
+        Ok(self.root.get().map(|root| Tree { root, ignore: &self.nothing, is_host: false, stamps: None }))
     }
 }
 

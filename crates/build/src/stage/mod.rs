@@ -79,11 +79,8 @@ impl<'b> StageRun<'b> {
         Ok(run)
     }
 
-    /// Does what the base image wants done in every image made of it.
+    /// Does what the base image wants done in every image made of it; a stage is such an image for those that begin with it.
     fn triggers(&mut self) -> Result<(), BuildError> {
-        if matches!(self.build.bases[self.index], Source::Stage(_)) {
-            return Ok(());
-        }
         for text in std::mem::take(&mut self.state.base.config.config.on_build) {
             let line = self.stage.line;
             let step = Dockerfile::parse_trigger(&text).map_err(BuildError::outside)?;

@@ -108,7 +108,7 @@ impl<'s> Sources<'s> {
     /// All parts, with the archives that are unpacked.
     pub(super) fn parts<'p>(&'p self, build: &Build<'_>, archives: &'p Archives) -> Result<Vec<Part<'p, 'p>>, Problem> {
         let inside = |(path, root): &'p (LayerPath, RootDir)| {
-            (path.clone(), Tree { root, ignore: &self.nothing, is_host: false })
+            (path.clone(), Tree { root, ignore: &self.nothing, is_host: false, stamps: None })
         };
         let part = |(group, archives): (&'p Group, &'p Vec<(LayerPath, RootDir)>)| {
             let (tree, found) = (self.tree(group, build)?, self.found(group, build)?);
@@ -121,7 +121,7 @@ impl<'s> Sources<'s> {
         let Some(fetched) = self.fetched(group, build)? else {
             return if group.sources.is_empty() { Ok(None) } else { self.opened.tree(self.files, build) };
         };
-        Ok(Some(Tree { root: &fetched.root, ignore: &self.nothing, is_host: false }))
+        Ok(Some(Tree { root: &fetched.root, ignore: &self.nothing, is_host: false, stamps: None }))
     }
 
     fn found<'t>(&'t self, group: &'t Group, build: &Build<'_>) -> Result<&'t Found, Problem> {

@@ -170,3 +170,40 @@ fn a_build_that_was_killed_leaves_only_what_the_next_one_uses() {
     let again = build(&machine, &file.replace("echo started && sleep 1000", "echo 2"), &[]);
     check(&again.err, &[("FROM base", false), ("RUN echo 1 > /one", true), ("RUN echo 2", false)]);
 }
+
+#[test]
+fn files_that_did_not_change_are_not_read_again() {
+    need_all!();
+    strata_testkit::need!(strata_testkit::host::program("strace"));
+    let machine = machine(&[("one", "1"), ("two", "2"), ("dir/three", "3")]);
+    let file = "FROM base\nCOPY one /x/\nCOPY dir /x/dir/\nCOPY two /x/\n";
+    let past = "find ctx -exec touch -d '2020-01-01' {} +";
+    machine.sh(past).ok();
+    // What was touched just now is not believed: it is when two seconds have gone by.
+    let opened = || -> Vec<String> {
+        let mut command = machine.command("strace");
+        command.args(["-f", "-qq", "-e", "trace=openat2,openat", "-o", "trace"]);
+        command.arg(strata_testkit::host::strata()).arg("--root").arg(machine.root());
+        command.args(["build", "-q", "--network", "none", "-f", "-", "ctx"]);
+        strata_testkit::machine::feed(command, file.as_bytes()).ok();
+        let trace = std::fs::read_to_string(machine.dir().join("trace")).unwrap();
+        let is_opened = |name: &&str| {
+            trace.lines().any(|line| {
+                line.contains(&format!("\"{name}\"")) && line.contains("O_RDONLY") && !line.contains("O_PATH")
+            })
+        };
+        ["one", "two", "dir/three"].into_iter().filter(is_opened).map(str::to_owned).collect()
+    };
+    assert_eq!(opened(), ["one", "two", "dir/three"]);
+    machine.sh("i=0; until [ $(date +%s) -gt $(( $(stat -c %Z ctx/dir/three) + 2 )) ] || [ $((i=i+1)) = 200 ]; do sleep 0.05; done").ok();
+    opened();
+    assert_eq!(opened(), [""; 0]);
+    machine.sh("echo 4 > ctx/two && touch -d '2020-01-01' ctx/two").ok();
+    assert_eq!(opened(), ["two"]);
+    let ran = build(&machine, file, &["-t", "app"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(sh(&machine, "app", "cat /x/one /x/two /x/dir/three"), "14\n3");
+    machine.strata(["builder", "prune", "-af"]).ok();
+    assert!(!machine.root().join("build/stamps").exists());
+    assert_eq!(build(&machine, file, &[]).code, 0);
+}

@@ -103,6 +103,51 @@ fn buildah_builds_the_same_files_and_the_same_config() {
     compare(&machine, &["Labels", "Shell"]);
 }
 
+/// What BuildKit understands and docker's first builder does not.
+const BUILDKIT: &str = r#"
+FROM base AS modern
+COPY --chmod=600 one.txt two.txt /modes/
+COPY --chown=7:8 --chmod=751 dir /dressed
+RUN --mount=type=bind,target=/ctx cat /ctx/one.txt > /from-bind && ! [ -e /ctx/three.bin ]
+RUN --mount=type=cache,target=/cache echo 1 > /cache/x
+RUN --mount=type=tmpfs,target=/t touch /t/x
+WORKDIR /made/here
+FROM made AS unneeded
+RUN exit 1
+FROM last
+COPY --from=modern /modes /modes
+COPY --from=modern /dressed /dressed
+COPY --from=modern /from-bind /
+COPY --from=modern /made /made
+"#;
+
+#[test]
+fn buildkit_builds_the_same_files_and_the_same_config() {
+    need!(host::root(), Docker::available(), host::program("busybox"));
+    let machine: Machine = machine(&[
+        ("dir/a", "a\n"),
+        ("dir/below/b", "b\n"),
+        ("dir/only.md", "md\n"),
+        ("dir/skipped.bak", "no\n"),
+        ("one.txt", "1\n"),
+        ("two.txt", "2\n"),
+        ("three.bin", "3\n"),
+        (".dockerignore", "**/*.bak\n# a comment\nthree.*\n"),
+    ]);
+    write(&machine, "Dockerfile", &(FILE.replace("FROM ${BASE}\n", "FROM ${BASE} AS last\n") + BUILDKIT));
+    let docker = Docker::start(&machine);
+    std::fs::write(machine.dir().join("base.tar"), Image::busybox().docker_archive("base:latest")).unwrap();
+    docker.run(["load", "-i", "base.tar"]).ok();
+    let words = ["build", "--network", "none", "--progress", "plain", "-t", "theirs", "ctx"];
+    let theirs = docker.command(words).env("DOCKER_BUILDKIT", "1").output();
+    let theirs = strata_testkit::machine::Ran::from(theirs.unwrap());
+    assert_eq!(theirs.code, 0, "{}{}", theirs.out, theirs.err);
+    docker.run(["save", "-o", "theirs.tar", "theirs"]).ok();
+    machine.strata(["load", "-i", "theirs.tar"]).ok();
+    machine.strata(["build", "--network", "none", "-t", "ours", "ctx"]).ok();
+    compare(&machine, &[]);
+}
+
 /// Whether `ours` and `theirs` have the same files and the same config, but for these fields of it.
 fn compare(machine: &Machine, except: &[&str]) {
     let fields = "User Env Cmd Entrypoint WorkingDir ExposedPorts Volumes Labels Healthcheck OnBuild Shell StopSignal";

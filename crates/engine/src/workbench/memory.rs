@@ -115,6 +115,10 @@ impl Engine {
         self.collect(Scope::Removed, watch)?;
         if wish.keep_bytes.is_none() {
             pruned.freed_bytes += self.prune_cache_dirs(wish.unused_for)?;
+            // Which files of contexts did not change: it costs a reading of them all.
+            if wish.unused_for.is_none() {
+                strata_sys::durable::remove(&self.settings().root.join("build/stamps"))?;
+            }
         }
         Ok(pruned)
     }
