@@ -1,14 +1,19 @@
 //! Credentials that an image would show to everybody who has it.
 
-use strata_layer::{Entry, LayerPath, LayerSink, pipeline, tar};
+use std::io::Read as _;
+
+use strata_layer::tar::{Limits, Parser};
+use strata_layer::{Entry, LayerPath, LayerSink};
 use strata_types::config::ImageConfig;
 use strata_types::credential::{is_plain_value, is_secret_name, kind_of_file, kind_of_value};
 use strata_types::{DiffId, ImageId, Watch};
 
-use crate::{Engine, Result};
+use crate::{Engine, Error, Result};
 
 /// How much of a file is looked at: keys begin at the beginning, after comments or certificates at most.
 const HEAD_BYTES: usize = 8 << 10;
+/// How much of a layer is read at once.
+const CHUNK_BYTES: usize = 256 << 10;
 /// Larger files are no keys, and are not looked at.
 const FILE_BYTES_MAX: u64 = 128 << 10;
 
@@ -79,11 +84,20 @@ impl Engine {
     /// # Errors
     /// When a layer cannot be read.
     pub fn exposed_in(&self, config: &ImageConfig, chains: &[Vec<DiffId>], watch: &dyn Watch) -> Result<Vec<Exposed>> {
-        let mut found = in_config(config);
+        let reading = |source| Error::Read { what: "a layer".to_owned(), source };
+        let (mut found, mut chunk) = (in_config(config), vec![0; CHUNK_BYTES]);
         for layers in chains.iter().filter(|layers| !layers.is_empty()) {
             let mut files = Files::default();
             let mut tar = self.layer_tar(layers)?;
-            pipeline::unpack(&mut tar.reader, &mut files, &tar::Limits::GENEROUS, watch)?;
+            let mut parser = Parser::new(&Limits::GENEROUS);
+            // Nothing is digested: what it is was known when it was made.
+            loop {
+                let count = tar.reader.read(&mut chunk).map_err(reading)?;
+                if count == 0 || watch.cancelled() {
+                    break;
+                }
+                parser.feed(&chunk[..count], &mut files)?;
+            }
             found.extend(files.found);
         }
         found.sort();
