@@ -46,9 +46,12 @@ pub(crate) struct Stamps {
     state: Mutex<State>,
 }
 
+/// By device and inode.
+type Known = HashMap<(u64, u64), (Stamp, [u8; DIGEST_BYTES])>;
+
 #[derive(Debug, Default)]
 struct State {
-    known: HashMap<(u64, u64), (Stamp, [u8; DIGEST_BYTES])>,
+    known: Known,
     is_changed: bool,
 }
 
@@ -135,7 +138,7 @@ fn write(bytes: &mut Vec<u8>, stamp: &Stamp, digest: &[u8; DIGEST_BYTES]) {
     bytes.extend_from_slice(digest);
 }
 
-fn parse(bytes: &[u8]) -> Option<HashMap<(u64, u64), (Stamp, [u8; DIGEST_BYTES])>> {
+fn parse(bytes: &[u8]) -> Option<Known> {
     let (body, sum) = bytes.split_last_chunk::<DIGEST_BYTES>()?;
     if bytes_of(&Digest::sha256(body)).as_ref() != Some(sum) {
         return None;
