@@ -3,7 +3,7 @@
 use super::{build, inspect, machine, need_all, sh};
 
 /// Everything about every file.
-const LIST: &str = "cd / && find . -xdev ! -path './bin/*' ! -path './proc*' ! -path './sys*' ! -path './dev*' ! -path './etc/host*' ! -path ./etc/resolv.conf \
+const LIST: &str = "cd / && find . -mindepth 1 -xdev ! -path './bin/*' ! -path './proc*' ! -path './sys*' ! -path './dev*' ! -path './etc/host*' ! -path ./etc/resolv.conf \
     ! -path ./etc/mtab ! -path ./run ! -path './run/*' | sort | while read -r f; do stat -c '%n %F %a %u %g %Y' \"$f\"; [ -d \"$f\" ] || stat -c %h \"$f\"; \
     [ -h \"$f\" ] && readlink \"$f\"; [ -f \"$f\" ] && ! [ -h \"$f\" ] && md5sum < \"$f\"; done; true";
 
