@@ -70,6 +70,7 @@ pub(crate) const ZFS: &[Need] = &[
 
 /// For the bench: what we are compared with.
 pub(crate) const BENCH: &[Need] = &[
+    Need("mkfs.btrfs", "btrfs-progs"),
     Need("mmdebstrap", "mmdebstrap"),
     Need("docker-registry", "docker-registry"),
     Need("crun", "crun"),

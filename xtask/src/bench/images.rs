@@ -11,12 +11,40 @@ use crate::shell::{self, Done, workspace};
 /// A loopback port for the time of making them.
 const ADDRESS: &str = "127.0.0.1:5077";
 
-/// What each image adds to the one before it: name, and the packages of each further layer.
-const IMAGES: &[(&str, &[&str])] = &[
-    ("debian", &[]),
-    ("tomcat", &["default-jre-headless", "tomcat10 tomcat10-docs tomcat10-examples"]),
-    ("golang", &["build-essential git ca-certificates pkg-config", "golang"]),
+/// What an image stands on, and the packages of each further layer.
+struct Recipe {
+    name: &'static str,
+    base: fn() -> Done<PathBuf>,
+    layers: &'static [&'static str],
+}
+
+const IMAGES: &[Recipe] = &[
+    Recipe { name: "debian", base: base::debian, layers: &[] },
+    Recipe {
+        name: "tomcat",
+        base: base::debian,
+        layers: &["default-jre-headless", "tomcat10 tomcat10-docs tomcat10-examples"],
+    },
+    Recipe {
+        name: "golang",
+        base: base::debian,
+        layers: &["build-essential git ca-certificates pkg-config", "golang"],
+    },
+    // The same and other things on the base with its security updates, installed in another order.
+    Recipe { name: "debian-up", base: base::debian_updated, layers: &[] },
+    Recipe {
+        name: "tomcat-up",
+        base: base::debian_updated,
+        layers: &["tomcat10 tomcat10-docs tomcat10-examples default-jre-headless"],
+    },
+    Recipe { name: "share-a", base: base::debian, layers: &["python3", "git", "g++", "perl curl vim"] },
+    Recipe { name: "share-b", base: base::debian_updated, layers: &["vim curl perl", "g++ python3 git"] },
 ];
+
+/// The names of all images.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    IMAGES.iter().map(|recipe| recipe.name)
+}
 
 /// Where the registry keeps them.
 pub(crate) fn registry_dir() -> PathBuf {
@@ -25,19 +53,25 @@ pub(crate) fn registry_dir() -> PathBuf {
 
 /// Makes those that are not there.
 pub(crate) fn make(program: &Path) -> Done {
-    let done = registry_dir().join("complete");
-    if done.is_file() {
+    // The tag is what comes last.
+    let is_there = |name: &str| {
+        let tags = registry_dir().join("docker/registry/v2/repositories").join(name).join("_manifests/tags");
+        tags.join("latest/current/link").is_file()
+    };
+    let missing: Vec<&Recipe> = IMAGES.iter().filter(|recipe| !is_there(recipe.name)).collect();
+    if missing.is_empty() {
         return Ok(());
     }
-    let tar = base::debian()?;
     std::fs::create_dir_all(registry_dir()).map_err(|error| format!("cannot make a registry folder: {error}"))?;
     let machine = Machine::start();
     let mut registry = serve(&machine)?;
-    let made = IMAGES.iter().try_for_each(|(name, layers)| make_image(&machine, program, &tar, name, layers));
+    let made = missing.into_iter().try_for_each(|recipe| {
+        let tar = (recipe.base)()?;
+        make_image(&machine, program, &tar, recipe.name, recipe.layers)
+    });
     let _ended = registry.kill();
     let _reaped = registry.wait();
-    made?;
-    std::fs::write(&done, "").map_err(|error| format!("cannot write {}: {error}", done.display()))
+    made
 }
 
 fn make_image(machine: &Machine, program: &Path, tar: &Path, name: &str, layers: &[&str]) -> Done {

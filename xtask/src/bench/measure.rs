@@ -92,13 +92,16 @@ pub(crate) fn interleaved(arena: &Arena, rounds: Rounds, entries: &[Entry]) -> D
     Ok(timings)
 }
 
-struct Took {
-    wall_s: f64,
-    cpu_s: f64,
+/// What one run took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    pub(crate) wall_s: f64,
+    pub(crate) cpu_s: f64,
     machine_s: f64,
 }
 
-fn once(arena: &Arena, entry: &Entry) -> Done<Took> {
+/// Measures one run, after the machine has come to rest.
+pub(crate) fn once(arena: &Arena, entry: &Entry) -> Done<Took> {
     if !entry.before.is_empty() {
         arena.setup(&entry.before).map_err(|why| format!("before {}: {why}", entry.name))?;
     }

@@ -99,12 +99,15 @@ pub(crate) fn targets(tables: &[Table]) -> String {
     text
 }
 
-/// The whole page.
-pub(crate) fn page(tables: &[Table], bench: &Bench) -> String {
+/// The whole page; what could not be measured is named, with the reason.
+pub(crate) fn page(tables: &[Table], failed: &[String], bench: &Bench) -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let versions: Vec<String> =
         bench.engines.iter().map(|engine| format!("{} ({})", engine.name, engine.version)).collect();
-    let rows: Vec<String> = tables.iter().map(table).collect();
+    let mut rows: Vec<String> = tables.iter().map(table).collect();
+    if !failed.is_empty() {
+        rows.push(format!("## Not measured\n\n- {}", failed.join("\n- ")));
+    }
     format!(
         "# Benchmarks\n\n\
          Written by one call of `cargo xtask bench`; do not edit. Commands take turns, CPU is that of a control group with the \

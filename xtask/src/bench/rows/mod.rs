@@ -3,11 +3,14 @@
 mod archive;
 mod build;
 mod commit;
+mod deep;
+mod drivers;
 mod memory;
 mod network;
 mod pull;
 mod run;
 mod size;
+mod space;
 mod users;
 
 use crate::bench::Bench;
@@ -40,6 +43,21 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "build-stages", about: "four stages at once", measure: build::stages },
     Row { name: "save", about: "an image into an archive", measure: archive::save },
     Row { name: "load", about: "an archive into an empty store", measure: archive::load },
+    Row { name: "remove", about: "an image of 25,000 files", measure: space::remove },
+    Row {
+        name: "after-removal",
+        about: "a cold pull right after 100,000 files were removed",
+        measure: space::after_removal,
+    },
+    Row { name: "corpus", about: "what all images take on the disk", measure: space::corpus },
+    Row { name: "fifty", about: "what fifty images that differ in a few files take", measure: space::fifty },
+    Row { name: "deep", about: "a cold walk of 120 layers, beside 14", measure: deep::walk },
+    Row { name: "chain", about: "a thousand commits, each on the one before", measure: deep::chain },
+    Row {
+        name: "drivers",
+        about: "every storage driver that works here, beside docker's overlay2",
+        measure: drivers::measure,
+    },
     Row { name: "memory", about: "idle containers and daemons", measure: memory::measure },
     Row { name: "size", about: "the program itself", measure: size::measure },
 ];
