@@ -27,7 +27,6 @@ use zfs::Zfs;
 const SUITES: &[Suite] = &[
     Suite { package: "strata-snapshot", target: &["--test", "drivers"], filter: &["--skip", "btrfs::"], driver: THIN },
     Suite { package: "strata-snapshot", target: &["--test", "drivers"], filter: &["--skip", "btrfs::"], driver: ZFS },
-    Suite { package: "strata-snapshot", target: &["--test", "lending"], filter: &[], driver: THIN },
     Suite { package: "strata-sys", target: &["--lib"], filter: &["cgroup", "fuse::", "verity"], driver: THIN },
     Suite {
         package: "strata-cli",
