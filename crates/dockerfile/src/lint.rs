@@ -182,7 +182,12 @@ impl Found<'_> {
                     self.say(stage.line, "UndefinedArgInFrom", format!("FROM argument '{name}' is not declared{near}"));
                 }
             }
-            let base = lexer.expand(&stage.base, &defaults).map(|expanded| expanded.text).unwrap_or_default();
+            // A build always knows its platforms.
+            let known = |name: &str| {
+                let given = || PLATFORM_ARGUMENTS.contains(&name).then(|| name.to_lowercase());
+                defaults(name).or_else(given)
+            };
+            let base = lexer.expand(&stage.base, &known).map(|expanded| expanded.text).unwrap_or_default();
             if stage.base.contains('$') && base.trim_matches([':', '/', '@', '-']) != base {
                 let message =
                     format!("Default value for ARG {} results in empty or invalid base image name", stage.base);

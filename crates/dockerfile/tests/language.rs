@@ -126,6 +126,16 @@ fn checks_say_what_is_strange() {
 }
 
 #[test]
+fn a_base_without_a_default_is_strange_and_one_of_a_platform_is_not() {
+    let rules = |text: &str| -> Vec<&str> {
+        lint(&Dockerfile::parse(text).unwrap()).into_iter().map(|warning| warning.rule).collect()
+    };
+    assert_eq!(rules("ARG TAG\nFROM busybox:$TAG\n"), ["InvalidDefaultArgInFrom"]);
+    assert_eq!(rules("ARG TAG=1\nFROM busybox:$TAG\n"), [""; 0]);
+    assert_eq!(rules("FROM base-$TARGETARCH\n"), [""; 0]);
+}
+
+#[test]
 fn an_ignore_file_is_read_as_docker_reads_it() {
     let ignore = Ignore::parse("# no\n\n  /target/ \n*.o\n!keep.o\n**/secret\n").unwrap();
     for (path, expected) in [
