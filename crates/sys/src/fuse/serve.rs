@@ -167,7 +167,7 @@ impl Server {
                 body.skip(4)?;
                 let value = match request.opcode {
                     opcode::GETXATTR => union.attribute(node, body.text()?)?,
-                    _ => union.attribute_list(node, request.uid == 0)?,
+                    _ => union.attribute_list(node, request.is_of_root())?,
                 };
                 match size {
                     0 => {

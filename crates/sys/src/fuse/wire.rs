@@ -116,9 +116,11 @@ pub(super) struct Request<'a> {
     pub(super) unique: u64,
     /// What it is about.
     pub(super) node: u64,
-    /// Who asks.
+    /// Who asks, of requests that make something. The kernel tells no one's of others, because mounts may map them.
     pub(super) uid: u32,
     pub(super) gid: u32,
+    /// The process that asks, as we see it.
+    pid: u32,
     pub(super) body: Body<'a>,
 }
 
@@ -132,9 +134,19 @@ impl<'a> Request<'a> {
         }
         let (opcode, unique, node) = (head.u32()?, head.u64()?, head.u64()?);
         let (uid, gid) = (head.u32()?, head.u32()?);
-        // Who asks as a process, and the length of extensions, which we do not ask for.
-        head.skip(8)?;
-        Ok(Self { opcode, unique, node, uid, gid, body: head })
+        let pid = head.u32()?;
+        // The length of extensions, which we do not ask for.
+        head.skip(4)?;
+        Ok(Self { opcode, unique, node, uid, gid, pid, body: head })
+    }
+
+    /// Whether the machine's root asks. The process waits for the answer, so that it is still there.
+    pub(super) fn is_of_root(&self) -> bool {
+        const NO_ONE: u32 = u32::MAX;
+        match self.uid {
+            NO_ONE => rustix::fs::stat(format!("/proc/{}", self.pid)).is_ok_and(|process| process.st_uid == 0),
+            uid => uid == 0,
+        }
     }
 }
 
