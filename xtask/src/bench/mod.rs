@@ -55,7 +55,7 @@ struct Wish {
     is_whole: bool,
 }
 
-/// Runs all rows, or those named, and writes `docs/benchmarks.md` when all ran.
+/// Runs all rows, or those named; with all, it writes `docs/benchmarks.md` as it goes.
 pub(crate) fn run(words: &[&str]) -> Done {
     let wish = parse(words)?;
     host::root().map_err(|_| "the bench makes mounts and control groups: please run it as root".to_owned())?;
@@ -69,7 +69,7 @@ pub(crate) fn run(words: &[&str]) -> Done {
     let engines = engine::start_all(&arena, &program)?;
     let bench = Bench { arena, engines, program, rounds: wish.rounds };
     let (mut tables, mut failed) = (Vec::new(), Vec::new());
-    for row in wish.rows {
+    for (place, row) in wish.rows.iter().enumerate() {
         let start = std::time::Instant::now();
         match (row.measure)(&bench) {
             Ok(table) => {
@@ -79,13 +79,16 @@ pub(crate) fn run(words: &[&str]) -> Done {
             Err(why) => failed.push(format!("{}: {why}", row.name)),
         }
         eprintln!("== {}: {:.0} s", row.name, start.elapsed().as_secs_f64());
+        if wish.is_whole {
+            // After each row: what was measured stays when somebody ends this.
+            let later = wish.rows[place + 1..].iter().map(|row| format!("{}: the call ended before", row.name));
+            let missing: Vec<String> = failed.iter().cloned().chain(later).collect();
+            let path = workspace().join("docs/benchmarks.md");
+            std::fs::write(&path, report::page(&tables, &missing, &bench))
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        }
     }
     print!("{}", report::targets(&tables));
-    if wish.is_whole {
-        let path = workspace().join("docs/benchmarks.md");
-        std::fs::write(&path, report::page(&tables, &failed, &bench))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
     if failed.is_empty() { Ok(()) } else { Err(format!("not measured:\n{}", failed.join("\n"))) }
 }
 

@@ -40,8 +40,9 @@ pub(super) fn boot(kernel: &Kernel, disk: &Disk) -> Done<Said> {
 
 fn qemu(kernel: &Kernel, disk: &Disk) -> Command {
     let drive = |path: &Path| format!("file={},if=virtio,format=raw,snapshot=on,cache=unsafe", path.display());
+    // One thread for both processors: when one patches the code of a running kernel, the other must not execute what was there.
     // Emulation everywhere: what passes here passes on machines without KVM, and on those whose KVM runs no such kernel.
-    let accelerator = std::env::var("STRATA_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=multi,tb-size=512".to_owned());
+    let accelerator = std::env::var("STRATA_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=single,tb-size=512".to_owned());
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-accel", &accelerator, "-cpu", "max", "-smp", "2", "-m", "2048", "-M", "pc"]);
     command.args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio"]);
