@@ -71,7 +71,7 @@ impl Verb for Args {
         progress.finish();
         let id = id?;
         if !self.allow_secrets {
-            exposure::warn(session, &engine.exposed_by(&id, &strata_types::Silent)?)?;
+            exposure::warn(session, &engine.exposed_by_commit(&id, &strata_types::Silent)?)?;
         }
         writeln!(session.out, "{id}")?;
         Ok(Exit::SUCCESS)

@@ -17,6 +17,10 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Larger files are no keys, and are not looked at.
 const FILE_BYTES_MAX: u64 = 128 << 10;
 
+/// The files of larger layers are not looked at when a container is committed: they went to the disk past the memory that
+/// caches it, and reading them again takes longer than the commit.
+const COMMITTED_BYTES_MAX: u64 = 32 << 20;
+
 /// Something that looks like a credential, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exposed {
@@ -77,6 +81,19 @@ impl Engine {
             }
         }
         self.exposed_in(&config, &chains, watch)
+    }
+
+    /// What the config of an image shows that was just committed, and files of the layer it added. Those of a large one are
+    /// left to the push.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn exposed_by_commit(&self, id: &ImageId, watch: &dyn Watch) -> Result<Vec<Exposed>> {
+        let config = self.config(id)?;
+        let layers = config.diff_ids().to_vec();
+        let size = layers.last().map(|layer| self.store().layers().get(layer)).transpose()?.flatten();
+        let is_small = size.is_some_and(|layer| layer.size_bytes <= COMMITTED_BYTES_MAX);
+        self.exposed_in(&config, if is_small { std::slice::from_ref(&layers) } else { &[] }, watch)
     }
 
     /// What a config shows, and files of layers: of each, it and those below it.
