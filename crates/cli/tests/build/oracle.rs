@@ -45,19 +45,22 @@ const LIST: &str = "cd / && find . -xdev ! -path './proc*' ! -path './sys*' ! -p
     ! -path ./etc/resolv.conf ! -path ./etc/mtab ! -path ./run ! -path './run/*' ! -path ./data ! -path ./more | sort | while read -r f; do stat -c '%n %F %a %u %g' \"$f\"; \
     [ -h \"$f\" ] && readlink \"$f\"; [ -f \"$f\" ] && ! [ -h \"$f\" ] && md5sum < \"$f\"; done; true";
 
+/// What lies beside the Dockerfiles.
+const CONTEXT: &[(&str, &str)] = &[
+    ("dir/a", "a\n"),
+    ("dir/below/b", "b\n"),
+    ("dir/only.md", "md\n"),
+    ("dir/skipped.bak", "no\n"),
+    ("one.txt", "1\n"),
+    ("two.txt", "2\n"),
+    ("three.bin", "3\n"),
+    (".dockerignore", "**/*.bak\n# a comment\nthree.*\n"),
+];
+
 #[test]
 fn docker_builds_the_same_files_and_the_same_config() {
     need!(host::root(), Docker::available(), host::program("busybox"));
-    let machine: Machine = machine(&[
-        ("dir/a", "a\n"),
-        ("dir/below/b", "b\n"),
-        ("dir/only.md", "md\n"),
-        ("dir/skipped.bak", "no\n"),
-        ("one.txt", "1\n"),
-        ("two.txt", "2\n"),
-        ("three.bin", "3\n"),
-        (".dockerignore", "**/*.bak\n# a comment\nthree.*\n"),
-    ]);
+    let machine: Machine = machine(CONTEXT);
     write(&machine, "Dockerfile", FILE);
     let docker = Docker::start(&machine);
     std::fs::write(machine.dir().join("base.tar"), Image::busybox().docker_archive("base:latest")).unwrap();
@@ -124,16 +127,7 @@ COPY --from=modern /made /made
 #[test]
 fn buildkit_builds_the_same_files_and_the_same_config() {
     need!(host::root(), Docker::available(), host::program("busybox"));
-    let machine: Machine = machine(&[
-        ("dir/a", "a\n"),
-        ("dir/below/b", "b\n"),
-        ("dir/only.md", "md\n"),
-        ("dir/skipped.bak", "no\n"),
-        ("one.txt", "1\n"),
-        ("two.txt", "2\n"),
-        ("three.bin", "3\n"),
-        (".dockerignore", "**/*.bak\n# a comment\nthree.*\n"),
-    ]);
+    let machine: Machine = machine(CONTEXT);
     write(&machine, "Dockerfile", &(FILE.replace("FROM ${BASE}\n", "FROM ${BASE} AS last\n") + BUILDKIT));
     let docker = Docker::start(&machine);
     std::fs::write(machine.dir().join("base.tar"), Image::busybox().docker_archive("base:latest")).unwrap();

@@ -62,6 +62,16 @@ fn whole_way(machine: &Machine, driver: &str) {
     machine.strata(["check"]).ok();
 }
 
+/// The container `small`, which may hold 32 MB, holds 8 and not 64.
+fn a_small_one_holds_no_more(machine: &Machine) {
+    let limited = ["run", "--name", "small", "--network", "none", "--storage-opt", "size=32m", "made"];
+    let fill =
+        "dd if=/dev/urandom of=/f bs=1M count=8 conv=fsync && dd if=/dev/urandom of=/g bs=1M count=64 conv=fsync";
+    let full = machine.strata([&limited[..], &["sh", "-c", fill]].concat());
+    assert_eq!(full.code, 1, "{full:?}");
+    assert!(full.err.contains("8+0 records out") && full.err.contains("Disk quota exceeded"), "{}", full.err);
+}
+
 #[test]
 fn a_store_of_subvolumes() {
     need!(needs(), host::program("mkfs.btrfs"));
@@ -72,13 +82,7 @@ fn a_store_of_subvolumes() {
     let script = |words: &[&str], script: &str| machine.strata([words, &["sh", "-c", script]].concat());
     whole_way(&machine, "btrfs");
     // A container that may hold 32 MB does, and no more.
-    let limited = ["run", "--name", "small", "--network", "none", "--storage-opt", "size=32m", "made"];
-    let full = script(
-        &limited,
-        "dd if=/dev/urandom of=/f bs=1M count=8 conv=fsync && dd if=/dev/urandom of=/g bs=1M count=64 conv=fsync",
-    );
-    assert_eq!(full.code, 1, "{full:?}");
-    assert!(full.err.contains("8+0 records out") && full.err.contains("Disk quota exceeded"), "{}", full.err);
+    a_small_one_holds_no_more(&machine);
     assert_eq!(machine.strata(["inspect", "-f", "{{.HostConfig.StorageOpt}}", "small"]).ok(), "map[size:32m]\n");
     machine.strata(["rm", "small"]).ok();
     let refused = machine.strata(["--root", "other", "run", "--storage-opt", "size=1g", "made", "true"]).fails(125);
@@ -106,16 +110,9 @@ fn a_store_of_datasets() {
     let pool = machine.dir().file_name().unwrap().to_str().unwrap().to_owned();
     let options = "-o cachefile=none -O compression=off -O sync=disabled -O acltype=posix -O xattr=sa -m $PWD/store";
     machine.sh(&format!("truncate -s 1G file && zpool create {options} {pool} $PWD/file")).ok();
-    let script = |words: &[&str], script: &str| machine.strata([words, &["sh", "-c", script]].concat());
     whole_way(&machine, "zfs");
     // What a container may write; its image is not counted.
-    let limited = ["run", "--name", "small", "--network", "none", "--storage-opt", "size=32m", "made"];
-    let full = script(
-        &limited,
-        "dd if=/dev/urandom of=/f bs=1M count=8 conv=fsync && dd if=/dev/urandom of=/g bs=1M count=64 conv=fsync",
-    );
-    assert_eq!(full.code, 1, "{full:?}");
-    assert!(full.err.contains("8+0 records out") && full.err.contains("Disk quota exceeded"), "{}", full.err);
+    a_small_one_holds_no_more(&machine);
     machine.strata(["rm", "small"]).ok();
     machine.strata(["check"]).ok();
     machine.strata(["system", "prune", "-af"]).ok();
