@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Invalid, Result, go_bool, size};
+use super::{Invalid, Result, csv, go_bool, size};
 
 /// One thing to mount into a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Propagation {
 /// Parses the value of `--mount`.
 pub fn parse(text: &str) -> Result<Mount> {
     let mut draft = Draft { kind: String::from("volume"), ..Draft::default() };
-    for field in csv_fields(text)? {
+    for field in csv::fields(text)? {
         match field.split_once('=') {
             Some((key, value)) => draft.set(key, value, &field)?,
             None => draft.set_flag(&field)?,
@@ -351,55 +351,6 @@ pub fn check_volume_name(name: &str) -> Result<()> {
         return Err(Invalid(format!("create {name}: {name:?} {rule}. {advice}")));
     }
     Ok(())
-}
-
-/// Splits one CSV record as Go's `encoding/csv` does: a field that begins with a quote may hold commas.
-fn csv_fields(text: &str) -> Result<Vec<String>> {
-    if text.is_empty() {
-        return Err(Invalid::new("EOF"));
-    }
-    let parse_error = |at: usize, what: &str| Invalid(format!("parse error on line 1, column {}: {what}", at + 1));
-    let mut fields = Vec::new();
-    let mut rest = text;
-    loop {
-        let start = text.len() - rest.len();
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let mut field = String::new();
-            let mut tail = quoted;
-            loop {
-                let Some((part, after)) = tail.split_once('"') else {
-                    return Err(parse_error(text.len(), "extraneous or missing \" in quoted-field"));
-                };
-                field.push_str(part);
-                tail = after;
-                match tail.strip_prefix('"') {
-                    Some(after) => {
-                        field.push('"');
-                        tail = after;
-                    }
-                    None => break,
-                }
-            }
-            fields.push(field);
-            match tail.strip_prefix(',') {
-                Some(after) => rest = after,
-                None if tail.is_empty() => return Ok(fields),
-                None => {
-                    return Err(parse_error(text.len() - tail.len() - 1, "extraneous or missing \" in quoted-field"));
-                }
-            }
-            continue;
-        }
-        let (field, after) = rest.split_once(',').map_or((rest, None), |(field, after)| (field, Some(after)));
-        if let Some(quote) = field.find('"') {
-            return Err(parse_error(start + quote, "bare \" in non-quoted-field"));
-        }
-        fields.push(field.to_owned());
-        match after {
-            Some(after) => rest = after,
-            None => return Ok(fields),
-        }
-    }
 }
 
 #[cfg(test)]
