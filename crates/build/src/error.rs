@@ -1,6 +1,7 @@
 //! Why a build failed, and where in the Dockerfile.
 
 use strata_dockerfile::{ExpandError, IgnoreError};
+use strata_types::Platform;
 
 /// A problem and the instruction it came up in.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,12 @@ pub enum Problem {
     /// Stages that need each other.
     #[error("circular dependency detected on stage: {0}")]
     Circle(String),
+    /// An annotation for a platform that is not built for.
+    #[error("invalid annotation: no platform {0} found in source")]
+    AnnotationPlatform(Platform),
+    /// An annotation for an index where none is made.
+    #[error("index annotations not supported for single platform export")]
+    AnnotationIndex,
     /// A platform that is none.
     #[error(transparent)]
     Platform(#[from] strata_types::PlatformError),

@@ -7,6 +7,7 @@ use strata_sys::durable;
 use strata_types::config::ImageConfig;
 use strata_types::{ImageId, Platform};
 
+use crate::annotation;
 use crate::attest;
 use crate::base::Base;
 use crate::error::Problem;
@@ -81,10 +82,11 @@ fn write(
     let (build, base) = parts[0];
     match &build.request.output {
         Output::Image => {
-            let image = |(((_, base), config), predicates): ((&(&Build<'_>, &Base), _), _)| BuiltImage {
+            let image = |(((build, base), config), predicates): ((&(&Build<'_>, &Base), _), _)| BuiltImage {
                 config,
                 layers: base.added.clone(),
                 predicates,
+                annotations: annotation::of(&build.request.annotations, &build.platform),
             };
             let built = parts.iter().zip(configs).zip(predicates).map(image).collect();
             return Ok(build.bench.add_images(built, &build.request.names)?);

@@ -12,6 +12,7 @@ use strata_engine::workbench::Workbench;
 use strata_layer::Time;
 use strata_types::{Digest, Platform, Watch};
 
+use crate::annotation;
 use crate::base::{Base, Origin};
 use crate::caches::Caches;
 use crate::context::Context;
@@ -92,6 +93,8 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
         [] => vec![None],
         platforms => platforms.iter().cloned().map(Some).collect(),
     };
+    let platforms: Vec<Platform> = asked.iter().map(|asked| asked.clone().unwrap_or_else(|| native.clone())).collect();
+    annotation::check(request, &platforms).map_err(BuildError::outside)?;
     let (numbers, caches) = (AtomicUsize::new(1), Caches::default());
     let (mut builds, mut finished) = (Vec::new(), Vec::new());
     for asked in asked {

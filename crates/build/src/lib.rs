@@ -5,6 +5,7 @@
 //! graph.rs      which stages are needed; independent ones at once
 //! stage.rs      a stage, instruction by instruction
 //! export.rs     what becomes of it: images, files
+//! annotation.rs what manifests say of it
 //! attest/       what is said of it: provenance, an SBOM
 //! base.rs       FROM
 //! caches.rs     --cache-from and --cache-to
@@ -23,6 +24,7 @@
 //! A step is remembered by everything it reads: the layers below, the files it copies, its command and variables. What was
 //! remembered is shared by all builds on the host, whatever Dockerfile it stood in.
 
+mod annotation;
 mod archive;
 mod attest;
 mod base;
@@ -44,6 +46,7 @@ mod stage;
 mod stamps;
 mod variables;
 
+pub use annotation::{Annotation, AnnotationPlace};
 pub use caches::{CacheExport, CacheTarget};
 pub use compare::{Compared, Difference, compare};
 pub use context::{Context, RemoteContext};

@@ -14,6 +14,7 @@ use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
 use strata_types::{DiffId, ImageId, Platform, Watch};
 
+use crate::annotation::Annotation;
 use crate::caches::CacheExport;
 use crate::context::Context;
 use crate::error::{Problem, read};
@@ -31,6 +32,8 @@ pub struct BuildRequest {
     pub output: Output,
     /// What is attested of the image; kept with its names, so that it needs one.
     pub attest: Attest,
+    /// What manifests say of the image; kept with its names, too.
+    pub annotations: Vec<Annotation>,
     /// Names for the image.
     pub names: Vec<Reference>,
     /// The stage to build; the last one without.
@@ -76,6 +79,13 @@ pub struct Attest {
     pub provenance: Option<Detail>,
     /// What is in it.
     pub sbom: bool,
+}
+
+impl Attest {
+    /// Whether nothing is.
+    pub(crate) const fn is_none(self) -> bool {
+        self.provenance.is_none() && !self.sbom
+    }
 }
 
 /// How much provenance says.

@@ -12,9 +12,6 @@ use crate::verb::Entry;
 
 /// Docker's options that are not here, and why not or what is.
 const NOT_HERE: &[(&str, &str)] = &[
-    ("annotation", "annotations stand in manifests, which `push` makes: use --label"),
-    ("builder", "there is one builder, this program itself"),
-    ("call", "use --check; targets and outlines are not listed"),
     ("disable-content-trust", "signed tags went out of use, and none are checked"),
     ("isolation", "it is for Windows"),
 ];

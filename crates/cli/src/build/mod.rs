@@ -1,5 +1,6 @@
 //! What `build` needs beside its options: the Dockerfile and its context, what is seen of the steps, where an error is.
 
+pub mod annotation;
 pub mod attest;
 pub mod cache;
 pub mod contexts;

@@ -3,12 +3,15 @@
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use strata_build::{Built, Output as Destination};
+use strata_build::{Annotation, Built, Output as Destination};
 use strata_engine::Engine;
 use strata_sys::durable::{self, Durability};
+use strata_types::Platform;
 use strata_types::reference::Reference;
 
+use super::annotation;
 use crate::exit::{Failure, Result};
+use crate::opts::csv;
 use crate::progress::{Progress, Show};
 use crate::session::Session;
 use crate::streams::Output;
@@ -38,10 +41,12 @@ pub struct Wanted {
     pub names: Vec<String>,
     /// It goes to its registry, too.
     pub push: bool,
+    /// What its manifest is to say.
+    pub annotations: Vec<Annotation>,
 }
 
 /// Reads `type=TYPE,dest=PATH,…`; a path alone is a directory, `-` a tar on the standard output.
-pub fn parse(words: &[String]) -> Result<Wanted> {
+pub fn parse(words: &[String], native: &Platform) -> Result<Wanted> {
     let [word] = words else {
         return match words {
             [] => Ok(Wanted::default()),
@@ -53,7 +58,7 @@ pub fn parse(words: &[String]) -> Result<Wanted> {
         return Ok(Wanted { kind, dest: Some(word.clone()), ..Wanted::default() });
     }
     let mut wanted = Wanted::default();
-    for field in word.split(',') {
+    for field in csv::fields(word)? {
         let bad = || Failure::new(format!("invalid value {field}"));
         match field.split_once('=').ok_or_else(bad)? {
             ("type", "image") => {}
@@ -65,7 +70,10 @@ pub fn parse(words: &[String]) -> Result<Wanted> {
             ("dest", path) => wanted.dest = Some(path.to_owned()),
             ("name", name) => wanted.names.push(name.to_owned()),
             ("push", value) => wanted.push = crate::opts::go_bool(value).ok_or_else(bad)?,
-            (other, _) => return Err(Failure::new(format!("unknown option of --output: {other}"))),
+            (other, value) => match annotation::of_output(other, value, native)? {
+                Some(annotation) => wanted.annotations.push(annotation),
+                None => return Err(Failure::new(format!("unknown option of --output: {other}"))),
+            },
         }
     }
     if matches!(wanted.kind, Kind::Local | Kind::Tar) && wanted.dest.is_none() {
@@ -154,8 +162,9 @@ mod tests {
 
     #[test]
     fn outputs_are_paths_or_fields() {
+        let native = Platform::new("linux", "amd64", "");
         let check = |word: &str, kind: Kind, dest: Option<&str>| {
-            let wanted = parse(&[word.to_owned()]).unwrap();
+            let wanted = parse(&[word.to_owned()], &native).unwrap();
             assert_eq!((wanted.kind, wanted.dest.as_deref()), (kind, dest), "{word}");
         };
         check("out", Kind::Local, Some("out"));
@@ -164,8 +173,9 @@ mod tests {
         check("type=oci,dest=x", Kind::Archive, Some("x"));
         check("type=docker", Kind::Archive, None);
         check("type=image,name=a", Kind::Image, None);
+        check("type=oci,\"annotation.a=b,c\",dest=x", Kind::Archive, Some("x"));
         for bad in ["type=local", "type=magic", "colour=red"] {
-            assert!(parse(&[bad.to_owned()]).is_err(), "{bad}");
+            assert!(parse(&[bad.to_owned()], &native).is_err(), "{bad}");
         }
     }
 }

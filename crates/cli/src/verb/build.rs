@@ -13,7 +13,7 @@ use strata_types::{Platform, Silent};
 
 use crate::build::excerpt::excerpt;
 use crate::build::verify::{self, Mode, Shown};
-use crate::build::{attest, cache, contexts, epoch, input, output, secret};
+use crate::build::{annotation, attest, cache, contexts, epoch, input, output, secret};
 use crate::container::request::ulimits;
 use crate::exposure;
 use crate::opts;
@@ -34,6 +34,9 @@ pub struct Args {
     /// Do not warn of credentials in the image
     #[arg(long)]
     pub allow_secrets: bool,
+    /// Add annotation to the image (format: "[index,manifest:]key=value")
+    #[arg(long, value_name = "stringArray")]
+    pub annotation: Vec<String>,
     /// Attestation parameters (format: "type=sbom" or "type=provenance,mode=max")
     #[arg(long, value_name = "stringArray")]
     pub attest: Vec<String>,
@@ -186,14 +189,8 @@ impl Verb for Args {
         let mut request = self.request(session, input, &engine)?;
         request.output = destination;
         request.names.extend(names(&wanted.names)?);
-        if request.platforms.len() > 1 && wanted.kind == output::Kind::Archive && request.names.is_empty() {
-            let sentence = "an archive of images for several platforms needs a name";
-            return Err(Failure::new(sentence).hint("name it with -t NAME:TAG"));
-        }
-        if self.verify && request.platforms.len() > 1 {
-            let sentence = "--verify compares the image of one platform";
-            return Err(Failure::new(sentence).hint("say which with --platform"));
-        }
+        request.annotations.extend(wanted.annotations.iter().cloned());
+        self.refuse(&request, wanted.kind)?;
         let shown = Shown { name: &name, text: &text, mode };
         if self.verify
             && let Compared::Different(difference) = verify::twice(session, &engine, &mut request, &shown)?
@@ -227,6 +224,7 @@ impl Args {
             contexts: contexts::read(session, engine, &self.build_context)?,
             output: strata_build::Output::Image,
             attest: attest::parse(&self.attest, self.provenance.as_deref(), self.sbom.as_deref())?,
+            annotations: annotation::parse(&self.annotation, native)?,
             names: names(&self.tag)?,
             target: self.target.clone(),
             arguments,
@@ -246,6 +244,24 @@ impl Args {
             epoch,
             steps_at_once: steps_at_once(),
         })
+    }
+
+    /// Refuses what does not go together.
+    fn refuse(&self, request: &BuildRequest, kind: output::Kind) -> Result<()> {
+        let has_several = request.platforms.len() > 1;
+        if kind == output::Kind::Archive && request.names.is_empty() {
+            let what = match request.annotations.as_slice() {
+                _ if has_several => "images for several platforms",
+                [] => return Ok(()),
+                _ => "an image with annotations",
+            };
+            return Err(Failure::new(format!("an archive of {what} needs a name")).hint("name it with -t NAME:TAG"));
+        }
+        if self.verify && has_several {
+            let sentence = "--verify compares the image of one platform";
+            return Err(Failure::new(sentence).hint("say which with --platform"));
+        }
+        Ok(())
     }
 
     /// `--build-arg`; without a value it is the environment's.

@@ -1,6 +1,7 @@
 //! Images for other processors: run by qemu, built for several platforms at once.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod annotate;
 mod attest;
 mod build;
 mod run;

@@ -26,9 +26,7 @@ fn dockers_flags_are_here() {
         let long = words.iter().find_map(|word| word.strip_prefix("--")).unwrap();
         let has_value = words.last().is_some_and(|word| !word.starts_with('-'));
         // `rm --link` is another flag than `run --link`.
-        // Containers have annotations; manifests of what is built have not.
-        let left_out = (name, long) == ("build", "annotation")
-            || name != "rm" && LEFT_OUT.iter().any(|(_, flags)| flags.contains(&long));
+        let left_out = name != "rm" && LEFT_OUT.iter().any(|(_, flags)| flags.contains(&long));
         let entry = match name.split_once(' ') {
             Some((management, name)) => verb::find_in(management, name),
             None => verb::find(name),

@@ -6,7 +6,7 @@ mod compressed;
 use std::collections::BTreeSet;
 
 use strata_store::Key;
-use strata_store::records::{ImageRecord, LayerForm, NewImage, TagRecord};
+use strata_store::records::{Annotations, ImageRecord, LayerForm, NewImage, TagRecord};
 use strata_sys::failpoint;
 use strata_types::document::{Descriptor, Document, MANIFEST_BYTES_MAX, Manifest};
 use strata_types::reference::Reference;
@@ -72,20 +72,26 @@ impl Engine {
         let image = self.image(&reference.familiar())?;
         let lease = self.store().lease()?;
         let variants = self.store().variants().of(reference)?;
-        if !variants.is_empty() {
-            for variant in &variants {
-                lease.protect(&Key::of_layers(&self.variant_image(variant)?.layers))?;
-            }
-            let pushed = self.push_variants(reference, &image, &variants, watch)?;
-            lease.release()?;
-            return Ok(pushed);
+        for variant in &variants {
+            lease.protect(&Key::of_layers(&self.variant_image(variant)?.layers))?;
         }
+        // Of a single image of which nothing is attested no index is made.
+        let annotations = match variants.as_slice() {
+            [] => None,
+            [alone] if alone.predicates.is_empty() => Some(&alone.annotations),
+            _ => {
+                let pushed = self.push_variants(reference, &image, &variants, watch)?;
+                lease.release()?;
+                return Ok(pushed);
+            }
+        };
         lease.protect(&Key::of_layers(&image.layers))?;
         image.layers.iter().rev().for_each(|layer| watch.phase(layer.digest(), "Preparing"));
-        let original = self.original_manifest(&image)?;
+        // A manifest that is to say something is another one than that it came with.
+        let original = if annotations.is_none() { self.original_manifest(&image)? } else { None };
         let (manifest, bytes) = match original {
             Some((manifest, bytes)) if self.push_as_it_was(reference, &image, &manifest, watch)? => (manifest, bytes),
-            _ => self.push_anew(reference, &image, false, watch)?,
+            _ => self.push_anew(reference, &image, annotations, watch)?,
         };
         self.push_config(reference, &manifest, watch)?;
         failpoint!("engine.push.before-manifest");
@@ -140,12 +146,12 @@ impl Engine {
     }
 
     /// Makes a new manifest: of compressed forms that are known and can be had, and of new ones for the other layers. It is
-    /// Docker's if all layers are, unless it has to be OCI's.
+    /// Docker's if all layers are, unless there are annotations, even none, which only OCI's have.
     pub(super) fn push_anew(
         &self,
         reference: &Reference,
         image: &ImageRecord,
-        oci: bool,
+        annotations: Option<&Annotations>,
         watch: &dyn Watch,
     ) -> Result<(Manifest, Vec<u8>)> {
         image.layers.iter().rev().for_each(|layer| watch.phase(layer.digest(), "Preparing"));
@@ -161,7 +167,7 @@ impl Engine {
         })?;
         let layers: Vec<Descriptor> =
             blobs.into_inner().expect("nobody panics with it").into_iter().flatten().collect();
-        let docker = !oci && layers.iter().all(|blob| blob.media_type.contains("docker"));
+        let docker = annotations.is_none() && layers.iter().all(|blob| blob.media_type.contains("docker"));
         let (manifest_type, config_type) = match docker {
             true => (media::DOCKER_MANIFEST, media::DOCKER_CONFIG),
             false => (media::OCI_MANIFEST, media::OCI_CONFIG),
@@ -169,7 +175,8 @@ impl Engine {
         let layers = layers.into_iter().map(|blob| in_family(blob, docker)).collect();
         let size = self.store().blobs().size(image.id.digest())?.unwrap_or(0);
         let config = Descriptor::new(config_type, image.id.digest().clone(), size);
-        let manifest = Manifest::new(manifest_type, config, layers);
+        let mut manifest = Manifest::new(manifest_type, config, layers);
+        manifest.annotations = annotations.map(|said| said.manifest.clone()).unwrap_or_default();
         let bytes = manifest.to_bytes();
         Ok((manifest, bytes))
     }
@@ -207,6 +214,8 @@ impl Engine {
         };
         let image = match image.manifest {
             Some(_) => image.clone(),
+            // What is said under one name is not what the image is under others.
+            None if !manifest.annotations.is_empty() => image.clone(),
             None => ImageRecord { manifest: Some(digest), media_type: manifest.media_type.clone(), ..image.clone() },
         };
         let forms = forms(reference, &image, manifest);

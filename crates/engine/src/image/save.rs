@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use strata_store::Key;
-use strata_store::records::{ImageRecord, VariantRecord};
+use strata_store::records::{Annotations, ImageRecord, VariantRecord};
 use strata_types::config::CONFIG_BYTES_MAX;
-use strata_types::document::{Descriptor, Index, Manifest};
+use strata_types::document::{Descriptor, Manifest};
 use strata_types::reference::Reference;
 use strata_types::{DiffId, Digest, Watch, media};
 
 use super::archive::{TarWriter, index_json, manifest_json};
 use super::find::as_recorded;
 use super::list::created;
-use super::variants::said_platform;
+use super::variants::{index_of, said_platform};
 use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::{Engine, Error, Result};
@@ -62,10 +62,13 @@ impl Engine {
         let mut archive = Writing { tar, written: BTreeSet::new() };
         let (mut manifests, mut entries, mut saved) = (Vec::new(), Vec::new(), Vec::new());
         for Chosen { image, names, variants } in chosen {
-            let (manifest, layers) = self.save_manifest(&mut archive, &image, watch)?;
-            let top = match variants.as_slice() {
-                [] => manifest,
-                variants => self.save_variants(&mut archive, variants, &names, watch)?,
+            let (top, layers) = match variants.as_slice() {
+                [] => self.save_manifest(&mut archive, &image, &Annotations::default(), watch)?,
+                variants => {
+                    let top = self.save_variants(&mut archive, variants, &names, watch)?;
+                    // All are written: only their sizes are asked for.
+                    (top, self.save_layers(&mut archive, &image, created(&image).as_second(), watch)?)
+                }
             };
             let name = names.first().map_or_else(|| image.id.to_string(), Reference::familiar);
             saved.push(Happening::new(Kind::Image, "save", &image.id).with("name", &name));
@@ -95,9 +98,10 @@ impl Engine {
             };
             variants.iter_mut().for_each(|variant| variant.tag = variant.tag.name_only());
             let same = |other: &Chosen| {
-                let others = other.variants.iter().map(|variant| (&variant.image, &variant.predicates));
-                other.image.id == image.id
-                    && others.eq(variants.iter().map(|variant| (&variant.image, &variant.predicates)))
+                let said = |variant: &VariantRecord| {
+                    (variant.image.clone(), variant.predicates.clone(), variant.annotations.clone())
+                };
+                other.image.id == image.id && other.variants.iter().map(said).eq(variants.iter().map(said))
             };
             let at = chosen.iter().position(same);
             let at = at.unwrap_or_else(|| {
@@ -142,6 +146,7 @@ impl Engine {
         &self,
         archive: &mut Writing<'_>,
         image: &ImageRecord,
+        annotations: &Annotations,
         watch: &dyn Watch,
     ) -> Result<(Descriptor, Vec<(DiffId, u64)>)> {
         let time = created(image).as_second();
@@ -150,13 +155,18 @@ impl Engine {
         let described =
             layers.iter().map(|(layer, size)| Descriptor::new(media::OCI_LAYER, layer.digest().clone(), *size));
         let config_blob = Descriptor::new(media::OCI_CONFIG, image.id.digest().clone(), config.len() as u64);
-        let manifest = Manifest::new(media::OCI_MANIFEST, config_blob, described.collect()).to_bytes();
+        let mut manifest = Manifest::new(media::OCI_MANIFEST, config_blob, described.collect());
+        manifest.annotations.clone_from(&annotations.manifest);
+        let manifest = manifest.to_bytes();
         archive.put(&config, time)?;
         archive.put(&manifest, time)?;
-        Ok((Descriptor::of(media::OCI_MANIFEST, &manifest), layers))
+        let mut described = Descriptor::of(media::OCI_MANIFEST, &manifest);
+        described.annotations.clone_from(&annotations.manifest_descriptor);
+        Ok((described, layers))
     }
 
-    /// Writes all the images that a name stands for, what is attested of them, and the index over them.
+    /// Writes all the images that a name stands for, what is attested of them, and the index over them. For a single image of
+    /// which nothing is attested there is none.
     fn save_variants(
         &self,
         archive: &mut Writing<'_>,
@@ -167,7 +177,10 @@ impl Engine {
         let (mut entries, mut attested) = (Vec::new(), Vec::new());
         for variant in variants {
             let image = self.variant_image(variant)?;
-            let (mut entry, _) = self.save_manifest(archive, &image, watch)?;
+            let (mut entry, _) = self.save_manifest(archive, &image, &variant.annotations, watch)?;
+            if variants.len() == 1 && variant.predicates.is_empty() {
+                return Ok(entry);
+            }
             entry.platform = Some(said_platform(&self.config(&image.id)?));
             if let Some(attestation) = self.attestation(&entry, names, &variant.predicates)? {
                 for (_, bytes) in &attestation.blobs {
@@ -179,9 +192,11 @@ impl Engine {
             entries.push(entry);
         }
         entries.extend(attested);
-        let index = Index::new(media::OCI_INDEX, entries).to_bytes();
+        let index = index_of(variants, entries).to_bytes();
         archive.put(&index, 0)?;
-        Ok(Descriptor::of(media::OCI_INDEX, &index))
+        let mut described = Descriptor::of(media::OCI_INDEX, &index);
+        described.annotations.clone_from(&variants[0].annotations.index_descriptor);
+        Ok(described)
     }
 
     /// Writes the layers that are not yet in the archive; says how long each is.

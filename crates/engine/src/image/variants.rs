@@ -69,12 +69,13 @@ impl Engine {
                 return Err(Error::Cancelled);
             }
             let image = self.variant_image(variant)?;
-            let (manifest, bytes) = self.push_anew(reference, &image, true, watch)?;
+            let (manifest, bytes) = self.push_anew(reference, &image, Some(&variant.annotations), watch)?;
             self.push_config(reference, &manifest, watch)?;
             let mut entry = Descriptor::of(&manifest.media_type, &bytes);
             client.push_manifest(&reference.with_digest(entry.digest.clone()), &manifest.media_type, &bytes)?;
             self.note_forms(reference, &image, &manifest)?;
             entry.platform = Some(said_platform(&self.config(&image.id)?));
+            entry.annotations.clone_from(&variant.annotations.manifest_descriptor);
             if let Some(attestation) = self.attestation(&entry, std::slice::from_ref(reference), &variant.predicates)? {
                 self.push_attestation(reference, &attestation, watch)?;
                 attested.push(attestation.entry);
@@ -82,7 +83,7 @@ impl Engine {
             entries.push(entry);
         }
         entries.extend(attested);
-        let index = Index::new(media::OCI_INDEX, entries).to_bytes();
+        let index = index_of(variants, entries).to_bytes();
         failpoint!("engine.push.before-manifest");
         let digest = client.push_manifest(reference, media::OCI_INDEX, &index)?;
         self.note_index(reference, image, &index)?;
@@ -127,6 +128,13 @@ impl Engine {
         self.store().tags().set(&[tag])?;
         Ok(lease.release()?)
     }
+}
+
+/// The index over the images of variants, of which there is one at least.
+pub(super) fn index_of(variants: &[VariantRecord], entries: Vec<Descriptor>) -> Index {
+    let mut index = Index::new(media::OCI_INDEX, entries);
+    index.annotations.clone_from(&variants[0].annotations.index);
+    index
 }
 
 /// The platform in the words of the config, as indexes have it.

@@ -1,7 +1,7 @@
 //! The images that a build comes to.
 
 use strata_store::Key;
-use strata_store::records::{ImageRecord, LayerRecord, NewImage, Predicate, TagRecord, VariantRecord};
+use strata_store::records::{Annotations, ImageRecord, LayerRecord, NewImage, Predicate, TagRecord, VariantRecord};
 use strata_types::ImageId;
 use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
@@ -19,6 +19,8 @@ pub struct BuiltImage<'a> {
     pub layers: Vec<LayerRecord>,
     /// What is attested of it: types and JSON documents.
     pub predicates: Vec<(String, Vec<u8>)>,
+    /// What its manifest is to say.
+    pub annotations: Annotations,
 }
 
 impl Workbench<'_> {
@@ -32,13 +34,13 @@ impl Workbench<'_> {
         let native = engine.platform();
         let runs = |image: &BuiltImage<'_>| native.rank(&image.config.platform()).unwrap_or(usize::MAX);
         let main = (0..built.len()).min_by_key(|at| runs(&built[*at])).unwrap_or_default();
-        let is_single = built.len() == 1 && built[0].predicates.is_empty();
+        let is_single = built.len() == 1 && built[0].predicates.is_empty() && built[0].annotations.is_empty();
         let names: Vec<Reference> = names.iter().map(|name| name.clone().or_latest()).collect();
         let (mut images, mut variants) = (Vec::new(), Vec::new());
-        for BuiltImage { config, layers, predicates } in built {
+        for BuiltImage { config, layers, predicates, annotations } in built {
             let image = engine.made(config, layers, &self.lease)?;
             let predicates = predicates.into_iter().map(|(kind, text)| self.keep_predicate(kind, &text));
-            variants.push((image.image.id.clone(), predicates.collect::<Result<Vec<_>>>()?));
+            variants.push((image.image.id.clone(), predicates.collect::<Result<Vec<_>>>()?, annotations));
             images.push(image);
         }
         let id = images[main].image.id.clone();
@@ -54,10 +56,11 @@ impl Workbench<'_> {
             last.tags = names.iter().map(tag).collect();
         }
         let variant = |name: &Reference| {
-            let of = |(image, predicates): &(ImageId, Vec<Predicate>)| VariantRecord {
+            let of = |(image, predicates, annotations): &(ImageId, Vec<Predicate>, Annotations)| VariantRecord {
                 tag: name.clone(),
                 image: image.clone(),
                 predicates: predicates.clone(),
+                annotations: annotations.clone(),
             };
             variants.iter().map(of).collect::<Vec<_>>()
         };

@@ -37,7 +37,7 @@ pub use image::BuiltImage;
 pub use memory::{CachePruned, CacheWish, Memory};
 pub use step::{StepDone, StepMount, StepRequest, StepSource, StepStreams};
 pub use strata_registry::{WebFile, WebHead};
-pub use strata_store::records::{BuildStepRecord, LayerRecord as Layer};
+pub use strata_store::records::{Annotations, BuildStepRecord, LayerRecord as Layer};
 
 /// A place to build at: whatever is made or used here stays until it is left, even if others collect garbage.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub use layer::{LayerForm, LayerRecord, Layers};
 pub use network::{CreatedNetwork, NetworkRecord, Networks};
 pub use snapshot::{CreatedSnapshot, SnapshotRecord, Snapshots, Standing};
 pub use tag::{TagRecord, Tags};
-pub use variant::{Predicate, VariantRecord, Variants};
+pub use variant::{Annotations, Predicate, VariantRecord, Variants};
 pub use volume::{CreatedVolume, VolumeRecord, Volumes};
 
 pub(crate) use build_step::list as build_steps_in;

@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use crate::Result;
 
 /// The schema this program writes. A newer one is refused, an older one migrated.
-pub(crate) const VERSION: i64 = 6;
+pub(crate) const VERSION: i64 = 7;
 
 /// The size of a database page: small, because most transactions change a few short rows and the log holds whole pages.
 pub(crate) const PAGE_BYTES: u32 = 2048;
@@ -140,6 +140,11 @@ CREATE TABLE variant (
 CREATE INDEX variant_image ON variant (image);
 ";
 
+/// Annotations of manifests came with version 7.
+const VERSION_7: &str = "
+ALTER TABLE variant ADD COLUMN annotations TEXT NOT NULL DEFAULT '{}';
+";
+
 /// Brings the tables from version `found` (0: none) to [`VERSION`].
 pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     if found < 1 {
@@ -159,6 +164,9 @@ pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     }
     if found < 6 {
         transaction.execute_batch(VERSION_6)?;
+    }
+    if found < 7 {
+        transaction.execute_batch(VERSION_7)?;
     }
     Ok(())
 }

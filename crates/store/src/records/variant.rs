@@ -1,4 +1,5 @@
-//! Variants: the images for several platforms that a tag stands for, and what is attested of each.
+//! Variants: the images for several platforms that a tag stands for, what is attested of each, and what its manifest is
+//! to say.
 //!
 //! The tag itself names one of them, the one for this machine if there is one. Variants go when their tag goes or moves.
 
@@ -21,6 +22,33 @@ pub struct VariantRecord {
     pub image: ImageId,
     /// What is attested of it.
     pub predicates: Vec<Predicate>,
+    /// What its manifest says that is no part of the image.
+    pub annotations: Annotations,
+}
+
+/// What manifests, indexes and their descriptors say when an image is pushed or saved under its tag.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Annotations {
+    /// The manifest of the image.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub manifest: BTreeMap<String, String>,
+    /// What the index says of the manifest.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub manifest_descriptor: BTreeMap<String, String>,
+    /// The index, the same for all its images.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub index: BTreeMap<String, String>,
+    /// What names the index in an archive, the same for all its images.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub index_descriptor: BTreeMap<String, String>,
+}
+
+impl Annotations {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Something attested of an image: the predicate of an in-toto statement, kept as a blob. The statement is made when the
@@ -40,7 +68,8 @@ pub struct Variants<'a> {
 }
 
 impl Variants<'_> {
-    /// What a tag stands for, in order; nothing if it stands for a single image of which nothing is attested.
+    /// What a tag stands for, in order; nothing if it stands for a single image of which
+    /// nothing more is said.
     pub fn of(&self, tag: &Reference) -> Result<Vec<VariantRecord>> {
         self.store.database.read_one("look up the tag's variants", |connection| of(connection, tag))
     }
@@ -64,15 +93,17 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<VariantRecord>> {
 
 /// Records variants in this order; their tags and images are there, and the tags have none yet.
 pub(super) fn insert(transaction: &Transaction<'_>, variants: &[VariantRecord]) -> Result<()> {
-    let mut insert = transaction
-        .prepare_cached("INSERT OR REPLACE INTO variant (tag, place, image, predicates) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO variant (tag, place, image, predicates, annotations) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
     let mut places: BTreeMap<String, i64> = BTreeMap::new();
     for variant in variants {
         let next = places.entry(variant.tag.to_string()).or_default();
         let place = *next;
         *next += 1;
-        let predicates = row::to_json(&variant.predicates);
-        insert.execute(params![variant.tag.to_string(), place, variant.image.to_string(), predicates])?;
+        let (tag, image) = (variant.tag.to_string(), variant.image.to_string());
+        let (predicates, annotations) = (row::to_json(&variant.predicates), row::to_json(&variant.annotations));
+        insert.execute(params![tag, place, image, predicates, annotations])?;
     }
     Ok(())
 }
@@ -88,5 +119,6 @@ fn read(found: &Row<'_>) -> Result<VariantRecord> {
         tag: row::parsed(found, "tag")?,
         image: row::parsed(found, "image")?,
         predicates: row::json(found, "predicates")?,
+        annotations: row::json(found, "annotations")?,
     })
 }
