@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use strata_dockerfile::{Dockerfile, Instruction, RunMount, Stage};
+use strata_dockerfile::{Dockerfile, Instruction, Stage};
 use strata_engine::Engine;
 use strata_engine::workbench::Workbench;
 use strata_layer::Time;
@@ -19,20 +19,9 @@ use crate::context::Context;
 use crate::error::{BuildError, Problem};
 use crate::export::{self, Exported};
 use crate::key::Key;
+use crate::plan::Plan;
 use crate::request::{BuildRequest, Built, NamedContext, Observer, Outcome};
 use crate::stage::{Finished, StageRun};
-use crate::variables::Globals;
-
-/// What FROM names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// An earlier stage.
-    Stage(usize),
-    /// An image.
-    Image(String),
-    /// Nothing.
-    Scratch,
-}
 
 /// Where COPY takes files from.
 pub(crate) enum Files<'b> {
@@ -45,18 +34,15 @@ pub(crate) enum Files<'b> {
 /// A build while it goes on: what all its stages share.
 pub(crate) struct Build<'a> {
     pub(crate) request: &'a BuildRequest,
-    pub(crate) file: &'a Dockerfile,
+    pub(crate) plan: Plan<'a>,
     pub(crate) bench: &'a Workbench<'a>,
     pub(crate) observer: &'a dyn Observer,
-    pub(crate) globals: Globals,
     /// What the image is to run on.
     pub(crate) platform: Platform,
     /// The same, if the person said it.
     asked: Option<Platform>,
     /// What this machine is.
     pub(crate) native: Platform,
-    /// What each stage begins with.
-    pub(crate) bases: Vec<Source>,
     /// What is remembered outside the store.
     pub(crate) caches: &'a Caches,
     /// Steps at once.
@@ -97,23 +83,19 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     annotation::check(request, &platforms).map_err(BuildError::outside)?;
     let (numbers, caches) = (AtomicUsize::new(1), Caches::default());
     let (mut builds, mut finished) = (Vec::new(), Vec::new());
-    for asked in asked {
-        let platform = asked.clone().unwrap_or_else(|| native.clone());
-        let globals = globals(&file, request, (&native, &platform))?;
-        let bases = bases(&file, &globals, request)?;
+    for (asked, platform) in asked.into_iter().zip(platforms) {
+        let plan = Plan::new(&file, request, (&native, &platform))?;
         builds.push(Build {
             request,
-            file: &file,
             bench: &bench,
             observer,
-            globals,
             platform,
             asked,
             native: native.clone(),
             caches: &caches,
             permits: Permits::new(request.steps_at_once),
-            slots: bases.iter().map(|_| Slot::default()).collect(),
-            bases,
+            slots: file.stages.iter().map(|_| Slot::default()).collect(),
+            plan,
             numbers: &numbers,
             failed: AtomicBool::new(false),
             images: Mutex::default(),
@@ -121,7 +103,7 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
             began: Timestamp::now(),
         });
     }
-    let target = target(&file, &request.target.clone().unwrap_or_default())?;
+    let target = builds[0].plan.target()?;
     builds[0].open_caches();
     for build in &builds {
         let done = build.run(target);
@@ -141,63 +123,10 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     Ok(Built { image, config, made, images, warnings, unused })
 }
 
-/// The arguments that apply everywhere in the file.
-fn globals(
-    file: &Dockerfile,
-    request: &BuildRequest,
-    platforms: (&Platform, &Platform),
-) -> Result<Globals, BuildError> {
-    let target = request.target.clone().unwrap_or_default();
-    let mut globals = Globals::new(&request.arguments, platforms, &target, file.directives.escape);
-    for (line, argument) in &file.arguments {
-        globals.declare(argument).map_err(|problem| BuildError::at((*line, *line), "ARG", problem))?;
-    }
-    Ok(globals)
-}
-
-/// What each stage begins with.
-fn bases(file: &Dockerfile, globals: &Globals, request: &BuildRequest) -> Result<Vec<Source>, BuildError> {
-    let base = |(index, stage): (usize, &Stage)| {
-        let at = |problem| BuildError::at((stage.line, stage.line), &stage.original, problem);
-        let name = globals.expand(&stage.base).map_err(at)?;
-        if name.is_empty() {
-            return Err(at(Problem::BlankBase(stage.base.clone())));
-        }
-        let lower = name.to_lowercase();
-        let earlier = file.stages[..index].iter().rposition(|other| !other.name.is_empty() && other.name == lower);
-        match request.contexts.get(&name) {
-            Some(NamedContext::Image(image)) => return Ok(Source::Image(image.clone())),
-            Some(NamedContext::Files(_)) => {
-                let sentence =
-                    format!("{name} is a directory: FROM takes an image, COPY --from={name} takes its files");
-                return Err(at(Problem::Unsupported(sentence)));
-            }
-            None => {}
-        }
-        Ok(match earlier {
-            Some(index) => Source::Stage(index),
-            None if name == "scratch" => Source::Scratch,
-            None => Source::Image(name),
-        })
-    };
-    file.stages.iter().enumerate().map(base).collect()
-}
-
-/// The stage that was asked for.
-fn target(file: &Dockerfile, name: &str) -> Result<usize, BuildError> {
-    if name.is_empty() {
-        return Ok(file.stages.len() - 1);
-    }
-    let lower = name.to_lowercase();
-    let named = file.stages.iter().rposition(|stage| stage.name == lower);
-    let numbered = || name.parse().ok().filter(|index| *index < file.stages.len());
-    named.or_else(numbered).ok_or_else(|| BuildError::outside(Problem::NoTarget(name.to_owned())))
-}
-
 impl<'a> Build<'a> {
     /// Builds the target and all it needs, independent stages at once.
     fn run(&'a self, target: usize) -> Result<Arc<Finished>, BuildError> {
-        let needed = self.needed(target);
+        let needed = self.plan.needed(target);
         let first_error = Mutex::new(None);
         let work = |index: usize| {
             let result = StageRun::begin(self, index).and_then(StageRun::finish);
@@ -229,41 +158,6 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// The stages that one needs, with itself.
-    fn needed(&self, target: usize) -> BTreeSet<usize> {
-        let mut needed = BTreeSet::new();
-        let mut open = vec![target];
-        while let Some(index) = open.pop() {
-            if !needed.insert(index) {
-                continue;
-            }
-            if let Source::Stage(below) = self.bases[index] {
-                open.push(below);
-            }
-            for step in &self.file.stages[index].steps {
-                match &step.instruction {
-                    Instruction::Copy(copying) => open.extend(self.stage_named(&copying.from, index)),
-                    Instruction::Run(run) => {
-                        let mounts = run.mounts.iter().filter_map(|mount| RunMount::parse(mount).ok());
-                        open.extend(mounts.filter_map(|mount| self.stage_named(&mount.from, index)));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        needed
-    }
-
-    /// The stage before `before` that a name or number means.
-    fn stage_named(&self, name: &str, before: usize) -> Option<usize> {
-        if name.is_empty() || self.request.contexts.contains_key(name) {
-            return None;
-        }
-        let lower = name.to_lowercase();
-        let named = self.file.stages[..before].iter().rposition(|stage| stage.name == lower);
-        named.or_else(|| name.parse().ok().filter(|index| *index < before))
-    }
-
     /// Waits for a stage.
     pub(crate) fn result(&self, index: usize) -> Result<Arc<Finished>, Problem> {
         let slot = &self.slots[index];
@@ -287,7 +181,7 @@ impl<'a> Build<'a> {
             Some(NamedContext::Image(image)) => image,
             None => from,
         };
-        if let Some(index) = self.stage_named(from, stage) {
+        if let Some(index) = self.plan.stage_named(from, stage) {
             return Ok(Files::Layers(Arc::new(self.result(index)?.base.clone())));
         }
         if from.parse::<usize>().is_ok() {
@@ -320,19 +214,19 @@ impl<'a> Build<'a> {
         if stage.platform.is_empty() {
             return Ok(self.asked.clone());
         }
-        let text = self.globals.expand(&stage.platform)?;
+        let text = self.plan.globals.expand(&stage.platform)?;
         Ok(Some(Platform::parse(&text, &self.bench.engine().platform())?))
     }
 
     /// What stands before the name of a step: `[build 2/5]`.
     pub(crate) fn prefix(&self, index: usize, (place, count): (usize, usize)) -> String {
-        let stage = &self.file.stages[index];
+        let stage = &self.plan.file.stages[index];
         // With several platforms each says which it is, as BuildKit's do.
         let platform = match self.request.platforms.len() {
             0 | 1 => String::new(),
             _ => format!("{} ", self.platform),
         };
-        match (self.file.stages.len(), stage.name.as_str()) {
+        match (self.plan.file.stages.len(), stage.name.as_str()) {
             (1, _) => format!("[{platform}{place}/{count}]"),
             (_, "") => format!("[{platform}stage-{index} {place}/{count}]"),
             (_, name) => format!("[{platform}{name} {place}/{count}]"),
@@ -390,9 +284,9 @@ impl<'a> Build<'a> {
             Instruction::Arg(arguments) => arguments.iter().any(|argument| argument.name == name),
             _ => false,
         };
-        let steps = || self.file.stages.iter().flat_map(|stage| &stage.steps);
+        let steps = || self.plan.file.stages.iter().flat_map(|stage| &stage.steps);
         let declared = |name: &str| steps().any(|step| declares(&step.instruction, name));
-        self.globals.unused(&declared).map(str::to_owned).collect()
+        self.plan.globals.unused(&declared).map(str::to_owned).collect()
     }
 }
 

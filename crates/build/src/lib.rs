@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! request.rs    what to build, and who watches
-//! graph.rs      which stages are needed; independent ones at once
+//! plan.rs       what each stage begins with, and which are needed
+//! outline.rs    what a target can be told: --call outline
+//! graph.rs      the stages that are needed; independent ones at once
 //! stage.rs      a stage, instruction by instruction
 //! export.rs     what becomes of it: images, files
 //! annotation.rs what manifests say of it
@@ -38,6 +40,8 @@ mod graph;
 mod history;
 mod key;
 mod metadata;
+mod outline;
+mod plan;
 mod remote;
 mod request;
 mod run;

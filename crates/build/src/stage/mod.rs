@@ -16,10 +16,11 @@ use strata_types::config::RunConfig;
 
 use crate::base::{Base, refuse_windows};
 use crate::error::{BuildError, Problem};
-use crate::graph::{Build, Source};
+use crate::graph::Build;
 use crate::history;
 use crate::key::Key;
 use crate::metadata::{self, Commands};
+use crate::plan::Source;
 use crate::request::Outcome;
 use crate::variables::{Scope, expand};
 
@@ -53,11 +54,11 @@ type Work<'w> = &'w dyn Fn(usize) -> Result<Option<Layer>, Problem>;
 impl<'b> StageRun<'b> {
     /// Begins with what FROM names.
     pub(crate) fn begin(build: &'b Build<'b>, index: usize) -> Result<Self, BuildError> {
-        let stage = &build.file.stages[index];
+        let stage = &build.plan.file.stages[index];
         let at = |problem| BuildError::at((stage.line, stage.line), &stage.original, problem);
         let counted = stage.steps.iter().filter(|step| is_counted(&step.instruction)).count();
         let place = (1, counted + 1);
-        let state = match &build.bases[index] {
+        let state = match &build.plan.bases[index] {
             Source::Stage(below) => (*build.result(*below).map_err(at)?).clone(),
             Source::Scratch => {
                 let platform = build.platform_of(stage).map_err(at)?.unwrap_or_else(|| build.platform.clone());
@@ -119,13 +120,14 @@ impl<'b> StageRun<'b> {
 
     fn expand(&self, text: &str) -> Result<String, Problem> {
         let lookup = |name: &str| self.state.scope.lookup(&self.config().env, name);
-        Ok(expand(self.build.globals.escape(), text, &lookup)?.text)
+        Ok(expand(self.build.plan.globals.escape(), text, &lookup)?.text)
     }
 
     /// Replaces variables in the content of a file: quotes in it are its own.
     fn expand_text(&self, text: &str) -> Result<String, Problem> {
         let lookup = |name: &str| self.state.scope.lookup(&self.config().env, name);
-        let lexer = Expander { raw_quotes: true, plain_quotes: true, ..Expander::new(self.build.globals.escape()) };
+        let lexer =
+            Expander { raw_quotes: true, plain_quotes: true, ..Expander::new(self.build.plan.globals.escape()) };
         let expanded = lexer.expand(text, &lookup);
         Ok(expanded.map_err(|source| Problem::Expand { text: text.to_owned(), source })?.text)
     }
@@ -137,7 +139,7 @@ impl<'b> StageRun<'b> {
     }
 
     fn metadata(&mut self, instruction: &Instruction) -> Result<(), Problem> {
-        let (scope, escape) = (&self.state.scope, self.build.globals.escape());
+        let (scope, escape) = (&self.state.scope, self.build.plan.globals.escape());
         let config = &mut self.state.base.config;
         let env = config.config.env.clone();
         let replace = |text: &str| Ok(expand(escape, text, &|name| scope.lookup(&env, name))?.text);
@@ -156,7 +158,7 @@ impl<'b> StageRun<'b> {
         let mut text = "ARG".to_owned();
         for (argument, default) in arguments.iter().zip(defaults) {
             text.push_str(&format!(" {}", argument.name));
-            if let Some(value) = self.state.scope.declare(&self.build.globals, &argument.name, default) {
+            if let Some(value) = self.state.scope.declare(&self.build.plan.globals, &argument.name, default) {
                 text.push_str(&format!("={value}"));
             }
         }

@@ -52,7 +52,7 @@ impl<'b> StageRun<'b> {
     /// Reads the mounts of a RUN. Waits for the stages they come from.
     pub(super) fn mounts(&self, mounts: &[String]) -> Result<Vec<Wish<'b>>, Problem> {
         let wish = |text: &String| {
-            let lexer = Expander { raw_quotes: true, ..Expander::new(self.build.globals.escape()) };
+            let lexer = Expander { raw_quotes: true, ..Expander::new(self.build.plan.globals.escape()) };
             let lookup = |name: &str| self.state.scope.lookup(&self.config().env, name);
             let expanded = lexer.expand(text, &lookup);
             let text = expanded.map_err(|source| Problem::Expand { text: text.clone(), source })?.text;

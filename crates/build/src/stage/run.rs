@@ -46,7 +46,7 @@ impl StageRun<'_> {
             wishes.iter().try_for_each(|wish| wish.give(build, &mut given))?;
             let mut all = env.clone();
             all.append(&mut given.env);
-            all.extend(build.globals.proxies().map(|(name, value)| format!("{name}={value}")));
+            all.extend(build.plan.globals.proxies().map(|(name, value)| format!("{name}={value}")));
             let setting = Setting {
                 layers: &layers,
                 config: &config,

@@ -1,0 +1,132 @@
+//! What a Dockerfile comes to with these arguments: what each stage begins with, and which stages are needed.
+
+use std::collections::BTreeSet;
+
+use strata_dockerfile::{Dockerfile, Instruction, RunMount, Stage};
+use strata_types::Platform;
+
+use crate::error::{BuildError, Problem};
+use crate::request::{BuildRequest, NamedContext};
+use crate::variables::Globals;
+
+/// What FROM names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// An earlier stage.
+    Stage(usize),
+    /// An image.
+    Image(String),
+    /// Nothing.
+    Scratch,
+}
+
+/// A Dockerfile for one platform.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) file: &'a Dockerfile,
+    request: &'a BuildRequest,
+    /// The arguments that apply everywhere in the file.
+    pub(crate) globals: Globals,
+    /// What each stage begins with.
+    pub(crate) bases: Vec<Source>,
+}
+
+impl<'a> Plan<'a> {
+    /// Replaces the variables in what stands before and in each FROM; `platforms` are this machine's and the image's.
+    pub(crate) fn new(
+        file: &'a Dockerfile,
+        request: &'a BuildRequest,
+        platforms: (&Platform, &Platform),
+    ) -> Result<Self, BuildError> {
+        let target = request.target.clone().unwrap_or_default();
+        let mut globals = Globals::new(&request.arguments, platforms, &target, file.directives.escape);
+        for (line, argument) in &file.arguments {
+            globals.declare(argument).map_err(|problem| BuildError::at((*line, *line), "ARG", problem))?;
+        }
+        let bases = file.stages.iter().enumerate().map(|(index, stage)| base(file, &globals, request, (index, stage)));
+        let bases = bases.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { file, request, globals, bases })
+    }
+
+    /// The stage that was asked for.
+    pub(crate) fn target(&self) -> Result<usize, BuildError> {
+        let stages = &self.file.stages;
+        let Some(name) = self.request.target.as_ref().filter(|name| !name.is_empty()) else {
+            return Ok(stages.len() - 1);
+        };
+        let lower = name.to_lowercase();
+        let named = stages.iter().rposition(|stage| stage.name == lower);
+        let numbered = || name.parse().ok().filter(|index| *index < stages.len());
+        named.or_else(numbered).ok_or_else(|| BuildError::outside(Problem::NoTarget(name.to_owned())))
+    }
+
+    /// The stages that one needs, with itself.
+    pub(crate) fn needed(&self, target: usize) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::new();
+        let mut open = vec![target];
+        while let Some(index) = open.pop() {
+            if needed.insert(index) {
+                open.extend(self.needs(index));
+            }
+        }
+        needed
+    }
+
+    /// The stages that one needs itself; first what it begins with.
+    pub(crate) fn needs(&self, index: usize) -> Vec<usize> {
+        let mut needs = Vec::new();
+        if let Source::Stage(below) = self.bases[index] {
+            needs.push(below);
+        }
+        for step in &self.file.stages[index].steps {
+            match &step.instruction {
+                Instruction::Copy(copying) => needs.extend(self.stage_named(&copying.from, index)),
+                Instruction::Run(run) => {
+                    let mounts = run.mounts.iter().filter_map(|mount| RunMount::parse(mount).ok());
+                    needs.extend(mounts.filter_map(|mount| self.stage_named(&mount.from, index)));
+                }
+                _ => {}
+            }
+        }
+        needs
+    }
+
+    /// The stage before `before` that a name or number means.
+    pub(crate) fn stage_named(&self, name: &str, before: usize) -> Option<usize> {
+        if name.is_empty() || self.request.contexts.contains_key(name) {
+            return None;
+        }
+        let lower = name.to_lowercase();
+        let named = self.file.stages[..before].iter().rposition(|stage| stage.name == lower);
+        named.or_else(|| name.parse().ok().filter(|index| *index < before))
+    }
+}
+
+/// What a stage begins with.
+fn base(
+    file: &Dockerfile,
+    globals: &Globals,
+    request: &BuildRequest,
+    (index, stage): (usize, &Stage),
+) -> Result<Source, BuildError> {
+    let at = |problem| BuildError::at((stage.line, stage.line), &stage.original, problem);
+    let name = globals.expand(&stage.base).map_err(at)?;
+    if name.is_empty() {
+        return Err(at(Problem::BlankBase(stage.base.clone())));
+    }
+    let lower = name.to_lowercase();
+    let earlier = file.stages[..index].iter().rposition(|other| !other.name.is_empty() && other.name == lower);
+    match request.contexts.get(&name) {
+        Some(NamedContext::Image(image)) => return Ok(Source::Image(image.clone())),
+        Some(NamedContext::Files(_)) => {
+            let sentence = format!("{name} is a directory: FROM takes an image, COPY --from={name} takes its files");
+            return Err(at(Problem::Unsupported(sentence)));
+        }
+        None => {}
+    }
+    Ok(match earlier {
+        Some(index) => Source::Stage(index),
+        None if name == "scratch" => Source::Scratch,
+        None => Source::Image(name),
+    })
+}
