@@ -120,7 +120,7 @@ pub(crate) fn working_dir(config: &RunConfig, path: &str) -> String {
 }
 
 /// Sets a variable where it stands, or appends it.
-fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
+pub(crate) fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
     let entry = format!("{name}={value}");
     match env.iter_mut().find(|entry| entry.split('=').next() == Some(name)) {
         Some(present) => *present = entry,

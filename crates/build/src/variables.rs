@@ -80,7 +80,17 @@ impl Globals {
 
     /// Replaces variables in what FROM says.
     pub(crate) fn expand(&self, text: &str) -> Result<String, Problem> {
-        Ok(expand(self.escape, text, &|name| self.standing.get(name).cloned())?.text)
+        Ok(expand(self.escape, text, &|name| self.standing(name))?.text)
+    }
+
+    /// What was given for an argument.
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
+        self.given.get(name).map(String::as_str)
+    }
+
+    /// What applies everywhere: the last value of what stands before the first FROM, and the platforms.
+    pub(crate) fn standing(&self, name: &str) -> Option<String> {
+        self.standing.get(name).cloned()
     }
 
     /// The proxies that RUN gets.
@@ -152,7 +162,7 @@ mod tests {
 
     fn argument(text: &str) -> Argument {
         let (name, default) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value.to_owned())));
-        Argument { name: name.to_owned(), default }
+        Argument { name: name.to_owned(), default, description: String::new() }
     }
 
     #[test]

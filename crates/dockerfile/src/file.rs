@@ -34,8 +34,12 @@ pub struct Stage {
     pub platform: String,
     /// Its instructions.
     pub steps: Vec<Step>,
-    /// The line of FROM.
+    /// What the comment above it says.
+    pub description: String,
+    /// The first line of FROM.
     pub line: usize,
+    /// Its last line.
+    pub last_line: usize,
     /// FROM as written.
     pub original: String,
 }
@@ -129,10 +133,12 @@ fn stage(statement: &Statement) -> Result<Stage, Problem> {
     let flags = Flags::parse(&statement.flags, &[("platform", Kind::Text)])?;
     Ok(Stage {
         base: base.clone(),
+        description: statement.description(&name),
         name,
         platform: flags.text("platform"),
         steps: Vec::new(),
         line: statement.line,
+        last_line: statement.last_line,
         original: statement.original.trim().to_owned(),
     })
 }

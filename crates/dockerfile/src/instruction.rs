@@ -87,6 +87,8 @@ pub struct Argument {
     pub name: String,
     /// What it is when nobody gives it.
     pub default: Option<String>,
+    /// What the comment above it says.
+    pub description: String,
 }
 
 /// What RUN, CMD or ENTRYPOINT run.
@@ -175,7 +177,7 @@ fn instruction(statement: &Statement) -> Result<Instruction, Problem> {
         "ADD" => Instruction::Add(add(statement)?),
         "COPY" => Instruction::Copy(copy(statement)?),
         "RUN" => Instruction::Run(run(statement)?),
-        "ARG" => Instruction::Arg(arguments(words)?),
+        "ARG" => Instruction::Arg(arguments(statement)?),
         "CMD" => no_flags().map(|()| Instruction::Cmd(command(statement)))?,
         "ENTRYPOINT" => no_flags().map(|()| Instruction::Entrypoint(command(statement)))?,
         "ENV" => some("ENV").and_then(|()| pairs(words, "ENV")).map(Instruction::Env)?,
@@ -218,16 +220,19 @@ fn pairs(words: &[String], instruction: &'static str) -> Result<Vec<Pair>, Probl
         .collect()
 }
 
-fn arguments(words: &[String]) -> Result<Vec<Argument>, Problem> {
-    if words.is_empty() {
+fn arguments(statement: &Statement) -> Result<Vec<Argument>, Problem> {
+    if statement.arguments.is_empty() {
         return Err(Problem::AtLeastOne("ARG"));
     }
-    let argument = |word: &String| match word.split_once('=') {
-        Some(("", _)) => Err(Problem::BlankName("ARG")),
-        Some((name, value)) => Ok(Argument { name: name.to_owned(), default: Some(value.to_owned()) }),
-        None => Ok(Argument { name: word.clone(), default: None }),
+    let argument = |word: &String| {
+        let (name, default) = match word.split_once('=') {
+            Some(("", _)) => return Err(Problem::BlankName("ARG")),
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (word.clone(), None),
+        };
+        Ok(Argument { description: statement.description(&name), name, default })
     };
-    words.iter().map(argument).collect()
+    statement.arguments.iter().map(argument).collect()
 }
 
 fn command(statement: &Statement) -> CommandLine {

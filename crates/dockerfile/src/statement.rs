@@ -56,6 +56,13 @@ impl Statement {
         self.keyword.eq_ignore_ascii_case(name)
     }
 
+    /// What a comment right above says of a stage or an argument: `# NAME description`.
+    pub(crate) fn description(&self, name: &str) -> String {
+        let of_name = |comment: &String| Some(comment.strip_prefix(name)?.strip_prefix(' ')?.to_owned());
+        let found = self.comments.iter().find_map(of_name);
+        found.filter(|_| !name.is_empty()).unwrap_or_default()
+    }
+
     fn takes_heredocs(&self) -> bool {
         let target = match &self.inner {
             Some(inner) if self.is("ONBUILD") => inner,

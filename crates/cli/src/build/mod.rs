@@ -3,6 +3,7 @@
 pub mod annotation;
 pub mod attest;
 pub mod cache;
+pub mod call;
 pub mod contexts;
 pub mod epoch;
 pub mod excerpt;

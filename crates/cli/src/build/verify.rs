@@ -78,13 +78,21 @@ pub fn attempt(session: &mut Session, engine: &Engine, request: &BuildRequest, s
     };
     progress.finish();
     result.map_err(|error| {
-        let excerpt = error.lines.map_or_else(String::new, |lines| excerpt(shown.name, shown.text, lines));
         // Whoever cannot read it sees the error itself.
-        if let Err(error) = session.err.write_all((failed + &excerpt).as_bytes()) {
+        if let Err(error) = session.err.write_all(failed.as_bytes()) {
             tracing::debug!(%error, "nobody sees why a build failed");
         }
-        failure(error)
+        told(session, error, shown.name, shown.text)
     })
+}
+
+/// A failed build as the program ends with it; its lines of the Dockerfile are shown.
+pub fn told(session: &mut Session, error: BuildError, name: &str, text: &str) -> Failure {
+    let excerpt = error.lines.map_or_else(String::new, |lines| excerpt(name, text, lines));
+    if let Err(error) = session.err.write_all(excerpt.as_bytes()) {
+        tracing::debug!(%error, "nobody sees where a build failed");
+    }
+    failure(error)
 }
 
 /// Builds twice without cache, keeps nothing but what is remembered, and compares.

@@ -5,19 +5,35 @@ const WIDTH_MIN: usize = 10;
 /// The spaces between columns.
 const PADDING: usize = 3;
 
+/// How wide columns are.
+#[derive(Clone, Copy, Debug)]
+struct Stops {
+    width_min: usize,
+    padding: usize,
+}
+
 /// Replaces tabs by spaces, so that cells above each other begin in the same column. Each run of lines that has a cell in
 /// a column aligns on its own; the last cell of a line belongs to no column.
 pub fn align(text: &str) -> String {
+    align_by(text, Stops { width_min: WIDTH_MIN, padding: PADDING })
+}
+
+/// The same with columns as narrow as they can be, and this many spaces between them.
+pub fn align_closely(text: &str, padding: usize) -> String {
+    align_by(text, Stops { width_min: 0, padding })
+}
+
+fn align_by(text: &str, stops: Stops) -> String {
     let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
     let mut out = String::with_capacity(text.len() * 2);
-    block(&lines, &mut Vec::new(), &mut out);
+    block(&lines, stops, &mut Vec::new(), &mut out);
     // The text ends where it ended: each line wrote its newline.
     out.pop();
     out
 }
 
 /// Writes lines whose first `widths.len()` columns are known.
-fn block(lines: &[Vec<&str>], widths: &mut Vec<usize>, out: &mut String) {
+fn block(lines: &[Vec<&str>], stops: Stops, widths: &mut Vec<usize>, out: &mut String) {
     let column = widths.len();
     let has_cell = |line: &Vec<&str>| column + 1 < line.len();
     let mut rest = lines;
@@ -27,9 +43,9 @@ fn block(lines: &[Vec<&str>], widths: &mut Vec<usize>, out: &mut String) {
         rest = &rest[plain..];
         let run = rest.iter().position(|line| !has_cell(line)).unwrap_or(rest.len());
         if run > 0 {
-            let widest = rest[..run].iter().map(|line| line[column].chars().count() + PADDING).max();
-            widths.push(widest.unwrap_or(0).max(WIDTH_MIN));
-            block(&rest[..run], widths, out);
+            let widest = rest[..run].iter().map(|line| line[column].chars().count() + stops.padding).max();
+            widths.push(widest.unwrap_or(0).max(stops.width_min));
+            block(&rest[..run], stops, widths, out);
             widths.pop();
         }
         rest = &rest[run..];
@@ -67,5 +83,6 @@ mod tests {
         assert_eq!(align("a\tb\tc\nd\te"), "a         b         c\nd         e");
         assert_eq!(align(""), "");
         assert_eq!(align("é\tx"), "é         x");
+        assert_eq!(align_closely("a\tb\nlonger\tc\n", 1), "a      b\nlonger c\n");
     }
 }

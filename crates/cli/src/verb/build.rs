@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use strata_build::{BuildError, BuildRequest, Built, Compared};
-use strata_dockerfile::Dockerfile;
+use strata_build::{BuildRequest, Built, Compared};
 use strata_engine::Engine;
 use strata_engine::container::{HostConfig, Resources, SHM_SIZE_BYTES};
 use strata_engine::image::Exposed;
@@ -11,7 +10,7 @@ use strata_sys::durable::{self, Durability};
 use strata_types::reference::Reference;
 use strata_types::{Platform, Silent};
 
-use crate::build::excerpt::excerpt;
+use crate::build::call::Call;
 use crate::build::verify::{self, Mode, Shown};
 use crate::build::{annotation, attest, cache, contexts, epoch, input, output, secret};
 use crate::container::request::ulimits;
@@ -43,6 +42,9 @@ pub struct Args {
     /// Set build-time variables
     #[arg(long, value_name = "stringArray")]
     pub build_arg: Vec<String>,
+    /// The builder: there is one, "default"
+    #[arg(long)]
+    pub builder: Option<String>,
     /// Additional build contexts (e.g., name=path, name=URL)
     #[arg(long, value_name = "stringArray")]
     pub build_context: Vec<String>,
@@ -52,7 +54,10 @@ pub struct Args {
     /// Cache export destinations (e.g., "user/app:cache", "type=local,dest=path/to/dir")
     #[arg(long, value_name = "stringArray")]
     pub cache_to: Vec<String>,
-    /// Check the Dockerfile, build nothing
+    /// Set method for evaluating build ("check", "outline", "targets")
+    #[arg(long, default_value = "build", value_name = "string")]
+    pub call: String,
+    /// Shorthand for "--call=check"
     #[arg(long)]
     pub check: bool,
     /// Set the parent cgroup for the "RUN" instructions during build
@@ -178,13 +183,17 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let mode = Mode::parse(&self.progress, self.quiet, session.terminal().stderr)?;
         let is_quiet = mode == Mode::Quiet;
+        let call = Call::parse(if self.check { "check" } else { &self.call })?;
+        one_builder(self.builder.as_deref())?;
         let engine = session.engine()?;
         let input = input::read(session, &engine, &self.path, self.file.as_deref())?;
         let (name, text) = (input.name.clone(), input.dockerfile.clone());
-        if self.check {
-            return check(session, &name, &text);
+        if let Some(call) = call {
+            let native = engine.platform();
+            let request = self.request(session, input, &engine)?;
+            return call.answer(session, &name, &request, &native);
         }
-        let wanted = output::parse(&self.output)?;
+        let wanted = output::parse(&self.output, &engine.platform())?;
         let (destination, archive) = output::open(session, &wanted)?;
         let mut request = self.request(session, input, &engine)?;
         request.output = destination;
@@ -348,21 +357,13 @@ impl Args {
     }
 }
 
-/// `--check`: says what could be better.
-fn check(session: &mut Session, name: &str, text: &str) -> Result<Exit> {
-    let file = Dockerfile::parse(text).map_err(|error| verify::failure(BuildError::outside(error)))?;
-    let warnings = strata_dockerfile::lint(&file);
-    if warnings.is_empty() {
-        writeln!(session.out, "Check complete, no warnings found.")?;
-        return Ok(Exit::SUCCESS);
+/// `--builder`: there is one, which those who name it mean.
+pub(super) fn one_builder(name: Option<&str>) -> Result<()> {
+    match name {
+        None | Some("" | "default") => Ok(()),
+        Some(other) => Err(Failure::new(format!("no builder {other:?} found"))
+            .hint("there is one builder, this program itself: leave --builder out, or say `default`")),
     }
-    let many = if warnings.len() == 1 { "warning has" } else { "warnings have" };
-    writeln!(session.out, "Check complete, {} {many} been found!", warnings.len())?;
-    for warning in &warnings {
-        writeln!(session.out, "\nWARNING: {}\n{}\n{}", warning.rule, warning.reason, warning.message)?;
-        write!(session.out, "{}", excerpt(name, text, (warning.line, warning.line)))?;
-    }
-    Ok(Exit::FAILURE)
 }
 
 /// Reads `-t`.

@@ -15,6 +15,9 @@ pub struct Args {
     /// Remove all build cache (there is no other)
     #[arg(short = 'a', long)]
     pub all: bool,
+    /// The builder: there is one, "default"
+    #[arg(long)]
+    pub builder: Option<String>,
     /// Provide filter values (e.g., "until=24h")
     #[arg(long, value_name = "filter", value_parser = crate::filter::parse)]
     pub filter: Vec<Filter>,
@@ -31,6 +34,7 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
+        super::build::one_builder(self.builder.as_deref())?;
         let filters = Filters::new(&self.filter, &["until"])?;
         let until = filters.until(session)?;
         let unused_for = until.map(|until| session.now().duration_since(until).unsigned_abs());

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod cache;
+mod call;
 mod contexts;
 mod exposed;
 mod far_cache;

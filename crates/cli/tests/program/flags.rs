@@ -12,8 +12,6 @@ const LEFT_OUT: &[(&str, &[&str])] = &[
     ("for Windows", &["isolation"]),
     ("out of use even there", &["link-local-ip"]),
     ("needs a vendor's runtime", &["gpus"]),
-    ("there is one builder", &["builder"]),
-    ("only a part of it, as --check", &["call"]),
 ];
 
 #[test]

@@ -1,0 +1,129 @@
+//! `build --call`: what a build would be, instead of it.
+
+use serde_json::{Value, json};
+
+use super::{build, machine, need_all};
+
+/// A file with all that an outline tells, and with what it does not.
+const FILE: &str = r#"ARG REGISTRY=example.org
+# VERSION is the version of the base
+ARG VERSION="1-${REGISTRY}"
+ARG UNUSED=$VERSION
+
+FROM $REGISTRY/tools:$VERSION AS tools
+# not a description
+ARG JOBS=2
+RUN --mount=type=secret,target=/etc/token,required --mount=type=ssh make -j $JOBS
+
+FROM debian AS other
+ARG ELSEWHERE
+RUN --mount=type=secret,id=elsewhere true
+
+FROM scratch AS plain
+# NAME of what is made
+ARG NAME=shop \
+    SIZE
+ENV PREFIX=my
+ARG LONG=$PREFIX-$NAME VERSION TARGETARCH
+
+# shop is what is sold
+FROM plain AS shop
+RUN --mount=type=secret,id=for-$NAME --mount=type=ssh,id=deploy,required=true true
+COPY --from=tools /made /
+
+FROM other
+"#;
+
+#[test]
+fn an_outline_tells_what_a_target_can_be_told() {
+    need_all!();
+    let machine = machine(&[]);
+    let options = ["--call", "outline", "--target", "shop", "--build-arg", "SIZE=<9>", "-q"];
+    let outline = build(&machine, FILE, &options).ok();
+    let expected = "\
+TARGET:      shop
+DESCRIPTION: is what is sold
+
+BUILD ARG   VALUE           DESCRIPTION
+REGISTRY    example.org     \n\
+VERSION     1-example.org   is the version of the base
+JOBS        2               \n\
+NAME        shop            of what is made
+SIZE        <9>             \n\
+LONG        my-shop         \n
+SECRET     REQUIRED
+token      true
+for-shop   \n
+SSH       REQUIRED
+default   \n\
+deploy    true
+
+";
+    assert_eq!(outline, expected);
+    let options = ["--call=outline,format=json", "--target", "shop", "--build-arg", "SIZE=<9>"];
+    let printed = build(&machine, FILE, &options).ok();
+    assert!(printed.starts_with("{\n  \"name\": \"shop\",\n") && printed.contains("\\u003c9\\u003e"), "{printed}");
+    let document: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(document["args"][3]["location"]["ranges"], json!([line(17), line(18)]));
+    assert_eq!(document["args"][1]["description"], "is the version of the base");
+    assert_eq!(document["secrets"][0], json!({"name": "token", "required": true, "location": {"ranges": [line(9)]}}));
+    assert_eq!(document["ssh"][1]["name"], "deploy");
+    let nothing = build(&machine, "FROM scratch\n", &["--call", "outline"]).ok();
+    assert_eq!(nothing, "");
+}
+
+fn line(number: usize) -> Value {
+    json!({"start": {"line": number}, "end": {"line": number}})
+}
+
+#[test]
+fn the_targets_of_a_file_are_listed() {
+    need_all!();
+    let machine = machine(&[]);
+    let targets = build(&machine, FILE, &["--call", "targets"]).ok();
+    let expected = "TARGET    DESCRIPTION\ntools     \nother     \nplain     \nshop      is what is sold\n(default) \n";
+    assert_eq!(targets, expected);
+    let document: Value = serde_json::from_str(&build(&machine, FILE, &["--call=targets,format=json"]).ok()).unwrap();
+    assert_eq!(document["targets"].as_array().unwrap().len(), 5);
+    let expected = json!({"name": "tools", "base": "$REGISTRY/tools:$VERSION", "location": {"ranges": [line(6)]}});
+    assert_eq!(document["targets"][0], expected);
+    assert_eq!(document["targets"][4], json!({"default": true, "base": "other", "location": {"ranges": [line(27)]}}));
+}
+
+#[test]
+fn checks_are_documents_too_and_say_it_by_their_status() {
+    need_all!();
+    let machine = machine(&[]);
+    let file = "FROM scratch\nENV PASSWORD=1\n";
+    let checked = build(&machine, file, &["--call", "check,format=json"]);
+    assert_eq!(checked.code, 1, "{}", checked.err);
+    let document: Value = serde_json::from_str(&checked.out).unwrap();
+    let warning = &document["warnings"][0];
+    assert_eq!(warning["ruleName"], "SecretsUsedInArgOrEnv");
+    assert_eq!(warning["url"], "https://docs.docker.com/go/dockerfile/rule/secrets-used-in-arg-or-env/");
+    assert_eq!(warning["location"]["ranges"], json!([line(2)]));
+    assert_eq!(document["sources"][0]["filename"], "Dockerfile");
+    build(&machine, file, &["--call", "check,ignorestatus=true"]).ok();
+    assert!(build(&machine, file, &["--check", "--target", "x"]).fails(1).contains("target stage \"x\" could not"));
+    // What is no Dockerfile is told in both ways.
+    let broken = build(&machine, "FROM scratch\nCOPPY a b\n", &["--call=check,format=json"]);
+    let document: Value = serde_json::from_str(&broken.out).unwrap();
+    assert_eq!(document["buildError"]["location"]["ranges"], json!([line(2)]));
+    assert!(broken.fails(1).contains("unknown instruction: COPPY\nhint: did you mean COPY?\n"));
+    let methods = build(&machine, file, &["--call", "subrequests.describe"]).ok();
+    assert!(
+        methods.starts_with("NAME                 VERSION DESCRIPTION\nlint                 1.0.0   Lint"),
+        "{methods}"
+    );
+}
+
+#[test]
+fn there_is_one_builder() {
+    need_all!();
+    let machine = machine(&[]);
+    build(&machine, "FROM scratch\nENV A=1\n", &["--builder", "default", "--call", "build"]).ok();
+    let error = build(&machine, "FROM scratch\n", &["--builder", "farm"]).fails(1);
+    assert!(error.starts_with("strata: no builder \"farm\" found\nhint: there is one builder"), "{error}");
+    machine.strata(["buildx", "prune", "-f", "--builder", "default"]).ok();
+    machine.strata(["builder", "prune", "-f", "--builder", "farm"]).fails(1);
+}
