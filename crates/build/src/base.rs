@@ -1,7 +1,9 @@
 //! FROM: what a stage begins with.
 
+use std::path::Path;
+
 use strata_engine::image::{ImageRecord, PullWish};
-use strata_engine::workbench::{Layer, Workbench};
+use strata_engine::workbench::{Layer, LayoutImage, LayoutName, Workbench};
 use strata_types::config::{Fields, History, ImageConfig, RootFs, RunConfig};
 use strata_types::{DiffId, Digest, Platform, Reference, Watch};
 
@@ -61,6 +63,28 @@ impl Base {
         if !bench.keep(&record.layers)? {
             return Err(Problem::Unsupported(format!("the layers of {name} are damaged: pull it again")));
         }
+        let origin = Origin::of(name, &record, &known.platform());
+        Ok(Self::of_config(known, origin))
+    }
+
+    /// An image in a directory with an OCI layout, which is called `name` here.
+    pub(crate) fn layout(
+        bench: &Workbench<'_>,
+        name: &str,
+        (dir, which): (&Path, &LayoutName),
+        platform: &Platform,
+        watch: &dyn Watch,
+    ) -> Result<Self, Problem> {
+        let found = bench.layout_image(dir, which, platform, watch)?;
+        let LayoutImage { config, manifest: digest } = found.ok_or_else(|| Problem::NoLayout(dir.to_owned()))?;
+        refuse_windows(&config.platform())?;
+        let platform = config.platform().to_string().replace('/', "%2F");
+        let uri = format!("pkg:oci/{}?platform={platform}", name.replace(':', "%3A"));
+        Ok(Self::of_config(config, Origin { uri, digest }))
+    }
+
+    /// A stage that begins with an image.
+    fn of_config(known: ImageConfig, origin: Origin) -> Self {
         let Fields { mut config, mut history, rootfs, .. } = known.fields.clone();
         if !config.env.iter().any(|variable| variable.starts_with("PATH=")) {
             config.env.push(PATH.to_owned());
@@ -78,8 +102,7 @@ impl Base {
             ..known.fields
         };
         let config = ImageConfig::from(fields);
-        let origin = Some(Origin::of(name, &record, &config.platform()));
-        Ok(Self { layers: record.layers, added: Vec::new(), config, origin })
+        Self { layers: config.diff_ids().to_vec(), added: Vec::new(), config, origin: Some(origin) }
     }
 }
 

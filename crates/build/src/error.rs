@@ -1,5 +1,7 @@
 //! Why a build failed, and where in the Dockerfile.
 
+use std::path::PathBuf;
+
 use strata_dockerfile::{ExpandError, IgnoreError};
 use strata_types::Platform;
 
@@ -49,6 +51,9 @@ pub enum Problem {
     /// Stages that need each other.
     #[error("circular dependency detected on stage: {0}")]
     Circle(String),
+    /// A directory that is no OCI layout with that image.
+    #[error("oci-layout reference {0:?} could not be resolved: no such image there")]
+    NoLayout(PathBuf),
     /// An annotation for a platform that is not built for.
     #[error("invalid annotation: no platform {0} found in source")]
     AnnotationPlatform(Platform),

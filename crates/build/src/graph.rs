@@ -176,11 +176,16 @@ impl<'a> Build<'a> {
         if from.is_empty() {
             return Ok(Files::Context(&self.request.context));
         }
-        let from = match self.request.contexts.get(from) {
-            Some(NamedContext::Files(context)) => return Ok(Files::Context(context)),
-            Some(NamedContext::Image(image)) => image,
-            None => from,
-        };
+        if let Some(context) = self.request.context_named(from) {
+            let platform = self.asked.clone();
+            return Ok(match self.context(from, context, platform.as_ref(), &format!("FROM {from}"))? {
+                Some(base) => Files::Layers(base),
+                None => match context {
+                    NamedContext::Files(files) => Files::Context(files),
+                    _ => Files::Layers(Arc::new(Base::scratch(&self.platform))),
+                },
+            });
+        }
         if let Some(index) = self.plan.stage_named(from, stage) {
             return Ok(Files::Layers(Arc::new(self.result(index)?.base.clone())));
         }
@@ -191,8 +196,39 @@ impl<'a> Build<'a> {
         Ok(Files::Layers(self.image(from, platform.as_ref(), &format!("FROM {from}"))?))
     }
 
+    /// The image that a further context is; none if it is files, or `scratch`.
+    pub(crate) fn context(
+        &self,
+        name: &str,
+        context: &NamedContext,
+        platform: Option<&Platform>,
+        step: &str,
+    ) -> Result<Option<Arc<Base>>, Problem> {
+        match context {
+            NamedContext::Files(_) => Ok(None),
+            NamedContext::Image(image) if image == "scratch" => Ok(None),
+            NamedContext::Image(image) => Ok(Some(self.image(image, platform, step)?)),
+            NamedContext::Layout { dir, name: which } => {
+                let wanted = platform.unwrap_or(&self.platform);
+                let find = || Base::layout(self.bench, name, (dir, which), wanted, self);
+                Ok(Some(self.found_once(&format!("oci-layout://{name}"), platform, step, &find)?))
+            }
+        }
+    }
+
     /// An image, looked for once. It is a step of its own.
     pub(crate) fn image(&self, name: &str, platform: Option<&Platform>, step: &str) -> Result<Arc<Base>, Problem> {
+        let wanted = (platform.unwrap_or(&self.platform), platform.is_some());
+        self.found_once(name, platform, step, &|| Base::image(self.bench, name, wanted, self.request.pull, self))
+    }
+
+    fn found_once(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        step: &str,
+        find: &dyn Fn() -> Result<Base, Problem>,
+    ) -> Result<Arc<Base>, Problem> {
         let mut images = lock(&self.images);
         let key = (name.to_owned(), platform.cloned());
         if let Some(base) = images.get(&key) {
@@ -200,8 +236,7 @@ impl<'a> Build<'a> {
         }
         let (number, began) = (self.number(), Instant::now());
         self.observer.begin(number, step);
-        let wanted = (platform.unwrap_or(&self.platform), platform.is_some());
-        let base = Base::image(self.bench, name, wanted, self.request.pull, self);
+        let base = find();
         let outcome = if base.is_ok() { Outcome::Done } else { Outcome::Failed };
         self.observer.end(number, outcome, began.elapsed());
         let base = Arc::new(base?);

@@ -59,4 +59,4 @@ pub use graph::build;
 pub use outline::{Outline, OutlineArgument, OutlineMount, outline};
 pub use remote::{GitSpec, Remote, last_commit_time};
 pub use request::{Attest, BuildRequest, Built, Detail, NamedContext, Observer, Outcome, Output, Secret};
-pub use strata_engine::workbench::CachePlace;
+pub use strata_engine::workbench::{CachePlace, LayoutName};

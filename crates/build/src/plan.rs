@@ -6,7 +6,7 @@ use strata_dockerfile::{Dockerfile, Instruction, RunMount, Stage};
 use strata_types::Platform;
 
 use crate::error::{BuildError, Problem};
-use crate::request::{BuildRequest, NamedContext};
+use crate::request::BuildRequest;
 use crate::variables::Globals;
 
 /// What FROM names.
@@ -16,6 +16,8 @@ pub(crate) enum Source {
     Stage(usize),
     /// An image.
     Image(String),
+    /// A further context, by its name.
+    Context(String),
     /// Nothing.
     Scratch,
 }
@@ -72,9 +74,17 @@ impl<'a> Plan<'a> {
         needed
     }
 
+    /// Whether a further context stands in place of a stage: then none of its steps is done.
+    pub(crate) fn is_replaced(&self, index: usize) -> bool {
+        matches!(&self.bases[index], Source::Context(name) if *name == self.file.stages[index].name)
+    }
+
     /// The stages that one needs itself; first what it begins with.
     pub(crate) fn needs(&self, index: usize) -> Vec<usize> {
         let mut needs = Vec::new();
+        if self.is_replaced(index) {
+            return needs;
+        }
         if let Source::Stage(below) = self.bases[index] {
             needs.push(below);
         }
@@ -93,7 +103,7 @@ impl<'a> Plan<'a> {
 
     /// The stage before `before` that a name or number means.
     pub(crate) fn stage_named(&self, name: &str, before: usize) -> Option<usize> {
-        if name.is_empty() || self.request.contexts.contains_key(name) {
+        if name.is_empty() || self.request.context_named(name).is_some() {
             return None;
         }
         let lower = name.to_lowercase();
@@ -110,21 +120,17 @@ fn base(
     (index, stage): (usize, &Stage),
 ) -> Result<Source, BuildError> {
     let at = |problem| BuildError::at((stage.line, stage.line), &stage.original, problem);
+    if !stage.name.is_empty() && request.context_named(&stage.name).is_some() {
+        return Ok(Source::Context(stage.name.clone()));
+    }
     let name = globals.expand(&stage.base).map_err(at)?;
     if name.is_empty() {
         return Err(at(Problem::BlankBase(stage.base.clone())));
     }
     let lower = name.to_lowercase();
     let earlier = file.stages[..index].iter().rposition(|other| !other.name.is_empty() && other.name == lower);
-    match request.contexts.get(&name) {
-        Some(NamedContext::Image(image)) => return Ok(Source::Image(image.clone())),
-        Some(NamedContext::Files(_)) => {
-            let sentence = format!("{name} is a directory: FROM takes an image, COPY --from={name} takes its files");
-            return Err(at(Problem::Unsupported(sentence)));
-        }
-        None => {}
-    }
     Ok(match earlier {
+        _ if request.context_named(&name).is_some() => Source::Context(name),
         Some(index) => Source::Stage(index),
         None if name == "scratch" => Source::Scratch,
         None => Source::Image(name),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use strata_dockerfile::Warning;
 use strata_engine::container::HostConfig;
-use strata_engine::workbench::CachePlace;
+use strata_engine::workbench::{CachePlace, LayoutName};
 use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
 use strata_types::{DiffId, ImageId, Platform, Watch};
@@ -102,9 +102,14 @@ impl BuildRequest {
     pub(crate) fn contexts(&self) -> impl Iterator<Item = &Context> {
         let named = self.contexts.values().filter_map(|context| match context {
             NamedContext::Files(files) => Some(files),
-            NamedContext::Image(_) => None,
+            NamedContext::Image(_) | NamedContext::Layout { .. } => None,
         });
         [&self.context].into_iter().chain(named)
+    }
+
+    /// What a name in FROM, `--from` or a mount stands for, if it is that of a further context.
+    pub(crate) fn context_named(&self, name: &str) -> Option<&NamedContext> {
+        if self.contexts.is_empty() { None } else { self.contexts.get(&NamedContext::key(name)) }
     }
 }
 
@@ -115,6 +120,22 @@ pub enum NamedContext {
     Files(Context),
     /// An image.
     Image(String),
+    /// An image in a directory with an OCI layout.
+    Layout {
+        /// The directory.
+        dir: PathBuf,
+        /// Which.
+        name: LayoutName,
+    },
+}
+
+impl NamedContext {
+    /// A name as contexts are known by: `alpine`, `alpine:latest` and `docker.io/library/alpine` are one.
+    pub fn key(name: &str) -> String {
+        let Ok(reference) = name.parse::<Reference>() else { return name.to_owned() };
+        let familiar = reference.familiar();
+        familiar.strip_suffix(":latest").unwrap_or(&familiar).to_owned()
+    }
 }
 
 /// What becomes of what was built.
@@ -213,4 +234,19 @@ pub trait Observer: Watch {
 
     /// It ended, after this time.
     fn end(&self, number: usize, outcome: Outcome, took: Duration);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_have_one_name_in_all_its_forms() {
+        for name in ["alpine", "alpine:latest", "docker.io/library/alpine", "docker.io/alpine:latest"] {
+            assert_eq!(NamedContext::key(name), "alpine", "{name}");
+        }
+        for name in ["src", "0", "alpine:3", "localhost:5000/x", "Not A Reference"] {
+            assert_eq!(NamedContext::key(name), name);
+        }
+    }
 }

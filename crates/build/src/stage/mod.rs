@@ -10,7 +10,7 @@ mod workdir;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use strata_dockerfile::{Argument, Dockerfile, Expander, Instruction, Stage, Step};
+use strata_dockerfile::{Argument, Copying, Dockerfile, Expander, Instruction, Stage, Step};
 use strata_engine::workbench::{Layer, Memory};
 use strata_types::config::RunConfig;
 
@@ -21,7 +21,7 @@ use crate::history;
 use crate::key::Key;
 use crate::metadata::{self, Commands};
 use crate::plan::Source;
-use crate::request::Outcome;
+use crate::request::{NamedContext, Outcome};
 use crate::variables::{Scope, expand};
 
 /// A stage that is done, or as far as it is.
@@ -65,19 +65,39 @@ impl<'b> StageRun<'b> {
                 refuse_windows(&platform).map_err(at)?;
                 Finished { base: Base::scratch(&platform), scope: Scope::default() }
             }
-            Source::Image(name) => {
+            source @ (Source::Image(name) | Source::Context(name)) => {
                 let platform = build.platform_of(stage).map_err(at)?;
                 let step = format!("{} FROM {name}", build.prefix(index, place));
-                let base = build.image(name, platform.as_ref(), &step).map_err(at)?;
-                Finished { base: (*base).clone(), scope: Scope::default() }
+                let context = build.request.context_named(name).filter(|_| matches!(source, Source::Context(_)));
+                let base = match context {
+                    Some(context) => build.context(name, context, platform.as_ref(), &step),
+                    None => build.image(name, platform.as_ref(), &step).map(Some),
+                };
+                let nothing = || Base::scratch(platform.as_ref().unwrap_or(&build.platform));
+                let base = base.map_err(at)?.map_or_else(nothing, |base| (*base).clone());
+                Finished { base, scope: Scope::default() }
             }
         };
         let names = [stage.name.clone(), index.to_string()];
         let filter = &build.request.no_cache_filter;
         let no_cache = build.request.no_cache || filter.iter().any(|name| names.contains(&name.to_lowercase()));
         let mut run = Self { build, stage, index, state, commands: Commands::default(), place, no_cache };
-        run.triggers()?;
+        run.files_of_context().map_err(at)?;
+        if !build.plan.is_replaced(index) {
+            run.triggers()?;
+        }
         Ok(run)
+    }
+
+    /// Takes all files of a further context that FROM names.
+    fn files_of_context(&mut self) -> Result<(), Problem> {
+        let Source::Context(name) = &self.build.plan.bases[self.index] else { return Ok(()) };
+        if !matches!(self.build.request.context_named(name), Some(NamedContext::Files(_))) {
+            return Ok(());
+        }
+        let all = Copying { sources: vec![".".to_owned()], target: "/".to_owned(), ..Copying::default() };
+        self.place.1 += 1;
+        self.copy(&format!("FROM {name}"), &Copying { from: name.clone(), ..all }, "COPY")
     }
 
     /// Does what the base image wants done in every image made of it; a stage is such an image for those that begin with it.
@@ -95,6 +115,9 @@ impl<'b> StageRun<'b> {
 
     /// Does all its steps.
     pub(crate) fn finish(mut self) -> Result<Finished, BuildError> {
+        if self.build.plan.is_replaced(self.index) {
+            return Ok(self.state);
+        }
         for step in &self.stage.steps {
             self.step(step)?;
         }

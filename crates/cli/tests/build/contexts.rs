@@ -1,5 +1,7 @@
 //! Where files come from, and where what is built goes.
 
+use strata_testkit::image::Image;
+
 use super::{build, inspect, machine, need_all, sh, write};
 
 #[test]
@@ -42,8 +44,6 @@ fn other_directories_and_images_have_names() {
     for (word, says) in [("x=nodir", "is not a directory"), ("x", "expected key=value"), ("x=ftp://y", "are known")] {
         assert!(build(&machine, file, &["--build-context", word]).fails(1).contains(says), "{word}");
     }
-    let refused = build(&machine, "FROM more\n", &options[2..]).fails(1);
-    assert!(refused.contains("more is a directory"), "{refused}");
 }
 
 #[test]
@@ -105,4 +105,55 @@ fn a_dockerfile_is_checked_without_being_built() {
     {
         assert!(checked.out.contains(rule), "{rule}: {}", checked.out);
     }
+}
+
+#[test]
+fn an_image_in_a_directory_is_built_on_without_being_loaded() {
+    need_all!();
+    let machine = machine(&[]);
+    machine.strata(["rmi", "base"]).ok();
+    let layout = machine.dir().join("layout");
+    let digest = Image::busybox().write_layout(&layout, "one");
+    let file = "FROM tools AS made\nRUN echo made > /made\nFROM scratch\nCOPY --from=made /made /\nCOPY --from=tools /etc/passwd /\n";
+    for context in ["layout", "./layout:one", &format!("layout@{digest}")] {
+        let ran = build(&machine, file, &["--build-context", &format!("tools=oci-layout://{context}"), "-t", "app"]);
+        assert_eq!(ran.code, 0, "{context}: {}", ran.err);
+    }
+    assert_eq!(machine.strata(["images", "-a", "--format", "{{.Repository}}"]).ok(), "app\n");
+    // What was built on it stays when the directory is gone.
+    machine.strata(["system", "prune", "-f"]).ok();
+    machine.sh("rm -r layout").ok();
+    assert!(machine.strata(["check"]).ok().starts_with("no problems"));
+    for (context, says) in [
+        ("tools=oci-layout://layout", "is no directory with an OCI layout\n"),
+        ("tools=oci-layout://layout@sha256:0", "the digest is none\n"),
+        ("tools=magic://x", "directories, docker-image://, oci-layout://, and URLs"),
+    ] {
+        let error = build(&machine, file, &["--build-context", context]).fails(1);
+        assert!(error.contains(says), "{context}: {error}");
+    }
+    Image::busybox().write_layout(&layout, "one");
+    let error = build(&machine, file, &["--build-context", "tools=oci-layout://layout:two"]).fails(1);
+    assert!(error.contains("layout\" could not be resolved: no such image there\n"), "{error}");
+    machine.sh("for f in layout/blobs/sha256/*; do echo x >> $f; done").ok();
+    let error = build(&machine, file, &["--no-cache", "--build-context", "tools=oci-layout://layout:one"]).fails(1);
+    assert!(error.contains("is damaged"), "{error}");
+}
+
+#[test]
+fn further_contexts_stand_for_bases_and_stages() {
+    need_all!();
+    let machine = machine(&[("f", "f")]);
+    machine.sh("mkdir -p more/dir && echo 1 > more/dir/one && chmod 640 more/dir/one && touch more/no && echo no > more/.dockerignore").ok();
+    // Files are a base as they are.
+    let files = build(&machine, "FROM more\nCOPY f /\nENV A=1\n", &["--build-context", "more=more", "-o", "out"]);
+    assert_eq!(files.code, 0, "{}", files.err);
+    assert_eq!(machine.sh("cd out && stat -c '%n %a' * dir/*").ok(), "dir 755\nf 644\ndir/one 640\n");
+    // A stage of that name is not built, and names have many forms.
+    let file = "FROM base AS broken\nRUN exit 1\nFROM broken\nRUN test -e /etc/passwd\n";
+    build(&machine, file, &["--build-context", "broken=docker-image://base"]).ok();
+    build(&machine, "FROM docker.io/library/other:latest\n", &["--build-context", "other=docker-image://base"]).ok();
+    let nothing = "FROM base AS b\nFROM b\nCOPY f /only\n";
+    build(&machine, nothing, &["--build-context", "b=docker-image://scratch", "-o", "bare"]).ok();
+    assert_eq!(machine.sh("ls bare").ok(), "only\n");
 }

@@ -11,6 +11,7 @@ mod source;
 mod tar_index;
 mod tar_writer;
 
-pub(crate) use documents::{Found, FoundLayer, find, index_json, manifest_json};
+pub use documents::LayoutName;
+pub(crate) use documents::{Found, FoundLayer, find, find_named, index_json, manifest_json};
 pub(crate) use source::Bundle;
 pub(crate) use tar_writer::TarWriter;

@@ -108,7 +108,8 @@ impl Engine {
         Ok(Loaded { id, names: found.names.clone() })
     }
 
-    fn load_layers(
+    /// Unpacks the layers of an image in an archive that are not here.
+    pub(crate) fn load_layers(
         &self,
         bundle: &Bundle,
         files: &[FoundLayer],
@@ -174,7 +175,7 @@ impl Engine {
     }
 }
 
-fn unreadable(name: &str, source: io::Error) -> Error {
+pub(crate) fn unreadable(name: &str, source: io::Error) -> Error {
     if source.kind() == io::ErrorKind::InvalidData {
         return ImageError::Archive { what: name.to_owned(), problem: source.to_string() }.into();
     }

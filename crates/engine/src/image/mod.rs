@@ -27,6 +27,8 @@ mod tag;
 mod variants;
 
 pub use append::AppendWish;
+pub use archive::LayoutName;
+pub(crate) use archive::{Bundle, find_named};
 pub use attestation::PREDICATE_BYTES_MAX;
 pub use change::{Change, ChangeError};
 pub use commit::CommitWish;
@@ -38,6 +40,7 @@ pub use import::ImportWish;
 pub(crate) use inspect::joined;
 pub use inspect::{GraphDriver, Inspected, Metadata, RootFs, docker_config};
 pub use list::{References, Summary, Wanted, reference_matches};
+pub(crate) use load::unreadable;
 pub use load::{Archive, Loaded};
 pub use plan::{LayerState, PlannedLayer, PullPlan};
 pub use prune::{PruneWish, Pruned};

@@ -8,6 +8,7 @@
 //! memory.rs   steps that were done, by the digest of all they read
 //! far_cache/  the same outside the store: in registries, directories and images
 //! export.rs   a tree as files outside the store
+//! layout.rs   images in directories, to build on
 //! image.rs    the image that comes of it
 //! ```
 
@@ -16,6 +17,7 @@ mod download;
 mod export;
 mod far_cache;
 mod image;
+mod layout;
 mod memory;
 mod step;
 
@@ -33,7 +35,9 @@ pub use cache_dir::{CacheDir, CacheDirWish, CacheSharing};
 pub use download::{Downloaded, WorkDir};
 pub use export::TreeTarget;
 pub use far_cache::{CachePlace, FarCache, FarCacheError, FarStep, write_inline};
+pub use crate::image::LayoutName;
 pub use image::BuiltImage;
+pub use layout::LayoutImage;
 pub use memory::{CachePruned, CacheWish, Memory};
 pub use step::{StepDone, StepMount, StepRequest, StepSource, StepStreams};
 pub use strata_registry::{WebFile, WebHead};

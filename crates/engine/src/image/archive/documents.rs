@@ -18,6 +18,37 @@ const INDEX_DEPTH_MAX: usize = 3;
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// Which image of an OCI layout is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayoutName {
+    /// That called `latest`, else the only one.
+    Usual,
+    /// That with this tag, or this whole name.
+    Tag(String),
+    /// That whose manifest or index has this digest.
+    Digest(Digest),
+}
+
+impl LayoutName {
+    /// The entry of the index that is meant.
+    fn choose(&self, index: &Index) -> Option<Descriptor> {
+        let images = || index.manifests.iter().filter(|entry| !entry.is_attestation());
+        let called = |name: &str| {
+            let is_called = |entry: &&Descriptor| {
+                let said = |key: &str| entry.annotations.get(key).map(String::as_str);
+                said(REF_NAME) == Some(name) || said(CONTAINERD_NAME) == Some(name)
+            };
+            images().find(is_called)
+        };
+        match self {
+            Self::Usual => called("latest").or_else(|| images().next().filter(|_| images().count() == 1)).cloned(),
+            Self::Tag(tag) => called(tag).cloned(),
+            // It need not be named to be there.
+            Self::Digest(digest) => Some(Descriptor::new("", digest.clone(), 0)),
+        }
+    }
+}
+
 /// One image in an archive.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -56,16 +87,36 @@ pub(crate) fn find(bundle: &Bundle, platform: &Platform) -> io::Result<Vec<Found
             serde_json::from_slice(&bytes).map_err(|error| invalid("manifest.json", error))?;
         return entries.into_iter().map(|entry| docker_image(bundle, entry)).collect();
     }
-    if let Some(bytes) = bundle.read("index.json", MANIFEST_BYTES_MAX)? {
-        let Ok(Document::Index(index)) = Document::parse(&bytes, Some(media::OCI_INDEX)) else {
-            return Err(problem("its index.json is not an index".to_owned()));
-        };
+    if let Some(index) = oci_index(bundle)? {
         return oci_images(bundle, &index, platform);
     }
     if bundle.has("repositories") {
         return Err(problem("it has the format of Docker before 1.10, which is not supported".to_owned()));
     }
     Err(problem("it has neither manifest.json nor index.json".to_owned()))
+}
+
+/// Finds one image of an OCI layout, and the digest of its manifest.
+pub(crate) fn find_named(
+    bundle: &Bundle,
+    name: &LayoutName,
+    platform: &Platform,
+) -> io::Result<Option<(Digest, Found)>> {
+    let index = oci_index(bundle)?.ok_or_else(|| problem("it has no index.json".to_owned()))?;
+    let Some(entry) = name.choose(&index) else { return Ok(None) };
+    if !bundle.has(&path_of(&entry.digest)) {
+        return Ok(None);
+    }
+    let (digest, manifest) = oci_manifest(bundle, &entry, platform)?;
+    Ok(Some((digest, oci_image(bundle, &manifest, Vec::new())?)))
+}
+
+fn oci_index(bundle: &Bundle) -> io::Result<Option<Index>> {
+    let Some(bytes) = bundle.read("index.json", MANIFEST_BYTES_MAX)? else { return Ok(None) };
+    match Document::parse(&bytes, Some(media::OCI_INDEX)) {
+        Ok(Document::Index(index)) => Ok(Some(index)),
+        _ => Err(problem("its index.json is not an index".to_owned())),
+    }
 }
 
 fn docker_image(bundle: &Bundle, entry: DockerEntry) -> io::Result<Found> {
@@ -96,22 +147,26 @@ fn oci_images(bundle: &Bundle, index: &Index, platform: &Platform) -> io::Result
         if other && !single {
             continue;
         }
-        let manifest = oci_manifest(bundle, entry, platform)?;
-        let config = blob(bundle, &manifest.config, CONFIG_BYTES_MAX)?;
-        let layer = |blob: &Descriptor| FoundLayer { file: path_of(&blob.digest), digest: Some(blob.digest.clone()) };
-        let layers = manifest.layers.iter().map(layer).collect();
-        found.insert(seen.len() - 1, Found { config, names: names.collect(), layers });
+        let (_, manifest) = oci_manifest(bundle, entry, platform)?;
+        found.insert(seen.len() - 1, oci_image(bundle, &manifest, names.collect())?);
     }
     Ok(found.into_values().collect())
 }
 
-fn oci_manifest(bundle: &Bundle, entry: &Descriptor, platform: &Platform) -> io::Result<Manifest> {
+fn oci_image(bundle: &Bundle, manifest: &Manifest, names: Vec<Reference>) -> io::Result<Found> {
+    let config = blob(bundle, &manifest.config, CONFIG_BYTES_MAX)?;
+    let layer = |blob: &Descriptor| FoundLayer { file: path_of(&blob.digest), digest: Some(blob.digest.clone()) };
+    Ok(Found { config, names, layers: manifest.layers.iter().map(layer).collect() })
+}
+
+/// The manifest that an entry leads to, and its digest.
+fn oci_manifest(bundle: &Bundle, entry: &Descriptor, platform: &Platform) -> io::Result<(Digest, Manifest)> {
     let mut entry = entry.clone();
     for _ in 0..INDEX_DEPTH_MAX {
         let bytes = blob(bundle, &entry, MANIFEST_BYTES_MAX)?;
         let media_type = Some(entry.media_type.as_str()).filter(|text| !text.is_empty());
         match Document::parse(&bytes, media_type).map_err(|error| problem(error.to_string()))? {
-            Document::Manifest(manifest) if manifest.is_image() => return Ok(manifest),
+            Document::Manifest(manifest) if manifest.is_image() => return Ok((entry.digest, manifest)),
             Document::Manifest(_) => return Err(problem("it holds something that is no container image".to_owned())),
             Document::Index(index) => {
                 let chosen = index.choose(platform);
