@@ -163,8 +163,12 @@ fn find(
         return Ok(image);
     }
     let wish = PullWish { platform: Some(platform.clone()).filter(|_| is_asked), all_tags: false };
-    engine.pull(&reference, &wish, watch)?;
-    Ok(engine.image(&full)?)
+    let pulled = engine.pull(&reference, &wish, watch)?;
+    // What the name means may be another platform's by now, which is pulled at once.
+    match pulled.first() {
+        Some(pulled) => Ok(engine.image(&pulled.image.to_string())?),
+        None => Ok(engine.image(&full)?),
+    }
 }
 
 /// Whether a word is as long and looks like what `images` shows of an id.

@@ -100,7 +100,7 @@ impl Build<'_> {
             };
             self.observer.end(number, outcome, began.elapsed());
         }
-        self.caches.far.get_or_init(|| opened);
+        self.shared.caches.far.get_or_init(|| opened);
     }
 
     /// The step with this key, if somebody did it.
@@ -114,7 +114,7 @@ impl Build<'_> {
         if let Some(memory) = self.bench.recall(key)? {
             return Ok(Some(memory));
         }
-        for cache in self.caches.far.get().into_iter().flatten() {
+        for cache in self.shared.caches.far.get().into_iter().flatten() {
             match self.bench.fetch_step(cache, key, below, self) {
                 Ok(Some(memory)) => {
                     self.bench.remember(key, what, &memory)?;
@@ -140,7 +140,7 @@ impl Build<'_> {
                     CachePlace::Dir { .. } => "exporting cache to client directory".to_owned(),
                 },
             );
-            let steps = self.caches.steps(images, wish.all_steps);
+            let steps = self.shared.caches.steps(images, wish.all_steps);
             let written = self.bench.export_cache(place, &steps, self);
             let outcome = match &written {
                 Err(error) if wish.ignore_error => {

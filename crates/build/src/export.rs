@@ -70,7 +70,7 @@ fn config(build: &Build<'_>, base: &Base) -> ImageConfig {
     let last = history::complete(&mut config.history);
     let usual = || build.epoch_or(build.began).to_string();
     config.created = Some(last.unwrap_or_else(usual));
-    build.caches.write_inline(&build.request.cache_to, &mut config);
+    build.shared.caches.write_inline(&build.request.cache_to, &mut config);
     config
 }
 

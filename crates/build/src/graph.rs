@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ use crate::key::Key;
 use crate::plan::Plan;
 use crate::request::{BuildRequest, Built, NamedContext, Observer, Outcome};
 use crate::stage::{Finished, StageRun};
+use crate::under_way::{Permits, UnderWay, lock};
 
 /// Where COPY takes files from.
 pub(crate) enum Files<'b> {
@@ -43,17 +44,50 @@ pub(crate) struct Build<'a> {
     asked: Option<Platform>,
     /// What this machine is.
     pub(crate) native: Platform,
-    /// What is remembered outside the store.
-    pub(crate) caches: &'a Caches,
-    /// Steps at once.
-    pub(crate) permits: Permits,
+    /// What the builds for all platforms share.
+    pub(crate) shared: &'a Shared,
     slots: Vec<Slot>,
-    /// The numbers of steps, of all platforms.
-    numbers: &'a AtomicUsize,
-    failed: AtomicBool,
     images: Mutex<Images>,
     used: Mutex<Vec<String>>,
     pub(crate) began: Timestamp,
+}
+
+/// What builds for several platforms at once share.
+pub(crate) struct Shared {
+    /// What is remembered outside the store.
+    pub(crate) caches: Caches,
+    /// Steps at once.
+    pub(crate) permits: Permits,
+    /// Those that are being done.
+    pub(crate) under_way: UnderWay,
+    /// The next step's number.
+    numbers: AtomicUsize,
+    /// One of them failed, so that the rest is in vain.
+    failed: AtomicBool,
+    /// Why.
+    error: Mutex<Option<BuildError>>,
+}
+
+impl Shared {
+    fn new(steps_at_once: usize) -> Self {
+        Self {
+            caches: Caches::default(),
+            permits: Permits::new(steps_at_once),
+            under_way: UnderWay::default(),
+            numbers: AtomicUsize::new(1),
+            failed: AtomicBool::new(false),
+            error: Mutex::new(None),
+        }
+    }
+
+    /// Notes why a stage failed. The first error counts; that a stage did not get what it needs follows from another.
+    fn fail(&self, error: BuildError) {
+        let is_first = !self.failed.swap(true, Ordering::SeqCst);
+        let mut kept = lock(&self.error);
+        if is_first || (kept.is_none() && !matches!(*error.problem, Problem::Needed)) {
+            *kept = Some(error);
+        }
+    }
 }
 
 /// The images that were looked for, by name and platform.
@@ -81,8 +115,8 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     };
     let platforms: Vec<Platform> = asked.iter().map(|asked| asked.clone().unwrap_or_else(|| native.clone())).collect();
     annotation::check(request, &platforms).map_err(BuildError::outside)?;
-    let (numbers, caches) = (AtomicUsize::new(1), Caches::default());
-    let (mut builds, mut finished) = (Vec::new(), Vec::new());
+    let shared = Shared::new(request.steps_at_once);
+    let mut builds = Vec::new();
     for (asked, platform) in asked.into_iter().zip(platforms) {
         let plan = Plan::new(&file, request, (&native, &platform))?;
         builds.push(Build {
@@ -92,12 +126,9 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
             platform,
             asked,
             native: native.clone(),
-            caches: &caches,
-            permits: Permits::new(request.steps_at_once),
+            shared: &shared,
             slots: file.stages.iter().map(|_| Slot::default()).collect(),
             plan,
-            numbers: &numbers,
-            failed: AtomicBool::new(false),
             images: Mutex::default(),
             used: Mutex::default(),
             began: Timestamp::now(),
@@ -105,57 +136,51 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     }
     let target = builds[0].plan.target()?;
     builds[0].open_caches();
-    for build in &builds {
-        let done = build.run(target);
-        request.contexts().for_each(Context::keep_stamps);
-        finished.push(done?);
-    }
+    let finished = run(&builds, target);
+    request.contexts().for_each(Context::keep_stamps);
+    let finished = finished?;
     let squashed = builds.iter().zip(&finished).map(|(build, finished)| build.squashed(&finished.base));
     let squashed = squashed.collect::<Result<Vec<_>, _>>().map_err(BuildError::outside)?;
     let parts: Vec<_> = builds.iter().zip(&squashed).collect();
     let exported = export::export(&parts).map_err(BuildError::outside)?;
     let layers: Vec<_> = finished.iter().map(|finished| finished.base.layers.as_slice()).collect();
     builds[0].export_caches(&layers).map_err(BuildError::outside)?;
-    let made = layers.iter().flat_map(|layers| caches.made(layers)).collect();
+    let made = layers.iter().flat_map(|layers| shared.caches.made(layers)).collect();
     let unused = builds[0].unused_arguments();
     bench.leave().map_err(BuildError::outside)?;
     let Exported { image, config, images } = exported;
     Ok(Built { image, config, made, images, warnings, unused })
 }
 
-impl<'a> Build<'a> {
-    /// Builds the target and all it needs, independent stages at once.
-    fn run(&'a self, target: usize) -> Result<Arc<Finished>, BuildError> {
-        let needed = self.plan.needed(target);
-        let first_error = Mutex::new(None);
-        let work = |index: usize| {
-            let result = StageRun::begin(self, index).and_then(StageRun::finish);
-            let result = result.map(Arc::new).map_err(|error| {
-                let is_first = !self.failed.swap(true, Ordering::SeqCst);
-                let mut kept = lock(&first_error);
-                if is_first || (kept.is_none() && !matches!(*error.problem, Problem::Needed)) {
-                    *kept = Some(error);
-                }
-            });
-            *lock(&self.slots[index].result) = Some(result);
-            self.slots[index].ready.notify_all();
-        };
-        if needed.len() == 1 {
-            work(target);
-        } else {
-            std::thread::scope(|scope| {
-                for index in needed {
-                    let work = &work;
-                    scope.spawn(move || work(index));
-                }
-            });
-        }
-        let result = lock(&self.slots[target].result).take();
-        match (result, lock(&first_error).take()) {
-            (Some(Ok(finished)), None) => Ok(finished),
-            (_, Some(error)) => Err(error),
-            (_, None) => Err(BuildError::outside(Problem::Needed)),
-        }
+/// Builds the target for all platforms, and all that it needs: what does not wait for another is done at once.
+fn run(builds: &[Build<'_>], target: usize) -> Result<Vec<Arc<Finished>>, BuildError> {
+    let needed = |build: &Build<'_>| build.plan.needed(target).into_iter().collect::<Vec<_>>();
+    let work: Vec<(&Build<'_>, usize)> =
+        builds.iter().flat_map(|build| needed(build).into_iter().map(move |index| (build, index))).collect();
+    match work.as_slice() {
+        // Without another thread.
+        [(build, index)] => build.stage(*index),
+        all => std::thread::scope(|scope| {
+            for (build, index) in all {
+                scope.spawn(move || build.stage(*index));
+            }
+        }),
+    }
+    let finished = builds.iter().map(|build| build.result(target)).collect::<Result<Vec<_>, _>>();
+    match (finished, lock(&builds[0].shared.error).take()) {
+        (Ok(finished), None) => Ok(finished),
+        (_, Some(error)) => Err(error),
+        (Err(problem), None) => Err(BuildError::outside(problem)),
+    }
+}
+
+impl Build<'_> {
+    /// Builds a stage; it waits for those that it needs.
+    fn stage(&self, index: usize) {
+        let result = StageRun::begin(self, index).and_then(StageRun::finish);
+        let result = result.map(Arc::new).map_err(|error| self.shared.fail(error));
+        *lock(&self.slots[index].result) = Some(result);
+        self.slots[index].ready.notify_all();
     }
 
     /// Waits for a stage.
@@ -270,12 +295,12 @@ impl<'a> Build<'a> {
 
     /// The next step's number.
     pub(crate) fn number(&self) -> usize {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+        self.shared.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether nothing new is to be begun.
     pub(crate) fn is_over(&self) -> bool {
-        self.failed.load(Ordering::SeqCst) || self.observer.cancelled()
+        self.shared.failed.load(Ordering::SeqCst) || self.observer.cancelled()
     }
 
     /// Notes that something remembered was of use.
@@ -341,42 +366,4 @@ impl Watch for Build<'_> {
     fn cancelled(&self) -> bool {
         self.is_over()
     }
-}
-
-/// How many may do something at once.
-#[derive(Debug)]
-pub(crate) struct Permits {
-    free: Mutex<usize>,
-    returned: Condvar,
-}
-
-/// One of them; it is free again when this is dropped.
-pub(crate) struct Permit<'p>(&'p Permits);
-
-impl Permits {
-    fn new(count: usize) -> Self {
-        Self { free: Mutex::new(count.max(1)), returned: Condvar::new() }
-    }
-
-    /// Waits for one.
-    pub(crate) fn take(&self) -> Permit<'_> {
-        let mut free = lock(&self.free);
-        while *free == 0 {
-            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
-        }
-        *free -= 1;
-        Permit(self)
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.returned.notify_one();
-    }
-}
-
-/// Nobody panics with one of these, and nothing in them is half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

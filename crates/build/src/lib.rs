@@ -5,6 +5,7 @@
 //! plan.rs       what each stage begins with, and which are needed
 //! outline.rs    what a target can be told: --call outline
 //! graph.rs      the stages that are needed; independent ones at once
+//! under_way.rs  how many steps are done at once, and each once
 //! stage.rs      a stage, instruction by instruction
 //! export.rs     what becomes of it: images, files
 //! annotation.rs what manifests say of it
@@ -48,6 +49,7 @@ mod run;
 mod squash;
 mod stage;
 mod stamps;
+mod under_way;
 mod variables;
 
 pub use annotation::{Annotation, AnnotationPlace};

@@ -22,6 +22,7 @@ use crate::key::Key;
 use crate::metadata::{self, Commands};
 use crate::plan::Source;
 use crate::request::{NamedContext, Outcome};
+use crate::under_way::Turn;
 use crate::variables::{Scope, expand};
 
 /// A stage that is done, or as far as it is.
@@ -195,7 +196,7 @@ impl<'b> StageRun<'b> {
         let name = format!("{} {what}", self.build.prefix(self.index, self.place));
         let number = self.build.number();
         // Others may still be at theirs: that is not time that this one takes.
-        let permit = self.build.permits.take();
+        let permit = self.build.shared.permits.take();
         self.build.observer.begin(number, &name);
         let began = Instant::now();
         let result = self.recall_or_do(number, what, keys, &|| work(number));
@@ -230,20 +231,36 @@ impl<'b> StageRun<'b> {
                 remember(&tried, &memory)?;
                 self.build.note_use(key.clone());
                 tried.push(key);
-                self.build.caches.note(tried, layers, &memory);
+                self.build.shared.caches.note(tried, layers, &memory);
                 return Ok((Outcome::Cached, memory));
             }
             tried.push(key);
+        }
+        // Another platform's stage may be at the same step.
+        let shared = self.build.shared;
+        let claim = match shared.under_way.claim(tried.last().map_or("", String::as_str), &shared.permits) {
+            Turn::Ours(claim) => Some(claim),
+            Turn::Done(memory) if memory.layers.starts_with(layers) => {
+                shared.caches.note(tried, layers, &memory);
+                return Ok((Outcome::Cached, memory));
+            }
+            Turn::Done(_) => None,
+        };
+        if self.build.is_over() {
+            return Err(Problem::Engine(strata_engine::Error::Cancelled));
         }
         let layer = work()?;
         let mut memory = Memory { layers: layers.clone(), size_bytes: 0, created: Timestamp::now() };
         if let Some(layer) = layer {
             memory.layers.push(layer.diff_id);
             memory.size_bytes = layer.size_bytes;
-            self.build.caches.note_made(&memory);
+            self.build.shared.caches.note_made(&memory);
         }
         remember(&tried, &memory)?;
-        self.build.caches.note(tried, layers, &memory);
+        if let Some(claim) = claim {
+            claim.done(&memory);
+        }
+        shared.caches.note(tried, layers, &memory);
         Ok((Outcome::Done, memory))
     }
 

@@ -162,3 +162,48 @@ fn an_archive_holds_all_platforms() {
     let refused = build(&machine, &["--platform", BOTH, "-o", "type=tar,dest=x.tar"]).fails(1);
     assert!(refused.contains("a tar holds the files of one platform"), "{refused}");
 }
+
+#[test]
+fn platforms_are_built_at_once_and_what_they_share_is_done_once() {
+    need!(host::root(), host::program("busybox"));
+    let machine = Machine::isolated();
+    let archive = strata_testkit::image::Image::busybox().docker_archive("base:latest");
+    machine.strata_with_input(["load"], &archive).ok();
+    std::fs::create_dir_all(machine.dir().join("ctx")).unwrap();
+    // Each waits for the other, which one after the other would do for ever.
+    let file = "FROM --platform=$BUILDPLATFORM base AS shared
+RUN --mount=type=cache,id=count,target=/c echo done >> /c/log
+FROM shared AS made
+ARG TARGETARCH
+RUN --mount=type=cache,id=meet,target=/c touch /c/$TARGETARCH && i=0 && \\
+    until [ -e /c/amd64 ] && [ -e /c/arm64 ]; do i=$((i+1)); [ $i -lt 600 ] || exit 1; sleep 0.05; done && echo $TARGETARCH > /arch
+RUN --mount=type=cache,id=count,target=/c wc -l < /c/log > /count
+FROM scratch
+COPY --from=made /arch /count /
+";
+    let build = |options: &[&str]| {
+        let words = ["build", "--network", "none", "--platform", BOTH, "-f", "-", "-o", "out"];
+        feed(machine.strata_command(words.iter().chain(options).chain(&["ctx"])), file.as_bytes())
+    };
+    let built = build(&["--progress", "plain"]);
+    assert_eq!(built.code, 0, "{}", built.err);
+    let read = |dir: &str| machine.sh(&format!("cat out/{dir}/arch out/{dir}/count")).ok();
+    assert_eq!((read("linux_amd64").as_str(), read("linux_arm64").as_str()), ("amd64\n1\n", "arm64\n1\n"));
+    // Each line is that of the step whose name stands last above it.
+    let mut last = "";
+    for line in built.err.lines().filter(|line| line.starts_with('#')) {
+        let (number, text) = line.split_once(' ').unwrap();
+        assert!(number == last || text.starts_with('[') || text.starts_with("exporting"), "{line}: {}", built.err);
+        last = number;
+    }
+    // So it is without memory.
+    machine.sh("rm -rf out").ok();
+    let again = build(&["--no-cache", "-q"]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert_eq!((read("linux_amd64").as_str(), read("linux_arm64").as_str()), ("amd64\n2\n", "arm64\n2\n"));
+    // One that fails ends both.
+    let failing = file.replace("wc -l", "false && wc -l");
+    let words = ["build", "--network", "none", "--platform", BOTH, "-f", "-", "ctx"];
+    let failed = feed(machine.strata_command(words), failing.as_bytes()).fails(1);
+    assert_eq!(failed.matches("did not complete successfully").count(), 1, "{failed}");
+}
