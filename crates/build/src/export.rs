@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use strata_engine::workbench::{BuiltImage, TreeTarget};
-use strata_sys::durable;
+use strata_engine::workbench::{BuiltImage, Tree, TreeTarget};
 use strata_types::config::ImageConfig;
 use strata_types::{ImageId, Platform};
 
@@ -29,10 +28,9 @@ pub(crate) struct Exported {
 pub(crate) fn export(parts: &[(&Build<'_>, &Base)]) -> Result<Exported, Problem> {
     let (build, _) = parts[0];
     let configs: Vec<ImageConfig> = parts.iter().map(|(build, base)| config(build, base)).collect();
-    // What is no image has nobody who could look for it.
     let attest = |((build, base), config): (&(&Build<'_>, &Base), &ImageConfig)| match build.request.output {
-        Output::Image => attest::predicates(build, base, config),
-        _ => Ok(Vec::new()),
+        Output::Nothing => Ok(Vec::new()),
+        _ => attest::predicates(build, base, config),
     };
     let attested = parts.iter().zip(&configs).map(attest).collect::<Result<Vec<_>, _>>()?;
     let (number, began) = (build.number(), Instant::now());
@@ -79,7 +77,7 @@ fn write(
     configs: &[ImageConfig],
     predicates: Vec<Vec<(String, Vec<u8>)>>,
 ) -> Result<ImageId, Problem> {
-    let (build, base) = parts[0];
+    let (build, _) = parts[0];
     match &build.request.output {
         Output::Image => {
             let image = |(((build, base), config), predicates): ((&(&Build<'_>, &Base), _), _)| BuiltImage {
@@ -92,25 +90,25 @@ fn write(
             return Ok(build.bench.add_images(built, &build.request.names)?);
         }
         Output::Nothing => {}
-        Output::Dir(path) if parts.len() == 1 => {
-            build.bench.write_tree(&base.layers, TreeTarget::Dir(path), build)?;
-        }
-        // One directory for each, called as BuildKit calls them.
-        Output::Dir(path) => {
-            for (build, base) in parts {
-                let own = path.join(build.platform.to_string().replace('/', "_"));
-                durable::create_dirs(&own, 0o755).map_err(strata_engine::Error::from)?;
-                build.bench.write_tree(&base.layers, TreeTarget::Dir(&own), *build)?;
-            }
-        }
-        Output::Tar(_) if parts.len() > 1 => {
-            let sentence = "a tar holds the files of one platform: write --output type=local for several";
-            return Err(Problem::Unsupported(sentence.to_owned()));
-        }
+        Output::Dir(path) => build.bench.write_trees(&trees(parts, predicates)?, TreeTarget::Dir(path), build)?,
         Output::Tar(file) => {
             let mut file: &std::fs::File = file;
-            build.bench.write_tree(&base.layers, TreeTarget::Tar(&mut file), build)?;
+            build.bench.write_trees(&trees(parts, predicates)?, TreeTarget::Tar(&mut file), build)?;
         }
     }
     Ok(configs[0].image_id())
+}
+
+/// The files of each platform, with what is attested of them. With several, each is in a directory of its own, which is
+/// called as BuildKit calls it.
+fn trees<'p>(
+    parts: &[(&'p Build<'_>, &'p Base)],
+    predicates: Vec<Vec<(String, Vec<u8>)>>,
+) -> Result<Vec<Tree<'p>>, Problem> {
+    let tree = |((build, base), predicates): (&(&'p Build<'_>, &'p Base), _)| {
+        let dir = (parts.len() > 1).then(|| build.platform.to_string().replace('/', "_"));
+        let files = attest::files(build, base, predicates)?;
+        Ok(Tree { layers: &base.layers, dir, files, time: build.now() })
+    };
+    parts.iter().zip(predicates).map(tree).collect()
 }

@@ -18,6 +18,7 @@ mod spdx;
 
 use std::time::Instant;
 
+use strata_engine::workbench::{TreeFile, statement};
 use strata_types::config::ImageConfig;
 
 use crate::base::Base;
@@ -29,6 +30,9 @@ use crate::request::{Attest, Outcome};
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 /// The predicate type of an SBOM in SPDX.
 const SBOM: &str = "https://spdx.dev/Document";
+/// What BuildKit calls them among files.
+const PROVENANCE_FILE: &str = "provenance.json";
+const SBOM_FILE: &str = "sbom.spdx.json";
 
 /// Makes what is to be attested of an image: predicate types and JSON documents.
 pub(crate) fn predicates(
@@ -55,6 +59,19 @@ pub(crate) fn predicates(
         made.push((PROVENANCE.to_owned(), printed(&provenance::predicate(build, detail))));
     }
     Ok(made)
+}
+
+/// The same for what is written as files: statements about each of them, to be put beside them.
+pub(crate) fn files(build: &Build<'_>, base: &Base, predicates: Vec<(String, Vec<u8>)>) -> Result<Vec<TreeFile>, Problem> {
+    if predicates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let subjects = build.bench.file_digests(&base.layers, build)?;
+    let file = |(kind, predicate): (String, Vec<u8>)| {
+        let name = if kind == SBOM { SBOM_FILE } else { PROVENANCE_FILE };
+        TreeFile { name: name.to_owned(), content: statement(&kind, &predicate, &subjects) }
+    };
+    Ok(predicates.into_iter().map(file).collect())
 }
 
 fn printed(document: &serde_json::Value) -> Vec<u8> {

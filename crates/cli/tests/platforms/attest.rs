@@ -195,3 +195,41 @@ fn attestations_are_pushed_beside_the_image_and_in_nobodys_way() {
     machine.strata(["rmi", "-f", &name]).ok();
     assert!(machine.strata(["pull", &name]).ok().contains("Downloaded newer image"));
 }
+
+#[test]
+fn files_have_what_is_attested_of_them_beside_them() {
+    need!(host::root(), host::program("tar"));
+    let machine = Machine::isolated();
+    std::fs::create_dir_all(machine.dir().join("ctx")).unwrap();
+    std::fs::write(machine.dir().join("ctx/Dockerfile"), "FROM scratch\nCOPY Dockerfile /dir/\n").unwrap();
+    let build = |options: &[&str]| {
+        let mut command = machine.strata_command(["build", "-q"].iter().chain(options).chain(&["ctx"]));
+        command.env("SOURCE_DATE_EPOCH", "1700000000");
+        strata_testkit::machine::Ran::from(command.output().unwrap()).ok()
+    };
+    let attest = ["--provenance=true", "--sbom=true"];
+    build(&[&attest[..], &["-o", "one"]].concat());
+    let sum = machine.sh("sha256sum < ctx/Dockerfile | cut -d' ' -f1").ok();
+    let read = |path: &str| -> Value { serde_json::from_slice(&std::fs::read(machine.dir().join(path)).unwrap()).unwrap() };
+    let subject = serde_json::json!([{"name": "dir/Dockerfile", "digest": {"sha256": sum.trim()}}]);
+    for (file, kind) in
+        [("provenance.json", "https://slsa.dev/provenance/v1"), ("sbom.spdx.json", "https://spdx.dev/Document")]
+    {
+        let said = read(&format!("one/{file}"));
+        assert_eq!((&said["predicateType"], &said["subject"]), (&kind.into(), &subject));
+    }
+    let listed = machine.sh("cd one && stat -c '%n %a %Y' *").ok();
+    assert_eq!(listed, "dir 755 1700000000\nprovenance.json 600 1700000000\nsbom.spdx.json 600 1700000000\n");
+    // A tar has the same, and each platform its own.
+    build(&[&attest[..], &["-o", "type=tar,dest=one.tar"]].concat());
+    machine.sh("mkdir tar && tar -C tar -xf one.tar && diff -r one tar").ok();
+    build(&[&attest[..1], &["--platform", "linux/amd64,linux/arm64", "-o", "both"]].concat());
+    for platform in ["amd64", "arm64"] {
+        let said = read(&format!("both/linux_{platform}/provenance.json"));
+        let parameters = &said["predicate"]["buildDefinition"]["externalParameters"];
+        assert_eq!(parameters["platform"], format!("linux/{platform}"));
+        assert_eq!(said["subject"], subject);
+    }
+    build(&["-o", "plain"]);
+    assert_eq!(machine.sh("ls plain").ok(), "dir\n");
+}

@@ -45,7 +45,8 @@ impl Engine {
         let mut statements = Vec::new();
         for predicate in predicates {
             let bytes = self.store().blobs().read_small(&predicate.digest, PREDICATE_BYTES_MAX)?;
-            let text = statement(&predicate.kind, &bytes, &subject.digest, &subjects(names, &platform));
+            let named = subjects(names, &platform).into_iter().map(|name| (name, subject.digest.clone()));
+            let text = statement(&predicate.kind, &bytes, &named.collect::<Vec<_>>());
             let mut described = Descriptor::of(STATEMENT, &text);
             described.annotations.insert("in-toto.io/predicate-type".to_owned(), predicate.kind.clone());
             statements.push((described, text));
@@ -74,10 +75,12 @@ impl Attestation {
     }
 }
 
-/// One statement. The predicate is put in as it is.
-fn statement(kind: &str, predicate: &[u8], digest: &Digest, names: &[String]) -> Vec<u8> {
-    let digests = json!({ digest.algorithm().name(): digest.hex() });
-    let subject: Vec<_> = names.iter().map(|name| json!({"name": name, "digest": digests})).collect();
+/// A predicate of some subjects, by their names and digests, as an in-toto statement. The predicate is put in as it is.
+pub fn statement(kind: &str, predicate: &[u8], subjects: &[(String, Digest)]) -> Vec<u8> {
+    let subject = |(name, digest): &(String, Digest)| {
+        json!({"name": name, "digest": { digest.algorithm().name(): digest.hex() }})
+    };
+    let subject: Vec<_> = subjects.iter().map(subject).collect();
     let predicate: Option<&RawValue> = serde_json::from_slice(predicate).ok();
     #[derive(serde::Serialize)]
     struct Statement<'a> {
@@ -110,7 +113,8 @@ mod tests {
     fn a_statement_says_of_what_it_is() {
         let name: Reference = "localhost:5000/app:1".parse().unwrap();
         let names = subjects(&[name], &Platform::new("linux", "arm", "v7"));
-        let text = statement("https://example.org/p", br#"{"b":1,"a":2}"#, &Digest::sha256(b""), &names);
+        let subjects: Vec<_> = names.into_iter().map(|name| (name, Digest::sha256(b""))).collect();
+        let text = statement("https://example.org/p", br#"{"b":1,"a":2}"#, &subjects);
         let expected = concat!(
             r#"{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://example.org/p","#,
             r#""subject":[{"name":"pkg:docker/localhost%3A5000/app@1?platform=linux%2Farm%2Fv7","digest":{"sha256":"#,

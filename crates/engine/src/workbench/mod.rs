@@ -7,7 +7,7 @@
 //! cache_dir.rs directories that outlive builds (`RUN --mount=type=cache`)
 //! memory.rs   steps that were done, by the digest of all they read
 //! far_cache/  the same outside the store: in registries, directories and images
-//! export.rs   a tree as files outside the store
+//! export.rs   trees as files outside the store
 //! layout.rs   images in directories, to build on
 //! image.rs    the image that comes of it
 //! ```
@@ -33,7 +33,8 @@ use crate::{Engine, Result};
 
 pub use cache_dir::{CacheDir, CacheDirWish, CacheSharing};
 pub use download::{Downloaded, WorkDir};
-pub use export::TreeTarget;
+pub use crate::image::statement;
+pub use export::{Tree, TreeFile, TreeTarget};
 pub use far_cache::{CachePlace, FarCache, FarCacheError, FarStep, write_inline};
 pub use crate::image::LayoutName;
 pub use image::BuiltImage;
