@@ -30,6 +30,8 @@ pub(crate) const TEST: &[Need] = &[
     Need("openssl", "openssl"),
     Need("python3", "python3"),
     Need("git", "git"),
+    Need("ssh-keygen", "openssh-client"),
+    Need("dropbear", "dropbear-bin"),
     Need("script", "bsdutils"),
     Need("zstd", "zstd"),
     Need("xz", "xz-utils"),

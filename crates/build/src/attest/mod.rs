@@ -62,7 +62,11 @@ pub(crate) fn predicates(
 }
 
 /// The same for what is written as files: statements about each of them, to be put beside them.
-pub(crate) fn files(build: &Build<'_>, base: &Base, predicates: Vec<(String, Vec<u8>)>) -> Result<Vec<TreeFile>, Problem> {
+pub(crate) fn files(
+    build: &Build<'_>,
+    base: &Base,
+    predicates: Vec<(String, Vec<u8>)>,
+) -> Result<Vec<TreeFile>, Problem> {
     if predicates.is_empty() {
         return Ok(Vec::new());
     }

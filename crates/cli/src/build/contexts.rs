@@ -32,7 +32,8 @@ pub fn read(session: &Session, engine: &Engine, words: &[String]) -> Result<BTre
             let (dir, which) = self::layout(layout).ok_or_else(|| bad("the digest is none"))?;
             let dir = session.cwd()?.join(dir);
             if !dir.join("index.json").is_file() {
-                let sentence = format!("failed to get build context {shown}: {value} is no directory with an OCI layout");
+                let sentence =
+                    format!("failed to get build context {shown}: {value} is no directory with an OCI layout");
                 return Err(Failure::new(sentence));
             }
             return Ok((name, NamedContext::Layout { dir, name: which }));
@@ -44,7 +45,9 @@ pub fn read(session: &Session, engine: &Engine, words: &[String]) -> Result<BTre
             };
         }
         if value.contains("://") {
-            return Err(bad("directories, docker-image://, oci-layout://, and URLs of repositories and tars are known"));
+            return Err(bad(
+                "directories, docker-image://, oci-layout://, and URLs of repositories and tars are known",
+            ));
         }
         let dir = session.cwd()?.join(value);
         if !dir.is_dir() {

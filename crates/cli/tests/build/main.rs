@@ -12,6 +12,7 @@ mod oracle;
 mod progress;
 mod refusals;
 mod remote;
+mod repositories;
 mod squash;
 mod verify;
 

@@ -210,7 +210,8 @@ fn files_have_what_is_attested_of_them_beside_them() {
     let attest = ["--provenance=true", "--sbom=true"];
     build(&[&attest[..], &["-o", "one"]].concat());
     let sum = machine.sh("sha256sum < ctx/Dockerfile | cut -d' ' -f1").ok();
-    let read = |path: &str| -> Value { serde_json::from_slice(&std::fs::read(machine.dir().join(path)).unwrap()).unwrap() };
+    let read =
+        |path: &str| -> Value { serde_json::from_slice(&std::fs::read(machine.dir().join(path)).unwrap()).unwrap() };
     let subject = serde_json::json!([{"name": "dir/Dockerfile", "digest": {"sha256": sum.trim()}}]);
     for (file, kind) in
         [("provenance.json", "https://slsa.dev/provenance/v1"), ("sbom.spdx.json", "https://spdx.dev/Document")]

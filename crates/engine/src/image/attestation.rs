@@ -77,9 +77,7 @@ impl Attestation {
 
 /// A predicate of some subjects, by their names and digests, as an in-toto statement. The predicate is put in as it is.
 pub fn statement(kind: &str, predicate: &[u8], subjects: &[(String, Digest)]) -> Vec<u8> {
-    let subject = |(name, digest): &(String, Digest)| {
-        json!({"name": name, "digest": { digest.algorithm().name(): digest.hex() }})
-    };
+    let subject = |(name, digest): &(String, Digest)| json!({"name": name, "digest": { digest.algorithm().name(): digest.hex() }});
     let subject: Vec<_> = subjects.iter().map(subject).collect();
     let predicate: Option<&RawValue> = serde_json::from_slice(predicate).ok();
     #[derive(serde::Serialize)]

@@ -31,12 +31,12 @@ use strata_types::{DiffId, Digest, Watch};
 use crate::container::EMPTY_TAR;
 use crate::{Engine, Result};
 
+pub use crate::image::LayoutName;
+pub use crate::image::statement;
 pub use cache_dir::{CacheDir, CacheDirWish, CacheSharing};
 pub use download::{Downloaded, WorkDir};
-pub use crate::image::statement;
 pub use export::{Tree, TreeFile, TreeTarget};
 pub use far_cache::{CachePlace, FarCache, FarCacheError, FarStep, write_inline};
-pub use crate::image::LayoutName;
 pub use image::BuiltImage;
 pub use layout::LayoutImage;
 pub use memory::{CachePruned, CacheWish, Memory};
