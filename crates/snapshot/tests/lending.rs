@@ -5,6 +5,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use strata_layer::lending::{Borrowed, Contents, Piece};
 use strata_snapshot::{DriverName, Options, Snapshots};
 use strata_store::{Depth, Key, LayerFiles};
 use strata_testkit::tar::Tar;
@@ -70,23 +71,35 @@ impl Store {
 
     /// What `dir/NUMBER` of the uppermost layer that has it is, as the kernel shows it.
     fn seen(&self, layers: &[DiffId], number: usize) -> Vec<u8> {
+        self.all_seen(layers, [number]).remove(0)
+    }
+
+    /// The same for several.
+    fn all_seen(&self, layers: &[DiffId], numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
         let root = self.snapshots.open_root(&self.snapshots.view(layers).unwrap()).unwrap();
-        let file = root.open(Path::new(&format!("dir/{number}")), rustix::fs::OFlags::RDONLY).unwrap();
-        let mut bytes = Vec::new();
-        std::fs::File::from(file).read_to_end(&mut bytes).unwrap();
-        bytes
+        let read = |number| {
+            let file = root.open(Path::new(&format!("dir/{number}")), rustix::fs::OFlags::RDONLY).unwrap();
+            let mut bytes = Vec::new();
+            std::fs::File::from(file).read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        numbers.into_iter().map(read).collect()
     }
 
     fn remove(&self, layer: &DiffId) {
         assert!(LayerFiles::remove(&self.snapshots, &Key::Layer(layer.clone())).unwrap());
     }
 
-    /// MiB of the disk that all layers take, as du counts them.
+    /// MiB of the disk that all layers take.
     fn used_mib(&self) -> usize {
+        (self.used_kib() + 512) / 1024
+    }
+
+    /// KiB of the disk that all layers take, as du counts them.
+    fn used_kib(&self) -> usize {
         rustix::fs::sync();
         let du = std::process::Command::new("du").args(["-s", "--block-size=1K"]).arg(&self.root).output().unwrap();
-        let kib: usize = String::from_utf8(du.stdout).unwrap().split('\t').next().unwrap().parse().unwrap();
-        (kib + 512) / 1024
+        String::from_utf8(du.stdout).unwrap().split('\t').next().unwrap().parse().unwrap()
     }
 
     fn assert_whole(&self, layers: &[(&DiffId, &[u8])]) {
@@ -214,6 +227,139 @@ fn a_run_of_layers_has_the_lenders_of_all() {
         assert!(store.seen(&layers, 0) == noise(239, 4096));
         store.remove(&layers.remove(0));
         assert!(store.seen(&layers, 1) == noise(1, 2 * MIB));
+    });
+}
+
+/// What file `number` of those is whose names are in `changed`, which have bytes that others have not.
+fn squashed_content(number: usize, changed: &[usize]) -> Vec<u8> {
+    let seed = if changed.contains(&number) { 10_000 + changed.iter().sum::<usize>() + number } else { number };
+    match number % 100 {
+        7 => noise(seed, 300_000 + number),
+        8 => [&[0; 65_536][..], &noise(seed, 5120), &[0; 1_000_000 - 65_536 - 5120]].concat(),
+        9 => squashed_content(number - 1, changed),
+        _ => noise(seed, number * 41 % 7000),
+    }
+}
+
+/// A layer as an export of a whole image: small files beside each other, now and then a large one, a hole or another name.
+fn squashed(changed: &[usize]) -> Vec<u8> {
+    let put = |tar: Tar, number: usize| {
+        let (name, content) = (format!("dir/{number}"), squashed_content(number, changed));
+        match number % 100 {
+            8 => {
+                // GNU sparse 1.0: the map is before the data.
+                let records = [("major", "1"), ("minor", "0"), ("realsize", "1000000"), ("name", &*name)];
+                let records = records.map(|(key, value)| (format!("GNU.sparse.{key}"), value));
+                let records: Vec<(&str, &[u8])> =
+                    records.iter().map(|(key, value)| (&**key, value.as_bytes())).collect();
+                let map = format!("{:\0<512}", "1\n65536\n5120\n");
+                let packed = [map.as_bytes(), &content[65_536..][..5120]].concat();
+                tar.pax(&records).file(&format!("GNUSparseFile.0/{number}"), 0o644, &packed)
+            }
+            9 => tar.hardlink(&name, &format!("dir/{}", number - 1)),
+            _ => tar.file(&name, 0o644, &content),
+        }
+    };
+    (0..1200).fold(Tar::new(), put).finish()
+}
+
+/// Fifty images that differ in a few files, each a single layer.
+#[test]
+fn layers_that_differ_in_a_few_files_take_little_more_than_one() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let tars: Vec<Vec<u8>> = (0..6).map(|number| squashed(&[100 + number, 507, 950 + 3 * number])).collect();
+        let first = store.import(&tars[0]);
+        let alone = store.used_kib();
+        let layers: Vec<DiffId> = [first].into_iter().chain(tars[1..].iter().map(|tar| store.import(tar))).collect();
+        let each = (store.used_kib() - alone) / 5;
+        // A changed file of 300 kB, two small ones with the runs that they are in, and the index.
+        assert!(each < 300 + 3 * 64 + 200, "{each} of {alone} KiB");
+        let pairs: Vec<(&DiffId, &[u8])> = layers.iter().zip(tars.iter().map(Vec::as_slice)).collect();
+        store.assert_whole(&pairs);
+        let shown = |layer: &DiffId, changed: &[usize]| {
+            for (number, seen) in store.all_seen(std::slice::from_ref(layer), 0..1200).into_iter().enumerate() {
+                assert!(seen == squashed_content(number, changed), "{number}");
+            }
+        };
+        shown(&layers[3], &[103, 507, 959]);
+        // The first goes, on which all others stand.
+        store.remove(&layers[0]);
+        store.assert_whole(&pairs[1..]);
+        shown(&layers[3], &[103, 507, 959]);
+        shown(&layers[5], &[105, 507, 965]);
+        for layer in &layers[1..] {
+            store.remove(layer);
+        }
+        assert_eq!(store.used_mib(), 0);
+    });
+}
+
+/// Layers come and go in any order; each is whole as long as it is there, and nothing stays when all are gone.
+#[test]
+fn whatever_comes_and_goes_the_rest_is_whole() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    const STEPS: usize = 60;
+    with_store(|store| {
+        let mut random = noise(4711, 100_000).into_iter().map(usize::from);
+        let mut next = move |below: usize| (random.next().unwrap() << 8 | random.next().unwrap()) % below;
+        let mut there: Vec<(DiffId, Vec<u8>)> = Vec::new();
+        for step in 0..STEPS {
+            if there.len() > 8 || !there.is_empty() && next(3) == 0 {
+                let (gone, _) = there.swap_remove(next(there.len()));
+                store.remove(&gone);
+            } else {
+                // Some hundred entries of the same thousand, and a few that nobody else has.
+                let (from, step_by) = (next(600), 1 + next(2));
+                let entries = (from..from + 300 * step_by).step_by(step_by);
+                let tar = entries.fold(Tar::new(), |tar, number| {
+                    let seed = if next(60) == 0 { 10_000 * step + number } else { number };
+                    let bytes = if number % 31 == 5 { 40_000 + number } else { number * 41 % 5000 };
+                    tar.file(&format!("dir/{number}"), 0o644, &noise(seed, bytes))
+                });
+                let tar = tar.finish();
+                there.push((store.import(&tar), tar));
+            }
+            if let Some((layer, tar)) = there.get(next(9)) {
+                assert!(store.tar_of(layer) == *tar, "step {step}");
+            }
+        }
+        store.assert_whole(&there.iter().map(|(layer, tar)| (layer, tar.as_slice())).collect::<Vec<_>>());
+        for (layer, _) in &there {
+            store.remove(layer);
+        }
+        assert_eq!(store.used_mib(), 0);
+    });
+}
+
+/// Layers of earlier versions list large files only, and borrow such only. They go on lending those, and all when they have been
+/// checked.
+#[test]
+fn layers_of_an_earlier_version_lend_on() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let [a, b, c] = [squashed(&[]), squashed(&[1]), squashed(&[2])];
+        let first = store.import(&a);
+        let contents = store.root.join("layers/erofs").join(first.digest().hex()).join("contents");
+        let new = std::fs::read(&contents).unwrap();
+        let large = |piece: &Piece| piece.bytes >= 300_000;
+        let mut old = Vec::new();
+        Contents::write(Contents::read(&new).filter(large), &mut old).unwrap();
+        std::fs::write(&contents, &old).unwrap();
+        let before = store.used_kib();
+        let second = store.import(&b);
+        let borrowed = store.root.join("layers/erofs").join(second.digest().hex()).join("borrowed");
+        let list = std::fs::read(&borrowed).unwrap();
+        let parts = Borrowed::read(&list[..]).unwrap();
+        assert!(parts.loans().len() == 12 && parts.loans().iter().all(|loan| loan.bytes >= 300_000));
+        std::fs::write(&borrowed, [b"strata borrowed1", &list[16..]].concat()).unwrap();
+        assert!(store.used_kib() - before > 3000);
+        store.assert_whole(&[(&first, &a), (&second, &b)]);
+        assert!(std::fs::read(&contents).unwrap() == new, "it was checked");
+        let before = store.used_kib();
+        let third = store.import(&c);
+        assert!(store.used_kib() - before < 400);
+        store.assert_whole(&[(&first, &a), (&second, &b), (&third, &c)]);
     });
 }
 

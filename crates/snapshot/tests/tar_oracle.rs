@@ -325,7 +325,16 @@ fn what_is_mounted_is_what_tar_extracts() {
     with_each_driver(|snapshots| {
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let mut images = corpus(scratch.path());
-        images.push(vec![first_layer(scratch.path()), second_layer(scratch.path())]);
+        let first = first_layer(scratch.path());
+        images.push(vec![first.clone(), second_layer(scratch.path())]);
+        if snapshots.driver_name() == DriverName::Erofs {
+            // The same with one more file: it borrows all but that.
+            let more = scratch.path().join("more.tar");
+            std::fs::copy(&first, &more).unwrap();
+            std::fs::write(scratch.path().join("odd/one-more"), "more").unwrap();
+            run(gnu_tar().args(["--append", "odd/one-more", "--file"]).arg(&more).current_dir(scratch.path()));
+            images.push(vec![more]);
+        }
         for layers in images {
             check(snapshots, &layers, scratch.path());
         }

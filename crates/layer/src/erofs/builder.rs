@@ -1,9 +1,8 @@
 //! From entries to an image.
 
-use std::collections::HashMap;
-
 use super::image::Image;
 use super::tree::{Added, Body, NodeId, Tree};
+use crate::lending::Borrowed;
 use crate::whiteout::Namespace;
 use crate::{Entry, LayerSink, Result};
 
@@ -27,14 +26,16 @@ impl Builder {
         Image::new(&self.tree, self.namespace, &[tar_bytes])
     }
 
-    /// The same for a layer some of whose content lies elsewhere: `places` says, by where it belongs in the layer's own tar,
-    /// in which of `tars` it is and where. The first of them is the layer's own.
-    pub fn finish_borrowing(mut self, tars: &[u64], places: &HashMap<u64, (u16, u64)>) -> Result<Image> {
+    /// The same for a layer some of which lies elsewhere: `borrowed` says what is in which of `tars`. The first of them is the
+    /// layer's own.
+    pub fn finish_borrowing(mut self, tars: &[u64], borrowed: &Borrowed) -> Result<Image> {
         for node in &mut self.tree.nodes {
-            if let Body::File { size: 1.., tar, tar_offset } = &mut node.body
-                && let Some((other, at)) = places.get(tar_offset)
-            {
-                (*tar, *tar_offset) = (*other, *at);
+            match &mut node.body {
+                Body::File { size: 1.., tar, tar_offset } => {
+                    (*tar, *tar_offset) = borrowed.place(*tar_offset).unwrap_or((*tar, *tar_offset));
+                }
+                Body::Sparse(holes) => holes.borrow(borrowed),
+                _ => {}
             }
         }
         Image::new(&self.tree, self.namespace, tars)

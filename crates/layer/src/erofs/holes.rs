@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::format::{BLOCK_BITS, BLOCK_BYTES, CHUNK_BITS_MAX, CHUNK_INDEX_BYTES};
+use crate::lending::Borrowed;
 use crate::path::shown;
 use crate::{Error, Extent, Result};
 
@@ -83,6 +84,17 @@ impl Holes {
             }
             rest = &rest[taken..];
             offset += taken as u64;
+        }
+    }
+
+    /// Points to where the layer's own tar has nothing, because that lies elsewhere.
+    pub(super) fn borrow(&mut self, borrowed: &Borrowed) {
+        for chunk in self.chunks.values_mut() {
+            if let Chunk::Tar { tar, block } = chunk
+                && let Some((other, at)) = borrowed.place(*block << BLOCK_BITS)
+            {
+                (*tar, *block) = (other, at >> BLOCK_BITS);
+            }
         }
     }
 

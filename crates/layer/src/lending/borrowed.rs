@@ -1,18 +1,19 @@
 //! What a layer has elsewhere.
 
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use super::whole_blocks;
 use crate::{Error, Result};
 
-const MAGIC: &[u8] = b"strata borrowed1";
+const MAGIC: &[u8; 16] = b"strata borrowed2";
+/// In lists of the first version each part was the content of one file. They say the same.
+const MAGIC_OF_CONTENTS: &[u8; 16] = b"strata borrowed1";
 const RECORD_BYTES: usize = 8 + 8 + 2 + 8;
-/// How large a list may be: contents have a block at least, so that this is a layer of hundreds of gigabytes.
+/// How large a list may be: parts have four blocks at least, so that this is a layer of more than a terabyte.
 const LIST_BYTES_MAX: u64 = 2 << 30;
 
-/// A content that lies elsewhere.
+/// A part of a tar that lies elsewhere: pieces that follow one another in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loan {
     /// Where it belongs in the layer's tar.
@@ -26,9 +27,14 @@ pub struct Loan {
 }
 
 impl Loan {
-    /// What the layer's own tar does not keep of it.
-    pub fn hole(&self) -> Range<u64> {
-        whole_blocks(self.offset, self.bytes)
+    /// Whether it is about the byte at `offset` of the layer's tar.
+    pub fn covers(&self, offset: u64) -> bool {
+        (self.offset..self.end()).contains(&offset)
+    }
+
+    /// Where it ends in the layer's tar.
+    fn end(&self) -> u64 {
+        self.offset + self.bytes
     }
 }
 
@@ -42,14 +48,37 @@ impl Borrowed {
         Self(loans)
     }
 
+    /// Leaves out what would give less room than this in one place.
+    #[must_use]
+    pub fn without_small_holes(self, bytes_min: u64) -> Self {
+        let is_large = |group: &&[Loan]| hole(group).end - hole(group).start >= bytes_min;
+        Self(groups(&self.0).filter(is_large).flatten().copied().collect())
+    }
+
+    /// What the layer's own tar does not keep: of parts beside each other, the whole blocks of all of them together.
+    pub fn holes(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        groups(&self.0).map(hole).filter(|hole| !hole.is_empty())
+    }
+
+    /// How much that is.
+    pub fn saved_bytes(&self) -> u64 {
+        self.holes().map(|hole| hole.end - hole.start).sum()
+    }
+
     /// Them.
     pub fn loans(&self) -> &[Loan] {
         &self.0
     }
 
-    /// By where they belong: in which tar they are and where.
-    pub fn places(&self) -> HashMap<u64, (u16, u64)> {
-        self.0.iter().map(|loan| (loan.offset, (loan.tar, loan.at))).collect()
+    /// The one that is about the byte at `offset` of the layer's tar.
+    pub fn at(&self, offset: u64) -> Option<&Loan> {
+        let after = self.0.partition_point(|loan| loan.offset <= offset);
+        self.0[..after].last().filter(|loan| loan.covers(offset))
+    }
+
+    /// In which tar the byte at `offset` of the layer's tar is, and where.
+    pub fn place(&self, offset: u64) -> Option<(u16, u64)> {
+        self.at(offset).map(|loan| (loan.tar, loan.at + (offset - loan.offset)))
     }
 
     /// Writes the list as a file.
@@ -74,7 +103,7 @@ impl Borrowed {
         let damaged = |problem| Error::Damaged { what: "list of what a layer borrows", problem };
         let mut magic = [0; MAGIC.len()];
         source.read_exact(&mut magic).map_err(READ)?;
-        if magic != MAGIC {
+        if magic != *MAGIC && magic != *MAGIC_OF_CONTENTS {
             return Err(damaged("it is not of this version"));
         }
         let mut bytes = Vec::new();
@@ -90,7 +119,7 @@ impl Borrowed {
             let loan =
                 Loan { offset: number(0..8), bytes: number(8..16), tar: number(16..18) as u16, at: number(18..26) };
             let end = loan.offset.checked_add(loan.bytes).and(loan.at.checked_add(loan.bytes));
-            let follows = loans.last().is_none_or(|last| last.offset + last.bytes <= loan.offset);
+            let follows = loans.last().is_none_or(|last| last.end() <= loan.offset);
             if end.is_none() || !follows {
                 return Err(damaged("its parts overlap"));
             }
@@ -98,4 +127,14 @@ impl Borrowed {
         }
         Ok(Self(loans))
     }
+}
+
+/// Loans that are beside each other in the layer's tar.
+fn groups(loans: &[Loan]) -> impl Iterator<Item = &[Loan]> {
+    loans.chunk_by(|one, next| one.end() == next.offset)
+}
+
+fn hole(group: &[Loan]) -> Range<u64> {
+    let (Some(first), Some(last)) = (group.first(), group.last()) else { return 0..0 };
+    whole_blocks(first.offset, last.end() - first.offset)
 }

@@ -152,7 +152,7 @@ fn image(layer: &Path) -> Result<Mount> {
 /// Lays out the index of a layer whose tar is there, and what it borrows.
 fn finish(builder: Builder, layer: &Path) -> Result<Image> {
     let tars = lending::lengths(&lending::tars(layer)?)?;
-    Ok(builder.finish_borrowing(&tars, &lending::borrowed(layer)?.places())?)
+    Ok(builder.finish_borrowing(&tars, &lending::borrowed(layer)?)?)
 }
 
 /// Writes both files of a layer while `produce` hands its tar to the sink.
@@ -172,7 +172,7 @@ fn write(
     let tars = lending::lengths(&lending::tars(layer)?)?;
     let path = layer.join(INDEX);
     let mut index = std::io::BufWriter::new(File::create_new(&path).map_err(Error::at("create", &path))?);
-    builder.finish_borrowing(&tars, &borrowed.places())?.write_to(&mut index)?;
+    builder.finish_borrowing(&tars, &borrowed)?.write_to(&mut index)?;
     let index = index.into_inner().map_err(|error| Error::at("write", &path)(error.into_error()))?;
     // Both are on their way before either is waited for: a journal then takes them in one commit.
     let begun = index.metadata().and_then(|metadata| durable::start_writing(&index, 0, metadata.len()));
