@@ -295,6 +295,75 @@ fn layers_that_differ_in_a_few_files_take_little_more_than_one() {
     });
 }
 
+/// A layer that is little else than its index keeps that compressed until somebody mounts it.
+#[test]
+fn an_index_is_compressed_until_it_is_mounted() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let tars: Vec<Vec<u8>> = (0..4).map(|number| squashed(&[200 + number])).collect();
+        let layers: Vec<DiffId> = tars.iter().map(|tar| store.import(tar)).collect();
+        let file =
+            |layer: usize, name: &str| store.root.join("layers/erofs").join(layers[layer].digest().hex()).join(name);
+        let forms = || (0..4).map(|layer| ["index.erofs", "index.zst"].map(|name| file(layer, name).exists()));
+        let (unpacked, packed) = ([true, false], [false, true]);
+        assert_eq!(forms().collect::<Vec<_>>(), [unpacked, packed, packed, packed]);
+        let pairs: Vec<(&DiffId, &[u8])> = layers.iter().zip(tars.iter().map(Vec::as_slice)).collect();
+        store.assert_whole(&pairs);
+        assert_eq!(forms().collect::<Vec<_>>(), [unpacked, packed, packed, packed], "looking does not unpack");
+        // Whoever mounts it unpacks it, several at once the same one.
+        std::thread::scope(|scope| {
+            let views: Vec<_> = (0..4).map(|_| scope.spawn(|| store.snapshots.view(&layers[1..2]).unwrap())).collect();
+            views.into_iter().for_each(|view| drop(view.join().unwrap()));
+        });
+        let seen = store.all_seen(&layers[1..2], 0..1200);
+        assert!(seen.into_iter().enumerate().all(|(number, seen)| seen == squashed_content(number, &[201])));
+        assert_eq!(forms().collect::<Vec<_>>(), [unpacked, unpacked, packed, packed]);
+        store.assert_whole(&pairs);
+        // Interrupted before the compressed one went, which is of no use then.
+        std::fs::copy(file(2, "index.zst"), file(1, "index.zst")).unwrap();
+        store.assert_whole(&pairs);
+        assert!(!file(1, "index.zst").exists());
+        // Damage of it is told, and does not keep the layer from going.
+        let mut bytes = std::fs::read(file(2, "index.zst")).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x55;
+        std::fs::write(file(2, "index.zst"), bytes).unwrap();
+        for depth in [Depth::Bytes, Depth::Structure] {
+            let problem = store.snapshots.verify(&Key::Layer(layers[2].clone()), depth, &Silent).unwrap();
+            assert!(problem.unwrap().contains("index"));
+        }
+        store.remove(&layers[2]);
+        store.remove(&layers[0]);
+        let seen = store.all_seen(&layers[3..], 0..1200);
+        assert!(seen.into_iter().enumerate().all(|(number, seen)| seen == squashed_content(number, &[203])));
+        store.remove(&layers[1]);
+        store.remove(&layers[3]);
+        assert_eq!(store.used_mib(), 0);
+    });
+}
+
+/// Whoever sees a layer whose index was compressed when its removal began sees all of it.
+#[test]
+fn a_layer_unpacked_and_seen_when_it_goes_stays_whole() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let [a, b] = [squashed(&[1]), squashed(&[2])];
+        let layers = [store.import(&a), store.import(&b)];
+        store.remove(&layers[0]);
+        let root = store.snapshots.open_root(&store.snapshots.view(&layers[1..]).unwrap()).unwrap();
+        let again = squashed(&[3]);
+        let third = store.import(&again);
+        store.remove(&layers[1]);
+        for number in (0..1200).step_by(7) {
+            let file = root.open(Path::new(&format!("dir/{number}")), rustix::fs::OFlags::RDONLY).unwrap();
+            let mut bytes = Vec::new();
+            std::fs::File::from(file).read_to_end(&mut bytes).unwrap();
+            assert!(bytes == squashed_content(number, &[2]), "{number}");
+        }
+        store.assert_whole(&[(&third, &again)]);
+    });
+}
+
 /// Layers come and go in any order; each is whole as long as it is there, and nothing stays when all are gone.
 #[test]
 fn whatever_comes_and_goes_the_rest_is_whole() {

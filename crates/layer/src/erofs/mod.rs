@@ -19,6 +19,7 @@ mod format;
 mod holes;
 mod image;
 mod merge;
+mod packed;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -27,4 +28,5 @@ mod tree;
 pub use builder::Builder;
 pub use image::Image;
 pub use merge::{Part, merge};
+pub use packed::unpack_index;
 pub use reader::{Content, Node, Piece, Place, Reader};

@@ -21,6 +21,7 @@ use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
 use crate::import::TarFile;
 use crate::{Error, Result};
 
+mod index;
 mod lending;
 mod runs;
 
@@ -74,9 +75,11 @@ impl Driver for Erofs {
         lending::mend_contents(layer, &contents.into_found())?;
         let mut expected = Vec::new();
         finish(builder, layer)?.write_to(&mut expected)?;
-        let path = layer.join(INDEX);
-        let index = std::fs::read(&path).map_err(Error::at("read", &path))?;
-        Ok((index != expected).then(|| "its index does not describe its tar".to_owned()))
+        let mut there = Vec::new();
+        let read = index::open(layer)?.read_to_end(&mut there);
+        read.map_err(Error::at("read", &layer.join(INDEX)))?;
+        index::tidy(layer)?;
+        Ok((there != expected).then(|| "its index does not describe its tar".to_owned()))
     }
 
     fn look(&self, layer: &Path) -> Result<Option<String>> {
@@ -146,7 +149,7 @@ fn seen(layers: &[PathBuf]) -> Result<&[PathBuf]> {
 }
 
 fn image(layer: &Path) -> Result<Mount> {
-    Ok(Mount::Image { fs: "erofs".to_owned(), image: layer.join(INDEX), devices: lending::tars(layer)? })
+    Ok(Mount::Image { fs: "erofs".to_owned(), image: index::unpacked(layer)?, devices: lending::tars(layer)? })
 }
 
 /// Lays out the index of a layer whose tar is there, and what it borrows.
@@ -170,10 +173,8 @@ fn write(
     let found = if shares.is_none() { contents.into_found() } else { Vec::new() };
     let borrowed = lending::borrow(layer, &found)?;
     let tars = lending::lengths(&lending::tars(layer)?)?;
-    let path = layer.join(INDEX);
-    let mut index = std::io::BufWriter::new(File::create_new(&path).map_err(Error::at("create", &path))?);
-    builder.finish_borrowing(&tars, &borrowed)?.write_to(&mut index)?;
-    let index = index.into_inner().map_err(|error| Error::at("write", &path)(error.into_error()))?;
+    let own_bytes = unpacked.tar_bytes - borrowed.saved_bytes();
+    let (path, index) = index::write(layer, &builder.finish_borrowing(&tars, &borrowed)?, own_bytes)?;
     // Both are on their way before either is waited for: a journal then takes them in one commit.
     let begun = index.metadata().and_then(|metadata| durable::start_writing(&index, 0, metadata.len()));
     begun.map_err(Error::at("write", &path))?;
@@ -184,7 +185,7 @@ fn write(
 
 fn seal_both(layer: &Path) -> Result<()> {
     seal(&layer.join(TAR))?;
-    seal(&layer.join(INDEX))
+    index::seal(layer)
 }
 
 /// Has the kernel compare each block of a layer's file with a digest whenever it is read, where the filesystem can (docs/
@@ -202,8 +203,7 @@ fn seal(path: &Path) -> Result<()> {
 }
 
 fn reader(layer: &Path) -> Result<Reader> {
-    let path = layer.join(INDEX);
-    Ok(Reader::open(File::open(&path).map_err(Error::at("open", &path))?)?)
+    Ok(Reader::open(index::open(layer)?)?)
 }
 
 /// What the layers (the uppermost first) show at a path: a whiteout or an opaque directory hides what is further below.

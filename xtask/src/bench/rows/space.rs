@@ -114,7 +114,7 @@ pub(super) fn fifty(bench: &Bench) -> Done<Table> {
         target("room of those of one layer each ÷ that of one", squashed_all, squashed_one),
     ];
     let note = "Fifty images made of the tomcat image, each with three files changed and one of 20 kB added: as commits on it, and each \
-                exported and imported as a single layer. Of the latter, each has an index of its own and the runs of small files in which something differs."
+                exported and imported as a single layer. Of the latter, each has an index of its own and the runs of small files in which something differs; the index is compressed until the image is first run."
         .to_owned();
     Ok(Table { title: "Fifty images that differ in a few files", note, body, targets })
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! layers/erofs/<id>/
 //!   tar              with holes where pieces of it lie elsewhere
-//!   index.erofs      its first device is the tar, further ones are the lenders
+//!   index.erofs      its first device is the tar, further ones are the lenders (see `index` for where it is compressed)
 //!   borrowed         what lies where
 //!   lenders/<n>.<id> another layer's tar: a hard link, so that it stays when that layer goes
 //!   contents         digests of the pieces that this tar itself has, for those who come later
@@ -295,6 +295,10 @@ pub(super) fn leaving(layer: &Path, runs: &[PathBuf]) -> Result<Option<Leaving>>
     }
     if found.is_empty() {
         return Ok(None);
+    }
+    // Somebody may unpack and mount it at the last moment; then it is this one.
+    if let Err(error) = super::index::unpacked(layer) {
+        tracing::debug!(%error, "the index of a layer that goes cannot be mounted");
     }
     let indexes = [layer].into_iter().chain(runs.iter().map(PathBuf::as_path));
     let indexes = indexes.filter_map(|dir| File::open(dir.join(INDEX)).ok()).collect();
