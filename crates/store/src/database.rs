@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,12 +20,19 @@ use crate::{Error, Result};
 /// How long a writer waits for other processes' transactions, none of which lasts longer than some milliseconds.
 const BUSY_WAIT: Duration = Duration::from_secs(30);
 
-/// After how many pages a commit copies the log into the database and empties it. The first process to open the database
-/// reads the whole log, so it stays small; a durable commit, which syncs anyway, copies earlier than one that must not wait.
+/// After how many pages a commit first copies the log into the database, and begins it anew. The first process to open the
+/// database reads the whole log, so it stays small; a durable commit, which syncs anyway, copies earlier than one that must
+/// not wait.
 const CHECKPOINT_PAGES_DURABLE: u64 = 32;
 const CHECKPOINT_PAGES_EPHEMERAL: u64 = 64;
-/// What stands before each page in the log (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
-const LOG_HEADER_BYTES: u64 = 24;
+/// For how many pages a new log has room: more than it ever gets, unless others keep it from being copied. A commit that
+/// writes where blocks are is one write and one flush; one that makes the file longer is a commit of the filesystem's journal
+/// as well, and takes four times as long.
+const LOG_PAGES: u64 = 96;
+/// What stands at the beginning of the log, and before each page in it
+/// (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+const LOG_HEADER_BYTES: u64 = 32;
+const FRAME_HEADER_BYTES: u64 = 24;
 
 /// The open database.
 #[derive(Debug)]
@@ -74,12 +81,12 @@ impl Database {
         let mut session = self.lock();
         let run = || {
             session.set(durability)?;
+            session.shorten_log(durability);
             let transaction = session.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = body(&transaction)?;
             failpoint!("store.database.before-commit");
             transaction.commit()?;
             failpoint!("store.database.after-commit");
-            session.shorten_log(durability);
             Ok(value)
         };
         run().map_err(|error: Error| error.during(act))
@@ -109,28 +116,54 @@ impl Session {
         Ok(())
     }
 
-    /// Copies a long log into the database and empties it, unless others are at work. What SQLite does by itself copies it,
-    /// but leaves it to the next commit of the same connection to begin it anew; there is none where each command is a
-    /// connection of its own, and every further one would read and copy a longer log.
+    /// Copies a long log into the database, so that the next commit begins it anew, unless others are at work. What SQLite
+    /// does by itself copies it after a commit, which leaves beginning it anew to the next commit of the same connection:
+    /// there is none where each command is a connection of its own, and every further one would read and copy a longer log.
+    /// The file keeps its length.
     fn shorten_log(&self, durability: Durability) {
         let pages = match durability {
             Durability::Durable => CHECKPOINT_PAGES_DURABLE,
             Durability::Ephemeral => CHECKPOINT_PAGES_EPHEMERAL,
         };
-        let log_bytes = std::fs::metadata(&self.log).map_or(0, |log| log.len());
-        if log_bytes < pages * (LOG_HEADER_BYTES + u64::from(schema::PAGE_BYTES)) {
+        if !has_page(&self.log, pages).unwrap_or(false) {
             return;
         }
         let run = || {
             self.connection.busy_timeout(Duration::ZERO)?;
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
             self.connection.busy_timeout(BUSY_WAIT)
         };
-        // What was committed stays so: the next commit tries again.
+        // The log is only longer than it should be: the next commit tries again.
         if let Err(error) = run() {
             tracing::debug!(%error, "the log of the records stays long");
         }
     }
+
+    /// Gives an empty log its blocks: zeros, which SQLite takes for no log at all. Nobody else writes meanwhile.
+    fn make_room(&mut self) -> Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let log = File::options().write(true).open(&self.log).map_err(FileError::at("open", &self.log))?;
+        let is_empty = log.metadata().map_err(FileError::at("look at", &self.log))?.len() == 0;
+        if is_empty {
+            let frame = FRAME_HEADER_BYTES + u64::from(schema::PAGE_BYTES);
+            let bytes = usize::try_from(LOG_HEADER_BYTES + LOG_PAGES * frame).unwrap_or_default();
+            let written = log.write_all_at(&vec![0; bytes], 0).and_then(|()| log.sync_all());
+            written.map_err(FileError::at("write", &self.log))?;
+        }
+        Ok(transaction.commit()?)
+    }
+}
+
+/// Whether a log has got as far as this page. SQLite has no locks on this file, so that closing it ends none.
+fn has_page(log: &Path, page: u64) -> io::Result<bool> {
+    let log = File::open(log)?;
+    let frame_at = LOG_HEADER_BYTES + page * (FRAME_HEADER_BYTES + u64::from(schema::PAGE_BYTES));
+    // What was begun anew has another salt than what is left of before.
+    let (mut magic, mut salt, mut salt_of_frame) = ([0; 4], [0; 8], [0; 8]);
+    log.read_exact_at(&mut magic, 0)?;
+    log.read_exact_at(&mut salt, 16)?;
+    log.read_exact_at(&mut salt_of_frame, frame_at + 8)?;
+    Ok(magic != [0; 4] && salt == salt_of_frame)
 }
 
 fn open_ready(root: &Path) -> Result<Session> {
@@ -162,8 +195,13 @@ fn prepare(root: &Path, path: &Path) -> Result<Session> {
     schema::migrate(&transaction, found)?;
     transaction.pragma_update(None, "user_version", schema::VERSION)?;
     transaction.commit()?;
+    let mut session = Session::new(connection, path);
+    if found == 0 {
+        session.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        session.make_room()?;
+    }
     drop(lock);
-    Ok(Session::new(connection, path))
+    Ok(session)
 }
 
 /// Makes an empty file that only its owner reads, because containers' environments hold secrets; SQLite gives its log the
@@ -187,4 +225,64 @@ fn connect(path: &Path) -> Result<Connection> {
 
 fn version(connection: &Connection) -> Result<i64> {
     Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(database: &Database) -> i64 {
+        let query =
+            |connection: &Connection| Ok(connection.query_row("SELECT count(*) FROM trash", [], |row| row.get(0))?);
+        database.read_one("count", query).unwrap()
+    }
+
+    /// As each command does it: opened, one commit, closed.
+    fn commit(root: &Path, durability: Durability, rows: i64) {
+        let database = Database::open(root).unwrap();
+        let before = count(&database);
+        database
+            .write(durability, "add", |transaction| {
+                for at in before..before + rows {
+                    transaction.execute("INSERT INTO trash VALUES ('blob', ?1, '')", [format!("{at:0500}")])?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(count(&database), before + rows);
+    }
+
+    #[test]
+    fn the_log_is_begun_anew_and_keeps_its_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("strata.db-wal");
+        drop(Database::open(dir.path()).unwrap());
+        let length = std::fs::metadata(&log).unwrap().len();
+        for at in 0..200 {
+            let durability = if at % 3 == 0 { Durability::Durable } else { Durability::Ephemeral };
+            commit(dir.path(), durability, 1 + at % 4);
+            assert_eq!(std::fs::metadata(&log).unwrap().len(), length, "after commit {at}");
+        }
+        assert!(!has_page(&log, CHECKPOINT_PAGES_EPHEMERAL + 16).unwrap());
+        assert_eq!(count(&Database::open(dir.path()).unwrap()), 500);
+    }
+
+    #[test]
+    fn a_reader_only_delays_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = Database::open(dir.path()).unwrap();
+        let seen = reader
+            .read("look", |connection| {
+                let seen: i64 = connection.query_row("SELECT count(*) FROM trash", [], |row| row.get(0))?;
+                (0..100).for_each(|_| commit(dir.path(), Durability::Ephemeral, 1));
+                let again: i64 = connection.query_row("SELECT count(*) FROM trash", [], |row| row.get(0))?;
+                Ok((seen, again))
+            })
+            .unwrap();
+        assert_eq!(seen, (0, 0));
+        assert!(has_page(&dir.path().join("strata.db-wal"), LOG_PAGES).unwrap());
+        commit(dir.path(), Durability::Durable, 1);
+        assert!(!has_page(&dir.path().join("strata.db-wal"), 16).unwrap_or(false));
+        assert_eq!(count(&reader), 101);
+    }
 }
