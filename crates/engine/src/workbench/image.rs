@@ -90,7 +90,10 @@ impl Engine {
         let bytes = config.to_bytes();
         let id = config.image_id();
         lease.protect(&[Key::Blob(id.digest().clone())])?;
-        self.store().blobs().put(&bytes)?;
+        // Made durable already with an image that is recorded.
+        if self.store().images().get(&id)?.is_none() || self.store().blobs().size(id.digest())?.is_none() {
+            self.store().blobs().put(&bytes)?;
+        }
         let mut sizes = self.layer_sizes()?;
         sizes.extend(layers.iter().map(|layer| (layer.diff_id.clone(), layer.size_bytes)));
         let size = |layer| sizes.get(layer).copied().unwrap_or(0);

@@ -92,25 +92,43 @@ impl Images<'_> {
         self.add_all(std::slice::from_ref(new), &[])
     }
 
-    /// [`add`](Self::add) for several images at once, and what tags of theirs stand for.
+    /// [`add`](Self::add) for several images at once, and what tags of theirs stand for. If all of that is recorded already,
+    /// only the times of the tags change, which is not worth a sync.
     pub fn add_all(&self, new: &[NewImage], variants: &[VariantRecord]) -> Result<()> {
-        self.store.database.write(Durability::Durable, "record the image", |transaction| {
-            for new in new {
-                insert(transaction, &new.image)?;
-                for record in &new.layers {
-                    layer::insert(transaction, record)?;
+        let database = &self.store.database;
+        let is_known = |connection: &Connection| are_known(connection, new, variants);
+        if database.read("look for the image", is_known)? {
+            let is_done = database.write(Durability::Ephemeral, "record the image again", |transaction| {
+                let is_known = is_known(transaction)?;
+                if is_known {
+                    self.insert_all(transaction, new, variants)?;
                 }
-                for form in &new.forms {
-                    layer::insert_form(transaction, form)?;
-                }
-                for record in &new.tags {
-                    tag::insert(transaction, record)?;
-                }
-                lease::rescue(self.store, transaction, &keys(&new.image))?;
+                Ok(is_known)
+            })?;
+            if is_done {
+                return Ok(());
             }
-            variant::insert(transaction, variants)?;
-            lease::rescue(self.store, transaction, &variant::keys(variants).collect::<Vec<_>>())
-        })
+        }
+        database
+            .write(Durability::Durable, "record the image", |transaction| self.insert_all(transaction, new, variants))
+    }
+
+    fn insert_all(&self, transaction: &Transaction<'_>, new: &[NewImage], variants: &[VariantRecord]) -> Result<()> {
+        for new in new {
+            insert(transaction, &new.image)?;
+            for record in &new.layers {
+                layer::insert(transaction, record)?;
+            }
+            for form in &new.forms {
+                layer::insert_form(transaction, form)?;
+            }
+            for record in &new.tags {
+                tag::insert(transaction, record)?;
+            }
+            lease::rescue(self.store, transaction, &keys(&new.image))?;
+        }
+        variant::insert(transaction, variants)?;
+        lease::rescue(self.store, transaction, &variant::keys(variants).collect::<Vec<_>>())
     }
 
     /// The image with this id.
@@ -144,9 +162,11 @@ impl Images<'_> {
             .write(Durability::Ephemeral, "note the image's use", |transaction| note_use(transaction, id, at))
     }
 
-    /// Removes images and names from the records in one durable step, so that a crash leaves all of them or none.
+    /// Removes images and names from the records in one step, so that a crash leaves all of them or none. If images go, the
+    /// step is durable with the [collection](Store::gc) that follows, which syncs before it deletes anything.
     pub fn remove(&self, removal: &Removal) -> Result<Removed> {
-        self.store.database.write(Durability::Durable, "remove the image", |transaction| {
+        let durability = if removal.images.is_empty() { Durability::Durable } else { Durability::Ephemeral };
+        self.store.database.write(durability, "remove the image", |transaction| {
             if let Some(obstacle) = obstacle(transaction, removal)? {
                 return Ok(obstacle);
             }
@@ -178,6 +198,27 @@ pub(super) fn note_use(transaction: &Transaction<'_>, id: &ImageId, at: Timestam
     let mut update = transaction.prepare_cached("UPDATE image SET last_used = ?2 WHERE id = ?1")?;
     update.execute(params![id.to_string(), row::to_ns(at)])?;
     Ok(())
+}
+
+/// Whether recording all this would change nothing but times. What an image needs was made durable with it.
+fn are_known(connection: &Connection, new: &[NewImage], variants: &[VariantRecord]) -> Result<bool> {
+    for NewImage { image, tags, forms, .. } in new {
+        let Some(known) = by_id(connection, &image.id)? else { return Ok(false) };
+        let is_same = !known.damaged
+            && (image.manifest.is_none() || (&image.manifest, &image.index) == (&known.manifest, &known.index))
+            && (image.parent.is_none() || known.parent.is_some());
+        if !is_same || !forms.is_empty() {
+            return Ok(false);
+        }
+        for tag in tags {
+            let Some(named) = tag::by_name(connection, &tag.name)? else { return Ok(false) };
+            let is_same = (&named.image, &named.manifest, &named.index) == (&tag.image, &tag.manifest, &tag.index);
+            if !is_same || !variant::of(connection, &tag.name)?.iter().eq(variant::with_tag(variants, &tag.name)) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// What stands against a removal, if anything.

@@ -109,7 +109,7 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<TagRecord>> {
     row::all(connection.prepare_cached("SELECT * FROM tag ORDER BY name")?.query([])?, read)
 }
 
-fn by_name(connection: &Connection, name: &Reference) -> Result<Option<TagRecord>> {
+pub(super) fn by_name(connection: &Connection, name: &Reference) -> Result<Option<TagRecord>> {
     let mut query = connection.prepare_cached("SELECT * FROM tag WHERE name = ?1")?;
     row::first(query.query([name.to_string()])?, read)
 }

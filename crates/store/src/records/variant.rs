@@ -86,6 +86,14 @@ pub(super) fn of(connection: &Connection, tag: &Reference) -> Result<Vec<Variant
     row::all(query.query([tag.to_string()])?, read)
 }
 
+/// Those of them that stand for this tag.
+pub(super) fn with_tag<'a>(
+    variants: &'a [VariantRecord],
+    tag: &'a Reference,
+) -> impl Iterator<Item = &'a VariantRecord> {
+    variants.iter().filter(move |variant| variant.tag == *tag)
+}
+
 /// All there are.
 pub(crate) fn list(connection: &Connection) -> Result<Vec<VariantRecord>> {
     row::all(connection.prepare_cached("SELECT * FROM variant ORDER BY tag, place")?.query([])?, read)

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use strata_store::records::{
-    CreatedVolume, ImageRecord, InUse, Inserted, LayerForm, Removal, Removed, Renamed, TagRecord, VolumeRecord,
+    CreatedVolume, ImageRecord, InUse, Inserted, LayerForm, Predicate, Removal, Removed, Renamed, TagRecord,
+    VariantRecord, VolumeRecord,
 };
 use strata_store::{Durability, Error, Store};
 use strata_types::reference::Reference;
@@ -29,6 +30,34 @@ fn an_image_comes_back_as_it_went_in_and_keeps_its_place_when_recorded_again() {
     (again.image.manifest, again.image.index, again.image.media_type) = (None, None, String::new());
     store.images().add(&again).unwrap();
     assert_eq!(store.images().list().unwrap(), [new.image]);
+}
+
+#[test]
+fn an_image_recorded_again_with_its_names_changes_their_times_and_what_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    bring(&store, "b", &["base"]).unwrap();
+    let mut again = image("a", &["base"]);
+    store.images().add(&again).unwrap();
+    for (name, moved) in [("localhost/a:latest", None), ("localhost/a:new", None), ("localhost/b:latest", Some("b"))] {
+        again.tags[0].name = name.parse().unwrap();
+        again.tags[0].updated += std::time::Duration::from_secs(1);
+        let before = store.tags().get(&again.tags[0].name).unwrap().map(|tag| tag.image);
+        assert_eq!(before.is_some_and(|id| id != again.image.id), moved.is_some());
+        store.images().add(&again).unwrap();
+        assert_eq!(store.tags().get(&again.tags[0].name).unwrap().as_ref(), Some(&again.tags[0]));
+    }
+    let predicates = vec![Predicate { kind: "kind".to_owned(), digest: Digest::sha256(b"predicate") }];
+    let variant = VariantRecord {
+        tag: again.tags[0].name.clone(),
+        image: again.image.id.clone(),
+        annotations: Default::default(),
+        predicates,
+    };
+    for variants in [vec![variant], Vec::new()] {
+        store.images().add_all(std::slice::from_ref(&again), &variants).unwrap();
+        assert_eq!(store.variants().of(&again.tags[0].name).unwrap(), variants);
+    }
 }
 
 #[test]
@@ -228,25 +257,6 @@ fn only_its_owner_reads_the_records() {
         let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-}
-
-#[test]
-fn the_log_stays_short_however_many_commands_write_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("store");
-    bring(&Store::open(&root).unwrap(), "a", &["one"]).unwrap();
-    let image = image("a", &["one"]).image;
-    let mut longest = 0;
-    for number in 0..100 {
-        let store = Store::open(&root).unwrap();
-        let container = container(&format!("{number:x}"), &image);
-        assert_eq!(store.containers().insert(&container, Durability::Ephemeral).unwrap(), Inserted::Done);
-        drop(store);
-        longest = longest.max(std::fs::metadata(root.join("strata.db-wal")).unwrap().len());
-    }
-    // 64 pages, and those of one commit.
-    assert!(longest < 80 * 2072, "{longest}");
-    assert_eq!(Store::open(&root).unwrap().containers().list().unwrap().len(), 100);
 }
 
 #[test]
