@@ -34,6 +34,9 @@ pub struct Sandbox {
     held: Vec<Held>,
     names: Option<Server>,
     changes: Option<Socket>,
+    /// Stays open once it was used: closing it waits until the kernel has carried out what was sent by it, which takes all
+    /// processors' consent (`nft_rcv_nl_event`, ten milliseconds).
+    firewall: Option<Firewall>,
     outside: Option<Outside>,
     warning: Option<String>,
 }
@@ -60,12 +63,15 @@ pub struct Leaving {
     registry: Registry,
     left: Vec<Left>,
     changing: Changing,
+    firewall: Option<Firewall>,
 }
 
 impl Leaving {
     /// Removes what was there for them alone.
     pub fn finish(self) -> Result<()> {
-        sweep::remove_from_kernel(&self.registry, &self.left, &self.changing)
+        let removed = sweep::remove_from_kernel(&self.registry, &self.left, &self.changing);
+        drop(self.firewall);
+        removed
     }
 }
 
@@ -74,8 +80,17 @@ impl Sandbox {
     pub fn connect(run_dir: &Path, plan: &Plan, namespace: OwnedFd) -> Result<Self> {
         let registry = Registry::in_run_dir(run_dir);
         let (plan, held) = (plan.clone(), Vec::new());
-        let mut sandbox =
-            Self { registry, plan, namespace, held, names: None, changes: None, outside: None, warning: None };
+        let mut sandbox = Self {
+            registry,
+            plan,
+            namespace,
+            held,
+            names: None,
+            changes: None,
+            firewall: None,
+            outside: None,
+            warning: None,
+        };
         match sandbox.connect_all() {
             Ok(()) => Ok(sandbox),
             Err(error) => {
@@ -206,7 +221,8 @@ impl Sandbox {
             outside.helper.end();
         }
         let held = std::mem::take(&mut self.held);
-        self.leave_those(held)
+        let firewall = self.firewall.take();
+        Ok(self.leave_those(held)?.map(|leaving| Leaving { firewall, ..leaving }))
     }
 
     /// Connects it by pasta(1).
@@ -285,7 +301,7 @@ impl Sandbox {
         for Held { endpoint, claim, .. } in held {
             left.extend(claim.leave(endpoint, &changing)?);
         }
-        Ok(Some(Leaving { registry: self.registry.clone(), left, changing }))
+        Ok(Some(Leaving { registry: self.registry.clone(), left, changing, firewall: None }))
     }
 
     /// Finds addresses. If those wished for are taken, or none is left, the dead give back theirs first.
@@ -320,7 +336,7 @@ impl Sandbox {
 
     /// Makes what the host needs for a connection: the bridge, ports, rules.
     fn make(
-        &self,
+        &mut self,
         attachment: &Attachment,
         addresses: &[IpAddr],
         claim: &mut Claim,
@@ -343,8 +359,12 @@ impl Sandbox {
         claim.fill(&endpoint)?;
         if let Driver::Bridge(bridge) = &attachment.network.driver {
             self.ensure_bridge(&attachment.network, bridge)?;
-            let mut firewall =
-                Firewall::open(self.registry.table()).map_err(Error::step("speak to the packet filter (nf_tables)"))?;
+            let firewall = match self.firewall.take() {
+                Some(firewall) => firewall,
+                None => Firewall::open(self.registry.table())
+                    .map_err(Error::step("speak to the packet filter (nf_tables)"))?,
+            };
+            let firewall = self.firewall.insert(firewall);
             // For the first of all there is nothing yet that one could add to.
             let tried = if self.registry.has_tables() { firewall.add(&endpoint) } else { Ok(false) };
             let added = match tried {
@@ -356,7 +376,7 @@ impl Sandbox {
                 other => other.map_err(Error::step("add rules to the packet filter (nf_tables)"))?,
             };
             if !added {
-                sweep::rebuild(&self.registry, &mut firewall)?;
+                sweep::rebuild(&self.registry, firewall)?;
             }
         }
         Ok((endpoint, ports))
