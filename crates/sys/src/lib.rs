@@ -11,6 +11,7 @@ pub mod caps;
 pub mod cgroup;
 pub mod detached;
 pub mod dm;
+pub mod idle;
 pub mod isolate;
 pub mod loop_device;
 pub mod loopback;

@@ -437,30 +437,6 @@ pub fn seal_own_program() -> Result<()> {
     Err(execute(&path, &arguments, &environment))
 }
 
-/// Gives memory back that reading a specification and starting a process took, so that waiting costs little: free heap,
-/// and the pages of this program's code and constants, which are read again from its file as far as they are needed.
-pub fn shrink() {
-    // SAFETY: malloc_trim only returns free memory to the kernel.
-    unsafe { libc::malloc_trim(0) };
-    static CONSTANT: &str = "lies among the constants";
-    let (code, constants) = (shrink as *const () as usize, CONSTANT.as_ptr() as usize);
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
-    for line in maps.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(range), Some(permissions)) = (words.next(), words.next()) else { continue };
-        let number = |text| usize::from_str_radix(text, 16).ok();
-        let Some((Some(start), Some(end))) = range.split_once('-').map(|(a, b)| (number(a), number(b))) else {
-            continue;
-        };
-        let holds = |address: usize| (start..end).contains(&address);
-        if !permissions.contains('w') && (holds(code) || holds(constants)) {
-            // SAFETY: pages of code and constants are never written, not even before `main`, so their file has all that
-            // is in them. Data that was relocated and then protected is a mapping of its own, which holds neither.
-            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
-        }
-    }
-}
-
 /// Opens a directory for use as a starting point only.
 pub fn open_dir(path: &std::path::Path) -> Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())

@@ -1,9 +1,11 @@
 //! What a container may use, changed and looked at while it runs. The numbers are read back from the control groups that
 //! the container itself sees.
 
+use std::time::Instant;
+
 use strata_testkit::need;
 
-use super::{Lab, needs};
+use super::{Lab, PATIENCE, needs};
 
 /// Where a file is in the container: version 1, version 2.
 fn cat(v1: &str, v2: &str) -> String {
@@ -128,6 +130,41 @@ fn a_running_container_is_given_other_limits() {
     lab.strata("rm web").ok();
     lab.is_clean();
 }
+
+/// What a container costs besides its program, when nothing happens: its shim. Kilobytes of memory of its own, and its share
+/// of the program's file, which here is the whole of what it has of that.
+#[test]
+fn an_idle_container_costs_little() {
+    need!(needs());
+    let lab = Lab::start();
+    lab.strata("run -d --network none --name idle box sleep 1000").ok();
+    let sizes = || {
+        let script = "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" != strata-shim ] || \
+                      awk '/^(Anonymous|Pss):/ {print $1, $2}' $p/smaps_rollup; done 2>/dev/null; :";
+        let text = lab.machine.sh(script).ok();
+        let find =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse::<u64>().unwrap();
+        (find("Anonymous:"), find("Pss:"))
+    };
+    let small = |(own, all): (u64, u64)| own <= OWN_KB_MAX && all <= ALL_KB_MAX;
+    let asked = Instant::now();
+    while !small(sizes()) {
+        assert!(asked.elapsed() < PATIENCE, "still {:?} kB", sizes());
+    }
+    // After something has happened, too.
+    lab.strata("exec idle true").ok();
+    let asked = Instant::now();
+    while !small(sizes()) {
+        assert!(asked.elapsed() < PATIENCE, "still {:?} kB", sizes());
+    }
+    lab.strata("rm -f idle").ok();
+    lab.is_clean();
+}
+
+/// Heap, stack and written data of a shim; 230.
+const OWN_KB_MAX: u64 = 300;
+/// These and the pages of code that wait: 380, but 1300 where nothing is optimized and small functions are far apart.
+const ALL_KB_MAX: u64 = if cfg!(debug_assertions) { 2000 } else { 600 };
 
 #[test]
 fn usage_is_shown() {

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use strata_sys::{process, signal};
+use strata_sys::signal;
 
 use super::{Shim, launch, record};
 use crate::Error;
@@ -189,7 +189,6 @@ impl Shim {
         let launched = launch::joining(self.next_number, &process, &spec, target, &self.places, &self.cgroup)?;
         self.next_number += 1;
         self.programs.push(launched.program);
-        process::shrink();
         Ok(())
     }
 

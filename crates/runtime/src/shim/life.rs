@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::health::Monitor;
 use super::restart::Run;
-use super::{IDLE, SLOW_LOOK, Shim, launch, network, record, remove_socket, running};
+use super::{SLOW_LOOK, Shim, launch, network, record, remove_socket, running};
 use crate::events::{self, Event};
 use crate::spec::{Restart, Spec, VolumeMount};
 use crate::{Error, Health, State, Status};
@@ -62,8 +62,7 @@ impl Shim {
             .flatten()
             .min()
             .map(|at| at.saturating_duration_since(Instant::now()));
-        let idle = (!self.is_small).then_some(IDLE);
-        [left, slow.then_some(SLOW_LOOK), idle].into_iter().flatten().min()
+        [left, slow.then_some(SLOW_LOOK)].into_iter().flatten().min()
     }
 
     /// Takes in the end of a run, and records it. Another one follows, or none.
@@ -119,7 +118,6 @@ impl Shim {
     fn run_again(&mut self) -> Result<(), Error> {
         match self.try_run_again() {
             Ok(()) => {
-                self.is_small = false;
                 self.tell_begin();
                 self.tell("start", &[]);
                 Ok(())

@@ -29,6 +29,7 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use strata_sys::cgroup::Cgroup;
+use strata_sys::idle::Idle;
 use strata_sys::signal::{self, Signal, SignalFd};
 use strata_sys::{packet, process};
 use strata_types::ContainerId;
@@ -50,8 +51,9 @@ const SLOW_LOOK: Duration = Duration::from_secs(1);
 /// So often one output is read before others have their turn: a program that never stops printing must not keep the shim
 /// from those who want to stop it.
 const READS_PER_TURN: usize = 16;
-/// How long nothing has to happen until memory is given back. A program that ends at once is not made to wait for it.
-const IDLE: Duration = Duration::from_millis(500);
+/// How long nothing has to happen until memory is given back while it waits. A program that ends at once, or that says
+/// something ten times a second, is not made to wait for it.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// A running container.
 struct Shim {
@@ -91,8 +93,10 @@ struct Shim {
     /// See [`Spec::is_step`].
     is_step: bool,
     buffer: Box<[u8]>,
-    /// The memory that starting the container took has been given back.
-    is_small: bool,
+    /// What it can do without while nothing happens, once that was so.
+    idle: Option<Idle>,
+    /// Nothing has happened for a while.
+    is_quiet: bool,
 }
 
 /// Something that is waited for.
@@ -220,7 +224,8 @@ impl Shim {
             when_done: spec.when_done,
             is_step: spec.is_step,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
-            is_small: false,
+            idle: None,
+            is_quiet: false,
         };
         shim.record(shim.restarts.policy != Restart::No)?;
         shim.tell_begin();
@@ -237,11 +242,7 @@ impl Shim {
             if over && self.clients.is_empty() && !self.accept_late() {
                 break;
             }
-            let ready = self.wait()?;
-            if ready.is_empty() && !self.is_small {
-                process::shrink();
-                self.is_small = true;
-            }
+            let ready = self.wait_quietly()?;
             for (source, flags) in ready {
                 self.handle(source, flags)?;
             }
@@ -252,8 +253,21 @@ impl Shim {
         self.when_done()
     }
 
+    /// Waits until something can be done, and says what: none if something has become due, or if it was quiet for so long
+    /// that memory is given back when it waits again.
+    fn wait_quietly(&mut self) -> Result<Vec<(Source, PollFlags)>, Error> {
+        let due = self.patience();
+        let listens = !self.is_quiet && due.is_none_or(|due| due > QUIET);
+        let ready = self.wait(if listens { Some(QUIET) } else { due })?;
+        self.is_quiet = listens && ready.is_empty();
+        if self.is_quiet {
+            self.idle.get_or_insert_with(Idle::find);
+        }
+        Ok(ready)
+    }
+
     /// Waits until something can be done, and says what.
-    fn wait(&self) -> Result<Vec<(Source, PollFlags)>, Error> {
+    fn wait(&self, patience: Option<Duration>) -> Result<Vec<(Source, PollFlags)>, Error> {
         let mut sources = vec![Source::Listener];
         let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
         let mut add = |source, fd, flags| {
@@ -297,10 +311,13 @@ impl Shim {
                 }
             }
         }
-        let patience = self.patience();
         let patience =
             patience.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
-        match poll(&mut fds, patience.as_ref()) {
+        let waited = match &self.idle {
+            Some(idle) if self.is_quiet => idle.wait(&mut fds, patience.as_ref()),
+            _ => poll(&mut fds, patience.as_ref()),
+        };
+        match waited {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::step("wait for something to do")(errno)),
         }

@@ -137,7 +137,6 @@ impl Shim {
                 if let Some(wish) = attach {
                     self.attach(client, number, wish, fds, true);
                 }
-                process::shrink();
             }
             Err(error) => {
                 client.say(&Failed::from(&error).answer());
