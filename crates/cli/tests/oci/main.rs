@@ -5,5 +5,6 @@ mod alike;
 mod bundle;
 mod callers;
 mod life;
+mod notify;
 mod rare;
 mod refused;

@@ -85,6 +85,8 @@ pub(crate) mod message {
     pub(crate) const HOOKS: u8 = b'H';
     /// Everything is ready to be started; or it is being started.
     pub(crate) const READY: u8 = b'D';
+    /// Here is where the system call filter asks; somebody has to listen before anything else happens.
+    pub(crate) const LISTENER: u8 = b'L';
 
     /// What a message that is an error says.
     pub(crate) fn error(kind: u8, text: &[u8]) -> crate::Error {
@@ -116,6 +118,13 @@ impl Channel {
     /// Ends the conversation for this process; copies of it go on.
     fn close(&self) {
         self.0.replace(None);
+    }
+
+    /// The same conversation, for another thread.
+    fn copy(&self) -> Result<OwnedFd, Error> {
+        let socket = self.0.borrow();
+        let copied = socket.as_ref().map(OwnedFd::try_clone);
+        copied.ok_or(Error::ShimGone)?.map_err(Error::io("copy a descriptor"))
     }
 
     /// Tells the shim what could not be done as asked.

@@ -10,8 +10,8 @@ use strata_sys::{packet, process::Child};
 use strata_types::runtime_spec::{Config, Process};
 
 use super::create::{end, go_on, send_terminal, set_oom_score, write_pid};
-use super::record::Status;
-use super::{Error, Namespaces, Runtime, Schedule, process};
+use super::record::{Record, StateDocument, Status};
+use super::{Error, Namespaces, Runtime, Schedule, life, process};
 use crate::inside::{bundle, message};
 use crate::seccomp;
 
@@ -81,7 +81,7 @@ impl Runtime {
         let child = processes::clone(NamespaceSet::default(), None, || bundle::join(joining, theirs))
             .map_err(crate::Error::step("make a process"))?;
         let mut warnings = Vec::new();
-        let seen = see_through(&config, wanted, (&groups, known.pid), &child, &ours, options, &mut warnings);
+        let seen = see_through(&config, wanted, (&groups, &known), &child, &ours, options, &mut warnings);
         match seen {
             Ok(terminal) => Ok(Executed { pid: child.pid, pidfd: child.pidfd, terminal, warnings }),
             Err(error) => {
@@ -109,7 +109,7 @@ fn groups(of_container: &str, below: Option<&str>) -> Result<Vec<Cgroup>, Error>
 fn see_through(
     config: &Config,
     wanted: &Process,
-    (groups, first): (&[Cgroup], i32),
+    (groups, known): (&[Cgroup], &Record),
     child: &Child,
     channel: &OwnedFd,
     options: &ExecOptions<'_>,
@@ -119,7 +119,7 @@ fn see_through(
     if let Some(adjustment) = wanted.oom_score_adj.or(of_container) {
         set_oom_score(child.pid, adjustment)?;
     }
-    groups.iter().try_for_each(|group| join(group, child.pid, first))?;
+    groups.iter().try_for_each(|group| join(group, child.pid, known.pid))?;
     go_on(channel)?;
     let mut terminal = None;
     loop {
@@ -129,6 +129,10 @@ fn see_through(
         match *kind {
             message::WARNING => warnings.push(String::from_utf8_lossy(text).into_owned()),
             message::TERMINAL => terminal = packet.fds.into_iter().next(),
+            message::LISTENER => {
+                life::listen(config, &packet, &StateDocument::new(known, Status::Running), child.pid)?;
+                go_on(channel)?;
+            }
             kind => return Err(Error::Exec(message::error(kind, text))),
         }
     }

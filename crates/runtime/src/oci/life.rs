@@ -3,11 +3,14 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use strata_sys::clock;
+use strata_sys::packet::{self, Packet};
 use strata_sys::signal::{self, Signal};
-use strata_sys::{clock, packet};
+use strata_types::runtime_spec::Config;
 
+use super::agent::Agent;
 use super::record::{Place, Record, StateDocument, Status};
-use super::{Error, Runtime, START, hooks};
+use super::{Error, Runtime, START, create, hooks};
 use crate::inside::message;
 
 impl Runtime {
@@ -34,6 +37,7 @@ impl Runtime {
         }
         let socket = place.connect().ok_or(Error::Running)?;
         packet::send(socket.as_fd(), START, &[], true).map_err(crate::Error::step("speak to the container"))?;
+        let config = place.config()?;
         let mut heard = false;
         loop {
             let answer = packet::receive(socket.as_fd()).map_err(crate::Error::step("hear from the container"))?;
@@ -41,13 +45,18 @@ impl Runtime {
             let (kind, text) = answer.bytes.split_first().unwrap_or((&0, &[]));
             match *kind {
                 message::READY => heard = true,
+                message::LISTENER => {
+                    // It waits for the answer, and ends without one.
+                    let state = StateDocument::new(&known, Status::Creating);
+                    listen(&config, &answer, &state, known.pid)?;
+                    create::go_on(&socket)?;
+                }
                 kind => return Err(Error::Start(message::error(kind, text))),
             }
         }
         if !heard {
             return Err(Error::Running);
         }
-        let config = place.config()?;
         let state = StateDocument::new(&known, Status::Running);
         Ok(hooks::run_all("poststart", &config.hooks.poststart, &text(&state), &known.bundle))
     }
@@ -90,6 +99,15 @@ impl Runtime {
             .map(|config| hooks::run_all("poststop", &config.hooks.poststop, &state, &known.bundle))
             .unwrap_or_else(|error| vec![error]))
     }
+}
+
+/// Gives the agent of the configuration the descriptor that came with a message.
+pub(super) fn listen(config: &Config, message: &Packet, state: &StateDocument, pid: i32) -> Result<(), Error> {
+    let agent = Agent::of(config.linux.seccomp.as_ref());
+    let (Some(agent), Some(listener)) = (agent, message.fds.first()) else {
+        return Err(Error::Config("nobody listens for system calls".to_owned()));
+    };
+    agent.tell(listener, pid, state)
 }
 
 /// The state in JSON.

@@ -4,6 +4,7 @@
 //! Nothing here knows of a store, images or networks, and no process stays but the container's: whoever called becomes the
 //! parent of the container's first process, or its subreaper does.
 
+mod agent;
 mod create;
 mod error;
 mod exec;
@@ -41,6 +42,8 @@ pub(crate) const START: &[u8] = b"start";
 pub(crate) struct Filter {
     pub(crate) program: seccomp::Program,
     pub(crate) flags: seccomp::Flags,
+    /// It asks somebody about some calls.
+    pub(crate) asks: bool,
 }
 
 /// All containers below one directory.

@@ -6,7 +6,7 @@ mod profile;
 use std::path::Path;
 
 use strata_sys::caps::CapSet;
-use strata_sys::seccomp::{Arch, Flags, Program};
+use strata_sys::seccomp::{Arch, Filter, Flags, Program};
 use strata_types::Digest;
 
 use crate::spec::{Process, Seccomp};
@@ -38,7 +38,12 @@ pub(crate) fn filter(process: &Process, run_dir: &Path) -> Result<Option<Program
     {
         return Ok(Some(program));
     }
-    let program = compile(profile, native, caps, kernel)?;
+    let resolved = profile::resolve(profile, native, caps, kernel)?;
+    if resolved.asks() {
+        let why = "SCMP_ACT_NOTIFY needs somebody who listens: only `strata runtime` takes it";
+        return Err(Error::SeccompProfile(why.to_owned()));
+    }
+    let program = compile(&resolved)?;
     if let Err(error) = keep(run_dir, &file, &program) {
         tracing::debug!(%error, "the compiled filter is not kept");
     }
@@ -54,8 +59,16 @@ pub(crate) fn of_bundle(document: &serde_json::Value) -> Result<Option<oci::Filt
     let names = names.map(|name| name.as_str().unwrap_or_default());
     let flags = Flags::from_names(names)
         .ok_or_else(|| Error::SeccompProfile(format!("unknown flags {}", document["flags"])))?;
-    let program = compile(&document.to_string(), native, CapSet::EMPTY, kernel_version())?;
-    Ok(Some(oci::Filter { program, flags }))
+    let named =
+        |name: &str| document.get(name).and_then(serde_json::Value::as_str).is_some_and(|text| !text.is_empty());
+    let resolved = profile::resolve(&document.to_string(), native, CapSet::EMPTY, kernel_version())?;
+    let refuse = |why: &str| Err(Error::SeccompProfile(why.to_owned()).into());
+    match (resolved.asks(), named("listenerPath"), named("listenerMetadata")) {
+        (true, false, _) => return refuse("SCMP_ACT_NOTIFY needs a listenerPath"),
+        (_, false, true) => return refuse("listenerMetadata needs a listenerPath"),
+        _ => {}
+    }
+    Ok(Some(oci::Filter { program: compile(&resolved)?, flags, asks: resolved.asks() }))
 }
 
 /// The rules that hold for a process, in the form of the OCI runtime specification; none if it is unconfined.
@@ -70,9 +83,8 @@ pub(crate) fn document(process: &Process) -> Result<Option<serde_json::Value>, E
     Ok(Some(profile::document(&filter)))
 }
 
-fn compile(profile: &str, native: Arch, caps: CapSet, kernel: (u32, u32)) -> Result<Program, Error> {
-    let filter = profile::resolve(profile, native, caps, kernel)?;
-    strata_sys::seccomp::compile(&filter)
+fn compile(filter: &Filter) -> Result<Program, Error> {
+    strata_sys::seccomp::compile(filter)
         .ok_or_else(|| Error::SeccompProfile("it is too long for the kernel".to_owned()))
 }
 

@@ -126,6 +126,7 @@ fn action_name(action: Action) -> (&'static str, Option<u16>) {
         Action::Trap => ("SCMP_ACT_TRAP", None),
         Action::Trace(number) => ("SCMP_ACT_TRACE", Some(number)),
         Action::Log => ("SCMP_ACT_LOG", None),
+        Action::Notify => ("SCMP_ACT_NOTIFY", None),
     }
 }
 
@@ -210,6 +211,7 @@ fn action(name: &str, errno: Option<u16>) -> Result<Action, Error> {
         "SCMP_ACT_TRAP" => Action::Trap,
         "SCMP_ACT_TRACE" => Action::Trace(errno.unwrap_or(EPERM)),
         "SCMP_ACT_LOG" => Action::Log,
+        "SCMP_ACT_NOTIFY" => Action::Notify,
         other => return Err(Error::SeccompProfile(format!("unknown or unsupported action `{other}`"))),
     })
 }

@@ -1,6 +1,7 @@
 //! Filters of system calls: rules in, a program for the kernel out (seccomp(2)).
 
 mod compile;
+mod listener;
 mod table;
 
 use rustix::io::Result;
@@ -27,6 +28,8 @@ pub enum Action {
     Trace(u16),
     /// It is made and noted in the kernel's log.
     Log,
+    /// Whoever has the filter's listener decides.
+    Notify,
 }
 
 impl Action {
@@ -39,6 +42,7 @@ impl Action {
             Self::Errno(number) => 0x0005_0000 | number as u32,
             Self::Trace(number) => 0x7ff0_0000 | number as u32,
             Self::Log => 0x7ffc_0000,
+            Self::Notify => 0x7fc0_0000,
             Self::Allow => 0x7fff_0000,
         }
     }
@@ -99,6 +103,13 @@ pub struct Filter {
     pub rules: Vec<Rule>,
 }
 
+impl Filter {
+    /// Whether somebody is asked about some call.
+    pub fn asks(&self) -> bool {
+        self.rules.iter().map(|rule| rule.action).chain([self.default]).any(|action| action == Action::Notify)
+    }
+}
+
 /// One instruction of the kernel's filter machine (linux/filter.h).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,14 +167,18 @@ impl Program {
 
     /// The same with flags.
     pub fn load_with(&self, flags: Flags) -> Result<()> {
+        self.set(flags.0).map(drop)
+    }
+
+    fn set(&self, flags: libc::c_ulong) -> Result<libc::c_long> {
         let program = libc::sock_fprog {
             len: u16::try_from(self.0.len()).map_err(|_| rustix::io::Errno::INVAL)?,
             filter: self.0.as_ptr().cast_mut().cast(),
         };
         // SAFETY: Instruction has the layout of sock_filter, and the kernel only reads the program.
         let done =
-            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags.0, &raw const program) };
-        if done == 0 { Ok(()) } else { Err(last_errno()) }
+            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+        if done >= 0 { Ok(done) } else { Err(last_errno()) }
     }
 }
 

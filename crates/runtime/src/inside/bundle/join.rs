@@ -50,6 +50,6 @@ fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<u8, Error> {
     let rest = privileges::take_away(Some(process), how, label, channel)?;
     let (name, path, environment) = program::find(process, Some(home))?;
     rustix::process::set_parent_process_death_signal(None).map_err(Error::step("outlive the runtime"))?;
-    rest.finish()?;
+    rest.finish(channel)?;
     Err(program::execute(&name, &path, process, &environment))
 }

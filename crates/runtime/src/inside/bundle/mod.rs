@@ -85,7 +85,7 @@ pub(crate) fn first(first: First<'_>, channel: OwnedFd) -> u8 {
     };
     let channel = Channel(RefCell::new(Some(started)));
     channel.say(message::READY, "", &[]);
-    super::report(start(config, process, state, waiting), &channel)
+    super::report(start(config, process, state, waiting, &channel), &channel)
 }
 
 fn prepare(first: First<'_>, channel: &Channel) -> Result<Waiting, Error> {
@@ -254,17 +254,27 @@ fn start(
     process: Option<&Process>,
     state: &oci::StateDocument,
     waiting: Waiting,
+    channel: &Channel,
 ) -> Result<u8, Error> {
     oci::hooks::run("startContainer", &config.hooks.start_container, &state.created(), None)
         .map_err(|error| Error::Setup(error.to_string()))?;
     let (Some(process), Some((name, path, environment))) = (process, waiting.program) else {
         return Err(Error::Spec("there is no process to start".to_owned()));
     };
-    waiting.privileges.finish()?;
+    waiting.privileges.finish(channel)?;
     Err(program::execute(&name, &path, process, &environment))
 }
 
-/// A filter as it is loaded.
-pub(super) fn load(filter: &oci::Filter) -> Result<(), Error> {
-    filter.program.load_with(filter.flags).map_err(Error::step("load the system call filter"))
+/// Puts a filter in force. If it asks about calls, somebody is given the place where it does before this returns.
+pub(super) fn load(filter: &oci::Filter, channel: &Channel) -> Result<(), Error> {
+    let failed = Error::step("load the system call filter");
+    if !filter.asks {
+        return filter.program.load_with(filter.flags).map_err(failed);
+    }
+    let socket = channel.copy()?;
+    let hand_over = move |listener: BorrowedFd<'_>| {
+        packet::send(socket.as_fd(), &[message::LISTENER], &[listener], true)?;
+        packet::receive(socket.as_fd())?.map(drop).ok_or(Errno::CONNRESET)
+    };
+    filter.program.load_and_hand_over(filter.flags, hand_over).map_err(failed)
 }

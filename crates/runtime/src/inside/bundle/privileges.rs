@@ -82,20 +82,20 @@ pub(super) fn take_away(
 
 impl Rest {
     /// The second step.
-    pub(super) fn finish(self) -> Result<(), Error> {
+    pub(super) fn finish(self, channel: &Channel) -> Result<(), Error> {
         if !self.no_new_privileges {
-            self.load()?;
+            self.load(channel)?;
         }
         let Capabilities { effective, permitted, inheritable, ambient, .. } = self.sets;
         caps::set(effective, permitted, inheritable, ambient).map_err(Error::step("set capabilities"))?;
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).map_err(Error::step("forbid new privileges"))?;
-            self.load()?;
+            self.load(channel)?;
         }
         Ok(())
     }
 
-    fn load(&self) -> Result<(), Error> {
-        self.filter.as_ref().map_or(Ok(()), super::load)
+    fn load(&self, channel: &Channel) -> Result<(), Error> {
+        self.filter.as_ref().map_or(Ok(()), |filter| super::load(filter, channel))
     }
 }
