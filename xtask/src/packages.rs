@@ -44,6 +44,8 @@ pub(crate) const TEST: &[Need] = &[
     Need("ps", "procps"),
     Need("newuidmap", "uidmap"),
     Need("pasta", "passt"),
+    Need("systemctl", "systemd"),
+    Need("dbus-daemon", "dbus-daemon"),
 ];
 
 /// For the tests in a guest: an emulator, and what the guest's root is made of.

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args as _, FromArgMatches as _};
-use strata_runtime::oci::Runtime;
+use strata_runtime::oci::{Runtime, Systemd};
 
 use crate::argv;
 use crate::exit::{Failure, Result};
@@ -28,7 +28,7 @@ pub struct Globals {
     /// Write what only developers want to know, too
     #[arg(long)]
     pub debug: bool,
-    /// Have systemd make control groups (refused: they are made directly)
+    /// Have systemd make control groups: a scope for each container
     #[arg(long)]
     pub systemd_cgroup: bool,
     /// Whether the caller is not root ("true", "false", "auto"); found out anyway
@@ -66,18 +66,26 @@ pub fn version() -> String {
 
 /// The runtime that the session is about.
 pub(super) fn open(session: &Session) -> Result<Runtime> {
-    if session.runtime.systemd_cgroup {
-        return Err(Failure::new("control groups by way of systemd are not offered: leave out --systemd-cgroup"));
-    }
     let usual = || match session.variable("XDG_RUNTIME_DIR") {
-        Some(dir) if !dir.is_empty() && !rustix::process::geteuid().is_root() => {
-            PathBuf::from(dir).join("strata-runtime")
-        }
+        Some(dir) if !dir.is_empty() && is_person(session) => PathBuf::from(dir).join("strata-runtime"),
         _ => PathBuf::from("/run/strata-runtime"),
     };
     let root = session.runtime.root.clone().unwrap_or_else(usual);
     // Hooks and the container's process have other working directories.
-    Ok(Runtime::new(&std::path::absolute(root)?))
+    let systemd = Systemd {
+        system_bus: session.variable("DBUS_SYSTEM_BUS_ADDRESS"),
+        session_bus: session.variable("DBUS_SESSION_BUS_ADDRESS"),
+        runtime_dir: session.variable("XDG_RUNTIME_DIR"),
+    };
+    Ok(Runtime::new(&std::path::absolute(root)?).with_systemd(systemd, session.runtime.systemd_cgroup))
+}
+
+/// Whether `/run` is somebody else's. Somebody who has become root in a user namespace (podman's) is still themselves; root
+/// in a system that lives in one says so.
+fn is_person(session: &Session) -> bool {
+    let in_own_users =
+        || !strata_sys::user_namespace::is_initial() && session.variable("USER").as_deref() != Some("root");
+    !rustix::process::geteuid().is_root() || in_own_users()
 }
 
 /// First thing in verbs whose process becomes the container's: nobody in there must reach this program's file

@@ -8,3 +8,4 @@ mod life;
 mod notify;
 mod rare;
 mod refused;
+mod systemd;

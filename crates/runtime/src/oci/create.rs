@@ -9,10 +9,13 @@ use rustix::io::Errno;
 use strata_sys::cgroup::Cgroup;
 use strata_sys::process::{self as processes, Child, NamespaceSet};
 use strata_sys::{detached, packet, signal, user_namespace};
-use strata_types::runtime_spec::Config;
+use strata_types::runtime_spec::{Config, Resources};
 
 use super::record::{Place, Record, StateDocument, Status, read_config};
-use super::{Error, Filter, Namespaces, Runtime, Schedule, hooks, life, namespaces, process, resources, validate};
+use super::systemd::{Manager, Systemd, Unit};
+use super::{
+    Error, Filter, Namespaces, Runtime, Schedule, hooks, life, namespaces, process, resctrl, resources, validate,
+};
 use crate::inside::bundle::mounts::{is_bind, open_bind};
 use crate::inside::bundle::options::Options;
 use crate::inside::{bundle, message};
@@ -61,6 +64,8 @@ struct Checked {
     bundle: PathBuf,
     rootfs: PathBuf,
     cgroup: String,
+    /// The unit of systemd that the group is of, and who makes it.
+    scope: Option<(Unit, Manager)>,
 }
 
 impl Runtime {
@@ -69,7 +74,7 @@ impl Runtime {
         let place = Place::of(&self.root, id)?;
         let bundle = bundle.canonicalize().map_err(crate::Error::path("open", bundle.display().to_string()))?;
         let (config, bytes) = read_config(&bundle.join("config.json"))?;
-        let mut checked = check(config, bundle, id)?;
+        let mut checked = self.check(config, bundle, id)?;
         if let Some(process) = checked.process.as_mut().filter(|_| options.listening > 0) {
             process.env.extend([format!("LISTEN_FDS={}", options.listening), "LISTEN_PID=1".to_owned()]);
         }
@@ -81,25 +86,87 @@ impl Runtime {
             }));
         }
         let dir = place.claim()?;
-        let made = place.keep_config(&bytes).and_then(|()| make(&checked, &place, &dir, id, options));
+        let made = place.keep_config(&bytes).and_then(|()| self.make(&mut checked, &place, &dir, id, options));
         if made.is_err() {
             place.remove()?;
         }
         made
     }
-}
 
-fn check(config: Config, bundle: PathBuf, id: &str) -> Result<Checked, Error> {
-    let namespaces = Namespaces::of(&config)?;
-    validate::check(&config, &namespaces)?;
-    let process = config.process.as_ref().map(process::process).transpose()?;
-    let schedule = config.process.as_ref().map(Schedule::of).transpose()?.unwrap_or_default();
-    let filter = config.linux.seccomp.as_ref().map(seccomp::of_bundle).transpose()?.flatten();
-    let root = bundle.join(config.root.as_ref().map_or("", |root| root.path.as_str()));
-    let rootfs =
-        root.canonicalize().map_err(crate::Error::path("open the root filesystem", root.display().to_string()))?;
-    let cgroup = cgroup_path(&config, id)?;
-    Ok(Checked { config, process, namespaces, filter, schedule, bundle, rootfs, cgroup })
+    fn check(&self, config: Config, bundle: PathBuf, id: &str) -> Result<Checked, Error> {
+        let namespaces = Namespaces::of(&config)?;
+        validate::check(&config, &namespaces)?;
+        let process = config.process.as_ref().map(process::process).transpose()?;
+        let schedule = config.process.as_ref().map(Schedule::of).transpose()?.unwrap_or_default();
+        let filter = config.linux.seccomp.as_ref().map(seccomp::of_bundle).transpose()?.flatten();
+        let root = bundle.join(config.root.as_ref().map_or("", |root| root.path.as_str()));
+        let rootfs =
+            root.canonicalize().map_err(crate::Error::path("open the root filesystem", root.display().to_string()))?;
+        let (cgroup, scope) = match self.by_systemd {
+            true => {
+                let unit = Unit::of(&config.linux.cgroups_path, id, Systemd::is_of_person())?;
+                let mut manager = self.systemd.connect()?;
+                (unit.path(&manager.root()?), Some((unit, manager)))
+            }
+            false => (cgroup_path(&config, id)?, None),
+        };
+        Ok(Checked { config, process, namespaces, filter, schedule, bundle, rootfs, cgroup, scope })
+    }
+
+    /// Makes control groups and the process. What was made is taken back if something fails.
+    fn make(
+        &self,
+        checked: &mut Checked,
+        place: &Place,
+        dir: &OwnedFd,
+        id: &str,
+        options: &CreateOptions<'_>,
+    ) -> Result<Created, Error> {
+        let is_new = !Cgroup::open_everywhere(&checked.cgroup).exists();
+        let mut warnings = Vec::new();
+        let group = match checked.scope {
+            Some(_) => Cgroup::expect_everywhere(&checked.cgroup),
+            None => groups(checked, &mut warnings)?,
+        };
+        let mut known = Record {
+            oci_version: checked.config.oci_version.clone(),
+            id: id.to_owned(),
+            bundle: checked.bundle.clone(),
+            rootfs: checked.rootfs.clone(),
+            created: Timestamp::now(),
+            owner: rustix::process::geteuid().as_raw(),
+            annotations: checked.config.annotations.clone(),
+            pid: 0,
+            pid_started_ticks: 0,
+            is_ready: false,
+            cgroup: checked.cgroup.clone(),
+            has_own_cgroup: is_new,
+            unit: checked.scope.as_ref().map(|(unit, _)| unit.clone()),
+            class: resctrl::Class::default(),
+        };
+        let set = if checked.scope.is_some() { Ok(()) } else { limit(&group, &checked.config.linux.resources) };
+        let made = set.and_then(|()| {
+            let (child, channel) = process_of(checked, place, dir, &known, &group, options)?;
+            let seen = see_through(checked, place, &mut known, &group, &child, &channel, options, &mut warnings);
+            if seen.is_err() {
+                end(&child);
+            }
+            seen.map(|terminal| (child, terminal))
+        });
+        match made {
+            Ok((child, terminal)) => Ok(Created { pid: child.pid, pidfd: child.pidfd, terminal, warnings }),
+            Err(error) => {
+                let state = life::text(&StateDocument::new(&Record { pid: 0, ..known.clone() }, Status::Stopped));
+                if let Err(error) = life::clear(&known, &self.systemd) {
+                    tracing::debug!(%error, "control groups of a container that was not made stay");
+                }
+                for error in hooks::run_all("poststop", &checked.config.hooks.poststop, &state, &checked.bundle) {
+                    tracing::warn!("{error}");
+                }
+                Err(error)
+            }
+        }
+    }
 }
 
 /// Where its control group is. What is not absolute is below ours.
@@ -116,56 +183,6 @@ fn cgroup_path(config: &Config, id: &str) -> Result<String, Error> {
         return Err(Error::Config(format!("cgroupsPath {asked:?} is no place for a container")));
     }
     Ok(format!("/{}", parts.join("/")))
-}
-
-/// Makes control groups and the process. What was made is taken back if something fails.
-fn make(
-    checked: &Checked,
-    place: &Place,
-    dir: &OwnedFd,
-    id: &str,
-    options: &CreateOptions<'_>,
-) -> Result<Created, Error> {
-    let is_new = !Cgroup::open_everywhere(&checked.cgroup).exists();
-    let mut warnings = Vec::new();
-    let group = groups(checked, &mut warnings)?;
-    let mut known = Record {
-        oci_version: checked.config.oci_version.clone(),
-        id: id.to_owned(),
-        bundle: checked.bundle.clone(),
-        rootfs: checked.rootfs.clone(),
-        created: Timestamp::now(),
-        owner: rustix::process::geteuid().as_raw(),
-        annotations: checked.config.annotations.clone(),
-        pid: 0,
-        pid_started_ticks: 0,
-        is_ready: false,
-        cgroup: checked.cgroup.clone(),
-        has_own_cgroup: is_new,
-    };
-    let set = resources::set(&group, &checked.config.linux.resources)
-        .and_then(|()| resources::set_devices(&group, &checked.config.linux.resources));
-    let made = set.and_then(|()| {
-        let (child, channel) = process_of(checked, place, dir, &known, &group, options)?;
-        let seen = see_through(checked, place, &mut known, &group, &child, &channel, options, &mut warnings);
-        if seen.is_err() {
-            end(&child);
-        }
-        seen.map(|terminal| (child, terminal))
-    });
-    match made {
-        Ok((child, terminal)) => Ok(Created { pid: child.pid, pidfd: child.pidfd, terminal, warnings }),
-        Err(error) => {
-            let state = life::text(&StateDocument::new(&Record { pid: 0, ..known.clone() }, Status::Stopped));
-            if let Err(error) = life::clear(&known) {
-                tracing::debug!(%error, "control groups of a container that was not made stay");
-            }
-            for error in hooks::run_all("poststop", &checked.config.hooks.poststop, &state, &checked.bundle) {
-                tracing::warn!("{error}");
-            }
-            Err(error)
-        }
-    }
 }
 
 /// Makes the control groups. Somebody to whom none are delegated has none, and no limits.
@@ -283,7 +300,7 @@ fn sources(config: &Config, bundle: &Path) -> Result<Vec<Option<OwnedFd>>, Error
 /// Sees the new process through until it is ready. Gives its terminal, if that went nowhere.
 #[expect(clippy::too_many_arguments, reason = "what happens between two processes concerns all that both have")]
 fn see_through(
-    checked: &Checked,
+    checked: &mut Checked,
     place: &Place,
     known: &mut Record,
     group: &Cgroup,
@@ -295,15 +312,22 @@ fn see_through(
     known.pid = child.pid;
     known.pid_started_ticks = record::started_ticks(child.pid).unwrap_or(0);
     place.write(known)?;
-    let Config { hooks: named, linux, process, .. } = &checked.config;
-    if checked.namespaces.own().has(NamespaceSet::USER) {
+    let Checked { config, scope, namespaces: has, bundle, .. } = checked;
+    let Config { hooks: named, linux, process, .. } = &*config;
+    if has.own().has(NamespaceSet::USER) {
         let maps = namespaces::id_maps(&linux.uid_mappings, &linux.gid_mappings);
         user_namespace::set_ids(child.pid, &maps).map_err(crate::Error::step("map users and groups"))?;
     }
     if let Some(adjustment) = process.as_ref().and_then(|process| process.oom_score_adj) {
         set_oom_score(child.pid, adjustment)?;
     }
-    group.join(child.pid).map_err(crate::Error::io("put the process into its control groups"))?;
+    enter(scope, &known.id, group, &linux.resources, child.pid)?;
+    if let Some(wanted) = &linux.intel_rdt {
+        let assigned = resctrl::assign(wanted, &known.id, child.pid, &mut known.class);
+        // What was made is known before anything can fail.
+        place.write(known)?;
+        assigned?;
+    }
     go_on(channel)?;
     let mut terminal = None;
     loop {
@@ -316,9 +340,9 @@ fn see_through(
             message::HOOKS => {
                 let state = |status| life::text(&StateDocument::new(known, status));
                 // The older kind was made for a container that is there.
-                hooks::run("prestart", &named.prestart, &state(Status::Created), Some(&checked.bundle))?;
+                hooks::run("prestart", &named.prestart, &state(Status::Created), Some(bundle))?;
                 let creating = state(Status::Creating);
-                hooks::run("createRuntime", &named.create_runtime, &creating, Some(&checked.bundle))?;
+                hooks::run("createRuntime", &named.create_runtime, &creating, Some(bundle))?;
                 go_on(channel)?;
             }
             message::READY => break,
@@ -335,6 +359,30 @@ fn see_through(
         write_pid(path, child.pid)?;
     }
     Ok(terminal)
+}
+
+/// Puts the process into its control group, which is there and has its limits; systemd makes that only now, as it wants a
+/// process for it.
+fn enter(
+    scope: &mut Option<(Unit, Manager)>,
+    id: &str,
+    group: &Cgroup,
+    resources: &Resources,
+    pid: i32,
+) -> Result<(), Error> {
+    let Some((unit, manager)) = scope else {
+        return Ok(group.join(pid).map_err(crate::Error::io("put the process into its control groups"))?);
+    };
+    manager.start(unit, id, pid, &resources::version_2(resources))?;
+    if !group.exists() {
+        return Err(Error::Config(format!("systemd made the unit {} somewhere else than expected", unit.name())));
+    }
+    limit(group, resources)
+}
+
+/// Sets all limits of a group.
+fn limit(group: &Cgroup, resources: &Resources) -> Result<(), Error> {
+    resources::set(group, resources).and_then(|()| resources::set_devices(group, resources))
 }
 
 /// Tells the new process to go on. One that failed already will say why.

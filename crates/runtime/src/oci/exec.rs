@@ -120,6 +120,7 @@ fn see_through(
         set_oom_score(child.pid, adjustment)?;
     }
     groups.iter().try_for_each(|group| join(group, child.pid, known.pid))?;
+    known.class.join(child.pid)?;
     go_on(channel)?;
     let mut terminal = None;
     loop {

@@ -24,8 +24,8 @@ pub fn features() -> Value {
             "cgroup": {
                 "v1": Layout::probe() != Layout::V2,
                 "v2": true,
-                "systemd": false,
-                "systemdUser": false,
+                "systemd": true,
+                "systemdUser": true,
                 "rdma": true,
             },
             "seccomp": {
@@ -45,7 +45,7 @@ pub fn features() -> Value {
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
-            "intelRdt": {"enabled": false},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
             "mountExtensions": {"idmap": {"enabled": true}},
         },
         "annotations": {"org.strata.runtime": env!("CARGO_PKG_VERSION")},

@@ -10,6 +10,7 @@ use strata_types::runtime_spec::Config;
 
 use super::agent::Agent;
 use super::record::{Place, Record, StateDocument, Status};
+use super::systemd::{Manager, Systemd};
 use super::{Error, Runtime, START, create, hooks};
 use crate::inside::message;
 
@@ -92,7 +93,7 @@ impl Runtime {
             _ => end(&known)?,
         }
         let config = place.config();
-        clear(&known)?;
+        clear(&known, &self.systemd)?;
         place.remove()?;
         let state = text(&StateDocument::new(&known, Status::Stopped));
         Ok(config
@@ -150,14 +151,24 @@ fn end(known: &Record) -> Result<(), Error> {
 }
 
 /// Ends what is left of its processes and removes its control groups. Those that were there before it stay.
-pub(super) fn clear(known: &Record) -> Result<(), Error> {
-    if !known.has_own_cgroup {
-        return Ok(());
-    }
+pub(super) fn clear(known: &Record, systemd: &Systemd) -> Result<(), Error> {
+    let cleared = if known.has_own_cgroup { clear_groups(known, systemd) } else { Ok(()) };
+    known.class.remove().and(cleared)
+}
+
+fn clear_groups(known: &Record, systemd: &Systemd) -> Result<(), Error> {
     let cgroup = known.cgroup();
     if cgroup.is_frozen() {
         cgroup.freeze(false).map_err(crate::Error::io("let the container's processes go on"))?;
     }
-    let removed = cgroup.kill().and_then(|()| cgroup.remove_all());
+    let ended = cgroup.kill();
+    if let Some(unit) = &known.unit {
+        // It is going anyway, as it has no processes; but whoever makes the next one of its name should find none.
+        let stop = |manager: &mut Manager| manager.stop(unit.name()).map_err(crate::Error::io("stop the unit"));
+        if let Err(error) = systemd.connect().and_then(|mut manager| Ok(stop(&mut manager)?)) {
+            tracing::debug!(%error, "the container's unit is left to systemd");
+        }
+    }
+    let removed = ended.and_then(|()| cgroup.remove_all());
     Ok(removed.map_err(crate::Error::io("remove the container's control groups"))?)
 }

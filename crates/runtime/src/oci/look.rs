@@ -83,6 +83,9 @@ impl Runtime {
             return Err(Error::NotRunning);
         }
         let group = known.cgroup();
+        if let Some(unit) = &known.unit {
+            self.systemd.connect()?.set(unit.name(), &resources::version_2(wanted))?;
+        }
         resources::set(&group, wanted)?;
         resources::set_devices(&group, wanted)
     }

@@ -15,9 +15,11 @@ mod look;
 mod namespaces;
 mod process;
 mod record;
+mod resctrl;
 mod resources;
 mod schedule;
 mod stay;
+mod systemd;
 mod validate;
 
 pub use create::{CreateOptions, Created};
@@ -29,6 +31,7 @@ pub(crate) use namespaces::Namespaces;
 pub use record::{StateDocument, Status};
 pub(crate) use schedule::Schedule;
 pub use stay::stay;
+pub use systemd::Systemd;
 
 use std::path::{Path, PathBuf};
 
@@ -50,11 +53,20 @@ pub(crate) struct Filter {
 #[derive(Clone, Debug)]
 pub struct Runtime {
     root: PathBuf,
+    systemd: Systemd,
+    /// Control groups are systemd's affair.
+    by_systemd: bool,
 }
 
 impl Runtime {
     /// Those whose states are below `root`. Touches nothing.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), systemd: Systemd::default(), by_systemd: false }
+    }
+
+    /// With systemd there; with `makes_groups` new containers have the control groups that it makes.
+    #[must_use]
+    pub fn with_systemd(self, systemd: Systemd, makes_groups: bool) -> Self {
+        Self { systemd, by_systemd: makes_groups, ..self }
     }
 }

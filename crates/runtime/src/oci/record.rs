@@ -16,7 +16,8 @@ use strata_sys::cgroup::Cgroup;
 use strata_sys::packet;
 use strata_types::runtime_spec::Config;
 
-use super::Error;
+use super::systemd::Unit;
+use super::{Error, resctrl};
 use crate::shim::record;
 
 /// Where a created container waits to be started.
@@ -74,6 +75,12 @@ pub(super) struct Record {
     pub(super) cgroup: String,
     /// Which was made for it: what is in another is not ours to end.
     pub(super) has_own_cgroup: bool,
+    /// The unit of systemd that its control group is of.
+    #[serde(default)]
+    pub(super) unit: Option<Unit>,
+    /// Its class of caches and memory bandwidth, if it has one.
+    #[serde(default)]
+    pub(super) class: resctrl::Class,
 }
 
 /// A container's directory.

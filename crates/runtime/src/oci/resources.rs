@@ -154,7 +154,8 @@ fn remote_memory(device: &str, handles: Option<u32>, objects: Option<u32>) -> St
     format!("{device}{}{}", part("hca_handle", handles), part("hca_object", objects))
 }
 
-fn version_2(resources: &Resources) -> Vec<Setting> {
+/// The limits as files of a group of version 2.
+pub(super) fn version_2(resources: &Resources) -> Vec<Setting> {
     let Resources { memory, cpu, pids, block_io, hugepage_limits, rdma, unified, .. } = resources;
     let mut all = Settings(Vec::new());
     let bytes = |limit: i64| if limit < 0 { "max".to_owned() } else { limit.to_string() };

@@ -3,7 +3,7 @@
 use strata_sys::process::NamespaceSet;
 use strata_types::runtime_spec::Config;
 
-use super::{Error, Namespaces};
+use super::{Error, Namespaces, resctrl};
 
 /// Checks what nothing else would find out in time.
 pub(super) fn check(config: &Config, namespaces: &Namespaces) -> Result<(), Error> {
@@ -43,9 +43,7 @@ pub(super) fn check(config: &Config, namespaces: &Namespaces) -> Result<(), Erro
     if let Some(one) = linux.personality.as_ref().filter(|one| !matches!(one.domain.as_str(), "LINUX" | "LINUX32")) {
         return Err(Error::Config(format!("invalid personality domain {:?}", one.domain)));
     }
-    if linux.intel_rdt.is_some() {
-        return refuse("intelRdt is not supported");
-    }
+    linux.intel_rdt.as_ref().map_or(Ok(()), resctrl::check)?;
     paths(config)?;
     linux.sysctl.keys().try_for_each(|name| sysctl(name, all))
 }
@@ -122,6 +120,7 @@ mod tests {
             Err("sysctl \"vm.swappiness\" is not in a separate kernel namespace"),
         );
         check_config(r#""linux": {"maskedPaths": ["x"]}"#, Err("the path x to hide or protect is not absolute"));
+        check_config(r#""linux": {"intelRdt": {"closID": "a/b"}}"#, Err("invalid intelRdt.closID \"a/b\""));
         check_config(
             r#""linux": {"namespaces": [{"type": "user"}]}"#,
             Err("user namespaces enabled, but no user or group mappings found"),

@@ -50,6 +50,11 @@ impl Cgroup {
         Self { layout: Layout::None, dirs: Vec::new() }
     }
 
+    /// The group at the absolute path `path`, which somebody else is going to make.
+    pub fn expect_everywhere(path: &str) -> Self {
+        Self::everywhere(path, |_| true)
+    }
+
     /// The group at the absolute path `path` in those hierarchies where it is.
     pub fn open_everywhere(path: &str) -> Self {
         Self::everywhere(path, Path::is_dir)

@@ -52,7 +52,68 @@ pub struct Linux {
     /// personality(2).
     pub personality: Option<Personality>,
     /// Cache and memory bandwidth.
-    pub intel_rdt: Option<Value>,
+    pub intel_rdt: Option<IntelRdt>,
+}
+
+/// A class of the resctrl filesystem.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct IntelRdt {
+    /// One that others know; one of the container's own if empty.
+    #[serde(rename = "closID", deserialize_with = "or_default")]
+    pub clos_id: String,
+    /// A line of `schemata` for caches.
+    #[serde(deserialize_with = "or_default")]
+    pub l3_cache_schema: String,
+    /// One for memory bandwidth.
+    #[serde(deserialize_with = "or_default")]
+    pub mem_bw_schema: String,
+    /// All others: a list, or lines of one text.
+    #[serde(deserialize_with = "or_default")]
+    pub schemata: Lines,
+    /// The container is watched on its own.
+    #[serde(deserialize_with = "or_default")]
+    pub enable_monitoring: bool,
+    /// The same in older versions, of caches.
+    #[serde(rename = "enableCMT", deserialize_with = "or_default")]
+    pub enable_cmt: bool,
+    /// And of memory bandwidth.
+    #[serde(rename = "enableMBM", deserialize_with = "or_default")]
+    pub enable_mbm: bool,
+}
+
+impl IntelRdt {
+    /// Whether the container is watched on its own.
+    pub const fn is_monitored(&self) -> bool {
+        self.enable_monitoring || self.enable_cmt || self.enable_mbm
+    }
+}
+
+/// Lines of a text, as one or each for itself: versions of the specification differ.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Lines {
+    /// One text.
+    Text(String),
+    /// Each line.
+    List(Vec<String>),
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl Lines {
+    /// Each line.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let texts = match self {
+            Self::Text(text) => std::slice::from_ref(text),
+            Self::List(list) => list.as_slice(),
+        };
+        texts.iter().flat_map(|text| text.lines())
+    }
 }
 
 /// A namespace.
