@@ -98,3 +98,32 @@ fn docker_s_containers_are_the_same() {
     assert!(docker.run(["top", "box"]).ok().contains("sleep 1000"));
     docker.run(["rm", "-f", "box"]).ok();
 }
+
+#[test]
+fn containerd_s_containers_are_the_same() {
+    need!(host::root(), host::program("busybox"), host::program("ctr"), Docker::available(), host::program("ip"));
+    let machine = Machine::isolated();
+    let ours = runtime(&machine);
+    // Its daemon has a containerd.
+    let _docker = Docker::start(&machine);
+    std::fs::write(machine.dir().join("base.tar"), Image::busybox().docker_archive("base:latest")).unwrap();
+    let ctr = |words: &[&str]| -> Ran {
+        let mut command = machine.command("ctr");
+        command.args(["-a", "/run/docker-test/containerd/containerd.sock"]).args(words).output().unwrap().into()
+    };
+    ctr(&["images", "import", "base.tar"]).ok();
+    let engine = |runtime: &str, words: &[&str]| {
+        let (verb, rest) = words.split_first().unwrap();
+        ctr(&[&[*verb, "--runc-binary", runtime], rest].concat())
+    };
+    let image = "docker.io/library/base:latest";
+    assert_eq!(alike(&engine, "runc", &ours, &["run", "--rm", image, "one", "sh", "-c", LOOK]).code, 7);
+    alike(&engine, "runc", &ours, &["run", "--rm", "--memory-limit", "67108864", "--user", "1000", image, "one", "id"]);
+    engine(&ours, &["run", "-d", image, "box", "sleep", "1000"]).ok();
+    assert_eq!(ctr(&["tasks", "exec", "--exec-id", "e", "box", "sh", "-c", "echo in; exit 4"]).code, 4);
+    ctr(&["tasks", "pause", "box"]).ok();
+    assert!(ctr(&["tasks", "ls"]).ok().contains("PAUSED"));
+    ctr(&["tasks", "resume", "box"]).ok();
+    ctr(&["tasks", "delete", "--force", "box"]).ok();
+    ctr(&["containers", "delete", "box"]).ok();
+}

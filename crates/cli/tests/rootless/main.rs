@@ -5,6 +5,7 @@ mod delegated;
 mod drivers;
 mod foreign;
 mod pasta;
+mod podman;
 
 use std::path::PathBuf;
 use std::process::Command;
