@@ -342,6 +342,51 @@ fn an_index_is_compressed_until_it_is_mounted() {
     });
 }
 
+/// Whoever unpacks an index is killed: the layer is whole, and the next one has it.
+#[test]
+fn who_unpacks_an_index_can_be_killed_anywhere() {
+    need!(host::root(), host::filesystem("erofs"));
+    const NAME: &str = "who_unpacks_an_index_can_be_killed_anywhere";
+    const ROOT: &str = "STRATA_TEST_ROOT";
+    const LAYER: &str = "STRATA_TEST_LAYER";
+    let mount = |store: &Path, layer: &str| {
+        let options = Options { root: store.into(), run_dir: "/run/strata".into(), driver: Some(DriverName::Erofs) };
+        let layer: Digest = layer.parse().unwrap();
+        Snapshots::open(options).unwrap().view(&[DiffId::new(layer)]).map(drop)
+    };
+    // The one who is killed is this test again.
+    if let (Ok(root), Ok(layer)) = (std::env::var(ROOT), std::env::var(LAYER)) {
+        mount(Path::new(&root), &layer).unwrap();
+        return;
+    }
+    with_store(move |store| {
+        let mut tars = vec![squashed(&[1])];
+        store.import(&tars[0]);
+        for (number, failpoint) in ["snapshot.index.unpacked", "snapshot.index.linked"].into_iter().enumerate() {
+            tars.push(squashed(&[300 + number]));
+            let layer = store.import(&tars[number + 1]);
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            command.args([NAME, "--exact"]).env(ROOT, &store.root).env(LAYER, layer.digest().to_string());
+            let killed = command.env(strata_sys::failpoint::VARIABLE, failpoint).output().unwrap();
+            assert_eq!(
+                std::os::unix::process::ExitStatusExt::signal(&killed.status),
+                Some(9),
+                "{failpoint}: {killed:?}"
+            );
+            store.assert_whole(&[(&layer, &tars[number + 1])]);
+            let seen = store.all_seen(std::slice::from_ref(&layer), 0..1200);
+            let expected = (0..1200).map(|file| squashed_content(file, &[300 + number]));
+            assert!(seen.into_iter().eq(expected), "{failpoint}");
+            let dir = store.root.join("layers/erofs").join(layer.digest().hex());
+            assert!(dir.join("index.erofs").exists() && !dir.join("index.zst").exists(), "{failpoint}");
+        }
+        // What the dead left goes with the next import.
+        store.import(&squashed(&[2]));
+        let names = std::fs::read_dir(store.root.join("layers/erofs")).unwrap();
+        assert_eq!(names.count(), 4);
+    });
+}
+
 /// Whoever sees a layer whose index was compressed when its removal began sees all of it.
 #[test]
 fn a_layer_unpacked_and_seen_when_it_goes_stays_whole() {
