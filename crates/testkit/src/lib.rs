@@ -7,6 +7,7 @@ pub mod arm64;
 pub mod disk;
 pub mod host;
 pub mod image;
+mod leftovers;
 pub mod machine;
 pub mod mock_registry;
 pub mod peers;

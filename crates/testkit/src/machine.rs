@@ -1,10 +1,12 @@
 //! A machine within the machine: mount and PID namespaces that a test's commands share and that end with the test.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
-use crate::host;
+use crate::{host, leftovers};
 
 /// Commands run in it see each other's processes and mounts, and nobody else does. The network is the host's loopback
 /// unless [`Machine::isolated`] made it.
@@ -15,6 +17,8 @@ pub struct Machine {
     _lifeline: ChildStdin,
     init: u32,
     dir: tempfile::TempDir,
+    /// Says that somebody has the folder.
+    _owner: File,
     network: bool,
 }
 
@@ -66,7 +70,7 @@ impl Machine {
     }
 
     fn with(network: bool) -> Self {
-        let dir = tempfile::Builder::new().prefix("strata-test-").tempdir().unwrap();
+        let (dir, owner) = leftovers::folder();
         let mut unshare = Command::new("unshare");
         unshare.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         if network {
@@ -85,7 +89,7 @@ impl Machine {
         assert_eq!(line, "ready\n", "the namespace holder did not start");
         let children = format!("/proc/{0}/task/{0}/children", holder.id());
         let init = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
-        Self { holder, _lifeline: lifeline, init, dir, network }
+        Self { holder, _lifeline: lifeline, init, dir, _owner: owner, network }
     }
 
     /// A folder of the machine's own, removed when it ends.
@@ -96,6 +100,12 @@ impl Machine {
     /// The store's root directory that [`Machine::strata`] uses.
     pub fn root(&self) -> PathBuf {
         self.dir.path().join("store")
+    }
+
+    /// Where this process finds a path of the machine, with what is mounted there.
+    pub fn seen(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.init));
+        root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// Prepares a command that will run inside, in the machine's folder, with a plain environment.
@@ -142,9 +152,14 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        let store = File::open(self.seen(&self.root()));
         // The holder's child is PID 1 of the namespace: with it, every process inside ends.
         let _already_gone = self.holder.kill();
         let _reaped = self.holder.wait();
+        // The directory is what it was, even if it was mounted inside.
+        if let Ok(store) = store {
+            leftovers::remove_groups_of(&PathBuf::from(format!("/proc/self/fd/{}", store.as_raw_fd())));
+        }
     }
 }
 
