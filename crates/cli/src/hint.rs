@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io::{Error as IoError, ErrorKind};
 
 use strata_engine::Error as EngineError;
+use strata_runtime::Error as RuntimeError;
 use strata_types::ErrorClass;
 
 use crate::exit::{Exit, Failure};
@@ -36,7 +37,21 @@ pub fn of(failure: &Failure) -> Vec<&'static str> {
     if has(ErrorKind::ReadOnlyFilesystem) {
         hints.push("choose another directory with --root");
     }
+    if failure.causes().any(is_silent) {
+        hints
+            .push("`kill -CONT` lets a process go on that was stopped; `strata stop` and `strata rm -f` do without it");
+    }
     hints
+}
+
+/// Whether a cause is a shim that does not answer.
+fn is_silent(cause: &(dyn StdError + 'static)) -> bool {
+    let of_engine = cause.downcast_ref::<EngineError>().and_then(|error| match error {
+        EngineError::Runtime(error) => Some(error),
+        _ => None,
+    });
+    let error = of_engine.or_else(|| cause.downcast_ref::<RuntimeError>());
+    matches!(error, Some(RuntimeError::ShimSilent { .. }))
 }
 
 /// What kind of system error a cause is, in either of the forms it comes in.

@@ -1,11 +1,10 @@
 //! One container, as seen from outside.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use strata_sys::cgroup::{Cgroup, Limits, Usage};
 use strata_sys::signal::{self, Signal};
@@ -13,6 +12,7 @@ use strata_sys::{packet, process};
 use strata_types::ContainerId;
 
 use crate::logs::Logs;
+use crate::recorded::{Alive, Recorded, wait_until};
 use crate::shim::{network, record, remove_socket, socket_dir};
 use crate::spec::{Network, Restart, TerminalSize};
 use crate::wire::{self, Answer, Request, SOCKET, Wish};
@@ -44,11 +44,6 @@ pub struct Held {
     _socket: OwnedFd,
 }
 
-/// A living process, certainly the one that was recorded.
-struct Alive {
-    pidfd: OwnedFd,
-}
-
 impl Container {
     /// Names the container `id` whose files are in `dir` (`<root>/containers/<id>`); `run_dir` is the engine's. Touches
     /// nothing.
@@ -70,9 +65,11 @@ impl Container {
 
     /// [`Container::start`] by a shim that runs already, if there is one.
     pub fn start_by(&self, ahead: Option<Ahead>, spec: &Spec, attach: Option<Attach<'_>>) -> Result<Started, Error> {
-        if self.state()?.status.is_up() {
+        let before = self.state()?;
+        if before.status.is_up() {
             return Err(Error::AlreadyRunning(self.id.to_string()));
         }
+        self.give_up_shim(&before)?;
         record::put(&self.dir.join(record::SPEC), spec)?;
         let Ahead { socket, program, moves } = ahead.map_or_else(|| reexec::spawn(&self.program), Ok)?;
         let (wish, streams) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
@@ -80,7 +77,7 @@ impl Container {
         let request =
             Request::Start { id: self.id.clone(), dir: self.dir.clone(), run_dir: self.run_dir.clone(), attach: wish };
         wire::send(socket.as_fd(), &request, &fds, true).map_err(Error::step("speak to the shim"))?;
-        let started = started(socket, attach.is_some());
+        let started = started(wire::receive(&socket)?, socket, attach.is_some());
         // The container is in its groups by now.
         drop(moves);
         started
@@ -95,14 +92,14 @@ impl Container {
         if !state.boot_id.is_empty() && state.boot_id != record::boot_id() {
             return Ok(state.after_reboot(booted()));
         }
-        let shim = || alive(state.shim_pid, state.shim_started_ticks);
+        let shim = || shim_of(&state).alive();
         if state.status == Status::Restarting {
             return match shim() {
                 Some(_) => Ok(state),
                 None => Ok(without_shim(self.recorded()?)),
             };
         }
-        if alive(state.pid, state.pid_started_ticks).is_some() {
+        if first_of(&state).alive().is_some() {
             let frozen = self.cgroup(&state).is_frozen();
             return Ok(State { status: if frozen { Status::Paused } else { Status::Running }, ..state });
         }
@@ -134,8 +131,11 @@ impl Container {
             if awaited(&state) {
                 return Ok(state);
             }
-            if shim_ended || Instant::now() > deadline {
+            if shim_ended {
                 return Ok(without_shim(state));
+            }
+            if shim.is_stopped() || Instant::now() > deadline {
+                return Ok(without_answer(state));
             }
         }
     }
@@ -151,7 +151,7 @@ impl Container {
         let socket = self.connect()?;
         let (wish, fds) = Wish::of(&attach);
         wire::send(socket.as_fd(), &Request::Attach(wish), &fds, true).map_err(Error::step("speak to the shim"))?;
-        match wire::receive(&socket)? {
+        match self.hear(&socket)? {
             Some((Answer::Attached, _)) => Ok(Session::new(socket)),
             _ => Err(Error::NotRunning(self.id.to_string())),
         }
@@ -166,7 +166,7 @@ impl Container {
         let (wish, fds) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
         let request = Request::Exec { spec: Box::new(spec.clone()), attach: wish };
         wire::send(socket.as_fd(), &request, &fds, true).map_err(Error::step("speak to the shim"))?;
-        started(socket, attach.is_some())
+        started(self.hear(&socket)?, socket, attach.is_some())
     }
 
     /// Tells its terminal a size.
@@ -208,7 +208,7 @@ impl Container {
     fn ask(&self, request: &Request) -> Result<(), Error> {
         let socket = self.connect()?;
         wire::send(socket.as_fd(), request, &[], true).map_err(Error::step("speak to the shim"))?;
-        match wire::receive(&socket)? {
+        match self.hear(&socket)? {
             Some((Answer::Done, _)) => Ok(()),
             Some((Answer::Failed { kind, text }, _)) => Err(kind.error(text)),
             _ => Err(Error::ShimGone),
@@ -221,16 +221,27 @@ impl Container {
             Err(Errno::NOENT) => return Err(not_running()),
             other => other.map_err(Error::step("find the shim"))?,
         };
-        match packet::connect(dir.as_fd(), SOCKET) {
-            Err(Errno::NOENT | Errno::CONNREFUSED) => Err(not_running()),
-            other => other.map_err(Error::step("connect to the shim")),
+        let socket = match packet::connect(dir.as_fd(), SOCKET) {
+            Err(Errno::NOENT | Errno::CONNREFUSED) => return Err(not_running()),
+            other => other.map_err(Error::step("connect to the shim"))?,
+        };
+        // What is sent to one that is stopped stays on the way, with the descriptors in it.
+        self.refuse_stopped()?;
+        Ok(socket)
+    }
+
+    fn refuse_stopped(&self) -> Result<(), Error> {
+        let shim = shim_of(&self.recorded()?);
+        match shim.alive() {
+            Some(alive) if alive.is_stopped() => Err(Error::ShimSilent { id: self.id.to_string(), pid: shim.pid }),
+            _ => Ok(()),
         }
     }
 
     /// Its first process.
     fn first(&self) -> Result<(State, Alive), Error> {
         let state = self.state()?;
-        let found = if state.status.is_alive() { alive(state.pid, state.pid_started_ticks) } else { None };
+        let found = if state.status.is_alive() { first_of(&state).alive() } else { None };
         found.map(|found| (state, found)).ok_or_else(|| Error::NotRunning(self.id.to_string()))
     }
 
@@ -281,13 +292,49 @@ impl Container {
             Err(Errno::PIPE) => return Ok(()),
             other => other.map_err(Error::step("speak to the shim"))?,
         }
-        wire::receive::<Answer>(&socket).map(drop)
+        self.hear(&socket).map(drop)
+    }
+
+    /// Hears what its shim says. One that is stopped says nothing.
+    fn hear(&self, socket: &OwnedFd) -> Result<Option<(Answer, Vec<OwnedFd>)>, Error> {
+        /// Nothing that is asked for takes nearly as long.
+        const ANSWER_MAX: Duration = Duration::from_secs(60);
+        const LOOK: Duration = Duration::from_millis(50);
+        let deadline = Instant::now() + ANSWER_MAX;
+        while !wait_until(socket.as_fd(), Some(LOOK))? {
+            self.refuse_stopped()?;
+            if Instant::now() > deadline {
+                return Err(Error::ShimSilent { id: self.id.to_string(), pid: self.recorded()?.shim_pid });
+            }
+        }
+        wire::receive(socket)
+    }
+
+    /// Ends a shim that has not recorded the end of its container, which runs no more, and records it instead. It would
+    /// take what is made from now on for its own.
+    fn give_up_shim(&self, state: &State) -> Result<(), Error> {
+        let Some(shim) = shim_of(state).alive() else { return Ok(()) };
+        tracing::warn!(container = %self.id, pid = state.shim_pid, "its shim does not answer and is ended");
+        if !shim.kill()? {
+            return Err(Error::ShimSilent { id: self.id.to_string(), pid: state.shim_pid });
+        }
+        record::write(&self.dir, &State { shim_pid: 0, is_clean: false, ..state.clone() })
     }
 
     /// Sends `signal`, and SIGKILL after `timeout` (never, without). Returns its state when it has ended, for good; a
-    /// container that does not run is left alone.
+    /// container that does not run is left alone. A shim that does not answer ends with the container.
     pub fn stop(&self, signal: Signal, timeout: Option<Duration>) -> Result<State, Error> {
-        self.hold(true)?;
+        match self.hold(true) {
+            Err(Error::ShimSilent { .. }) => {
+                self.stop_first(signal, timeout)?;
+                self.cleanup()?;
+                self.state()
+            }
+            held => held.and_then(|()| self.stop_first(signal, timeout)),
+        }
+    }
+
+    fn stop_first(&self, signal: Signal, timeout: Option<Duration>) -> Result<State, Error> {
         let (state, first) = match self.first() {
             Err(Error::NotRunning(_)) => return self.settled(),
             other => other?,
@@ -312,7 +359,7 @@ impl Container {
     /// Its state, after one that waits to be started again has given that up.
     fn settled(&self) -> Result<State, Error> {
         let state = self.state()?;
-        match alive(state.shim_pid, state.shim_started_ticks) {
+        match shim_of(&state).alive() {
             Some(shim) if state.status == Status::Restarting => self.state_after(&shim, |now| !now.status.is_up()),
             _ => Ok(state),
         }
@@ -339,9 +386,15 @@ impl Container {
                         errno => Err(Error::step("speak to the shim")(errno)),
                     },
                 )?;
-                Session::new(socket).wait()?
+                self.outcome(&socket, &state)?
             }
             Err(Error::NotRunning(_)) => Outcome::Lost,
+            Err(Error::ShimSilent { .. }) => {
+                if let Some(first) = first_of(&state).alive() {
+                    wait_until(first.pidfd.as_fd(), None)?;
+                }
+                Outcome::Lost
+            }
             Err(error) => return Err(error),
         };
         let recorded = self.state()?;
@@ -352,6 +405,23 @@ impl Container {
             }
             _ => recorded,
         })
+    }
+
+    /// Waits until its shim says that it has ended; not for a shim that does not say it.
+    fn outcome(&self, socket: &OwnedFd, state: &State) -> Result<Outcome, Error> {
+        const LOOK: Duration = Duration::from_millis(100);
+        loop {
+            if wait_until(socket.as_fd(), Some(LOOK))? {
+                match wire::receive(socket)? {
+                    Some((Answer::Exited(code), _)) => return Ok(Outcome::Exited(code)),
+                    Some(_) => {}
+                    None => return Ok(Outcome::Lost),
+                }
+            } else if state.status.is_alive() && first_of(state).exit_code().is_some() && !self.state()?.status.is_up()
+            {
+                return Ok(Outcome::Lost);
+            }
+        }
     }
 
     /// Freezes its processes.
@@ -418,7 +488,7 @@ impl Container {
             Err(Errno::PIPE) => return Ok(None),
             other => other.map_err(Error::step("speak to the shim"))?,
         }
-        let answer = wire::receive(&socket)?;
+        let answer = self.hear(&socket)?;
         Ok(matches!(answer, Some((Answer::Held(true), _))).then_some(Held { _socket: socket }))
     }
 
@@ -449,6 +519,7 @@ impl Container {
         if state.is_clean {
             return Ok(());
         }
+        self.give_up_shim(&state)?;
         let cgroup = self.cgroup(&state);
         if cgroup.is_frozen() {
             // Frozen processes do not even die.
@@ -471,39 +542,40 @@ fn without_shim(state: State) -> State {
     }
 }
 
+/// The state of a container whose first process has ended while its shim, which lives, does not say so. How it ended the
+/// kernel knows as long as the shim has not asked.
+fn without_answer(state: State) -> State {
+    let code = first_of(&state).exit_code();
+    match state.status {
+        Status::Restarting => State { status: Status::Exited, ..state },
+        status if status.is_alive() => {
+            let status = if code.is_some() { Status::Exited } else { Status::Dead };
+            State { status, pid: 0, exit_code: code.unwrap_or(137), ..state }
+        }
+        _ => state,
+    }
+}
+
+fn first_of(state: &State) -> Recorded {
+    Recorded { pid: state.pid, started_ticks: state.pid_started_ticks }
+}
+
+fn shim_of(state: &State) -> Recorded {
+    Recorded { pid: state.shim_pid, started_ticks: state.shim_started_ticks }
+}
+
 /// When the machine came up.
 fn booted() -> Timestamp {
     Timestamp::now().checked_sub(strata_sys::clock::since_boot()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Hears whether something was started.
-fn started(socket: OwnedFd, attached: bool) -> Result<Started, Error> {
-    match wire::receive(&socket)? {
+/// Whether something was started, by what the shim said.
+fn started(answer: Option<(Answer, Vec<OwnedFd>)>, socket: OwnedFd, attached: bool) -> Result<Started, Error> {
+    match answer {
         Some((Answer::Started { pid, warnings }, _)) => {
             Ok(Started { pid, warnings, session: attached.then(|| Session::new(socket)) })
         }
         Some((Answer::Failed { kind, text }, _)) => Err(kind.error(text)),
         _ => Err(Error::ShimGone),
-    }
-}
-
-/// The process `pid`, if it is the one that started then.
-fn alive(pid: i32, started_ticks: u64) -> Option<Alive> {
-    let pidfd = process::open(pid).ok()?;
-    // Looked at after the descriptor was opened: the number cannot be another's meanwhile.
-    (record::started_ticks(pid) == Some(started_ticks)).then_some(Alive { pidfd })
-}
-
-/// Waits until the process behind a pidfd has ended; no if time is up before.
-fn wait_until(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool, Error> {
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
-        match poll(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], left.as_ref()) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::step("wait for a process")(errno)),
-        }
     }
 }

@@ -70,6 +70,14 @@ pub enum Error {
     /// The host lacks something.
     #[error("{0}")]
     Unsupported(String),
+    /// The shim lives but says nothing.
+    #[error("the shim of container {id} (process {pid}) does not answer")]
+    ShimSilent {
+        /// The container.
+        id: String,
+        /// The shim.
+        pid: i32,
+    },
     /// The shim ended or broke the conversation.
     #[error("the container's shim is gone")]
     ShimGone,
@@ -90,6 +98,7 @@ impl Error {
                 ErrorClass::Conflict
             }
             Self::Unsupported(_) => ErrorClass::Unsupported,
+            Self::ShimSilent { .. } => ErrorClass::Unavailable,
             Self::Setup(_) | Self::ShimGone => ErrorClass::Internal,
             Self::Document { .. } => ErrorClass::Corrupt,
             Self::Network(error) => error.class(),

@@ -24,6 +24,7 @@ mod foreground;
 mod inside;
 pub mod logs;
 pub mod oci;
+mod recorded;
 pub mod reexec;
 mod seccomp;
 mod session;

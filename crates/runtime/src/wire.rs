@@ -48,6 +48,13 @@ pub(crate) enum Request {
     Hold,
 }
 
+impl Request {
+    /// Whether the client stays to hear what comes of it.
+    pub(crate) const fn is_waited_for(&self) -> bool {
+        !matches!(self, Self::Resize(_) | Self::Signal(_))
+    }
+}
+
 /// What to be attached to. The descriptors that are wanted come with the packet, in this order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Wish {

@@ -4,6 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, Result};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -76,6 +77,13 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>], block:
     }
 }
 
+/// Whether the other end is closed. What it has sent before may still be here.
+pub fn has_left(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
+}
+
 /// A received packet.
 #[derive(Debug)]
 pub struct Packet {
@@ -136,7 +144,9 @@ mod tests {
         assert_eq!(packet.bytes, b"hello");
         rustix::io::write(&packet.fds[0], b"x").unwrap();
         assert_eq!(rustix::io::read(&read, &mut [0_u8; 8]).unwrap(), 1);
+        assert!(!has_left(b.as_fd()));
         drop(a);
+        assert!(has_left(b.as_fd()));
         assert!(receive(b.as_fd()).unwrap().is_none());
     }
 

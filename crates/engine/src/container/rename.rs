@@ -21,7 +21,11 @@ impl Engine {
         let _changing = self.store().lock_container(known.id())?;
         match self.store().containers().rename(known.id(), name)? {
             Renamed::Done(old) => {
-                self.process(known.id()).rename(name)?;
+                if let Err(error) = self.process(known.id()).rename(name) {
+                    // Others would find it under a name that its shim does not answer to.
+                    self.store().containers().rename(known.id(), &old)?;
+                    return Err(error.into());
+                }
                 let event = events::of(known, "rename").with("name", name).with("oldName", &format!("/{old}"));
                 self.record_event(event);
                 Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strata_runtime::{Started, Status};
+use strata_runtime::{Error as RuntimeError, Started, Status};
 use strata_sys::signal::Signal;
 
 use crate::container::{ContainerError, Known, check};
@@ -71,7 +71,11 @@ impl Engine {
         // As Docker: a signal that is not the one that stops it lets its policy go on, if it has one of its own.
         let stop_signal = &known.document.config.run.stop_signal;
         let ends = stop_signal.is_empty() || signal == Signal::KILL || check::stop_signal(stop_signal)? == signal;
-        process.hold(ends)?;
+        let is_silent = match process.hold(ends) {
+            // Its processes hear the signal without it.
+            Err(RuntimeError::ShimSilent { .. }) => true,
+            held => held.map(|()| false)?,
+        };
         self.record_event(events::of(known, "kill").with("signal", &signal.number().to_string()));
         if status == Status::Restarting {
             return Ok(());
@@ -80,6 +84,9 @@ impl Engine {
         // Docker's `kill` returns when the container has ended.
         if signal == Signal::KILL {
             process.wait()?;
+            if is_silent {
+                process.cleanup()?;
+            }
         }
         Ok(())
     }

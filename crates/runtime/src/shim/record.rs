@@ -62,16 +62,42 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option
     }
 }
 
-/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22); none if it is gone.
+/// When a process started, in clock ticks since boot; none if it has ended.
 pub fn started_ticks(pid: i32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything, but nothing behind it holds a parenthesis.
-    let behind = text.rsplit_once(')')?.1;
-    let mut fields = behind.split_ascii_whitespace();
-    let state = fields.next()?;
-    // A zombie is a process that has ended.
-    if matches!(state, "Z" | "X") {
-        return None;
+    Stat::of(pid).filter(|stat| !stat.has_ended()).map(|stat| stat.started_ticks)
+}
+
+/// What the kernel says of a process (proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stat {
+    /// A letter.
+    state: u8,
+    /// When it started, in clock ticks since boot.
+    pub(crate) started_ticks: u64,
+    /// How it ended, as wait(2) says it; 0 while it lives.
+    pub(crate) exit_status: i32,
+}
+
+impl Stat {
+    /// Looks at a process; none if it is gone.
+    pub(crate) fn of(pid: i32) -> Option<Self> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may hold anything, but nothing behind it holds a parenthesis.
+        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+        // Fields 3, 22 and 52.
+        let state = fields.next()?.bytes().next()?;
+        let started_ticks = fields.nth(18)?.parse().ok()?;
+        let exit_status = fields.nth(29)?.parse().ok()?;
+        Some(Self { state, started_ticks, exit_status })
     }
-    fields.nth(18)?.parse().ok()
+
+    /// Whether it has ended, and only waits for its parent to ask how.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+
+    /// Whether it was stopped, by a signal or by a debugger.
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
 }

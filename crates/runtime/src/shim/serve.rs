@@ -62,11 +62,16 @@ impl Shim {
 
     /// Hears one request.
     fn listen(&mut self, index: usize) {
-        let heard = wire::receive(&self.clients[index].socket);
+        let heard = wire::receive::<Request>(&self.clients[index].socket);
         let Ok(Some((request, fds))) = heard else {
             self.leave(index);
             return;
         };
+        if request.is_waited_for() && packet::has_left(self.clients[index].socket.as_fd()) {
+            // Nobody wants it any more: we were asked long ago.
+            self.leave(index);
+            return;
+        }
         // Taken out meanwhile: starting and attaching look at all clients.
         let place = Client::new(match self.clients[index].socket.try_clone() {
             Ok(socket) => socket,
