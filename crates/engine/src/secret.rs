@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strata_sys::durable::{self, Durability, FileError};
+use strata_sys::failpoint;
 use strata_sys::lock::{Lock, Mode};
 use strata_types::ErrorClass;
 
@@ -104,7 +105,9 @@ impl Engine {
         durable::write_file(&new.join(VALUE), value, 0o600, Durability::Durable)?;
         let record = serde_json::to_vec(&secret).map_err(|source| SecretError::Record(name.to_owned(), source))?;
         durable::write_file(&new.join(RECORD), &record, 0o600, Durability::Durable)?;
+        failpoint!("engine.secret.written");
         durable::rename(&new, &dir)?;
+        failpoint!("engine.secret.placed");
         Ok(secret)
     }
 
@@ -152,8 +155,9 @@ impl Engine {
     /// # Errors
     /// When there is none, or containers refer to it.
     pub fn remove_secret(&self, name: &str) -> Result<()> {
-        let secret = self.secret(name)?;
+        // First the lock: with it goes what is left of one whose removal was killed.
         let _changing = self.lock_secrets()?;
+        let secret = self.secret(name)?;
         let mut users = Vec::new();
         for record in self.store().containers().list()? {
             let known = Known::read(record)?;
@@ -167,7 +171,11 @@ impl Engine {
         // First out of sight, in one step.
         let old = self.secrets_dir().join(format!(".old-{}", strata_sys::random::hex::<8>()));
         durable::rename(&self.secrets_dir().join(&secret.name), &old)?;
+        failpoint!("engine.secret-rm.taken-away");
         durable::remove(&old)?;
+        // Nor does a power failure bring its value back.
+        durable::sync_dir(&self.secrets_dir())?;
+        failpoint!("engine.secret-rm.removed");
         Ok(())
     }
 
