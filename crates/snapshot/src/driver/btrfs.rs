@@ -45,6 +45,10 @@ impl Trees for Subvolumes {
 
     /// A file that is synced goes into a log of its own, and removals stay behind.
     fn settle(&self, home: &Path) -> Result<()> {
+        if !home.exists() {
+            // Nothing was ever there, as after somebody died who was making the first container.
+            return Ok(());
+        }
         rustix::fs::syncfs(open_dir(home)?).map_err(Error::at("sync", home))
     }
 }
