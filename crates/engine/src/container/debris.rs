@@ -1,5 +1,5 @@
-//! What is left of a container when somebody died while making or removing it: its record, without files. Whoever comes
-//! across it takes it away.
+//! What is left of a container when somebody died while making or removing it: its record, without files. Of a step of a
+//! build files without a record are left. Whoever comes across it takes it away.
 
 use strata_store::records::ContainerRecord;
 use strata_types::{ContainerId, ImageId};
@@ -34,8 +34,10 @@ impl Engine {
 
     /// All containers, the newest first.
     pub(crate) fn container_records(&self) -> Result<Vec<ContainerRecord>> {
+        let listed = self.store().containers().list()?;
+        self.reap_steps(&listed);
         let mut records = Vec::new();
-        for record in self.store().containers().list()? {
+        for record in listed {
             records.extend(self.unless_debris(record)?);
         }
         Ok(records)

@@ -3,15 +3,18 @@
 //! ```text
 //! ROOT/build/caches/<sha256 of the id>/<number>/        what is mounted
 //! ROOT/build/caches/<sha256 of the id>/<number>.lock    flock'd by who uses it; its time is that of the last use
+//! ROOT/build/caches/<sha256 of the id>/.new-<random>/   one being made, flock'd by who makes it; garbage when nobody does
 //! ```
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{CWD, Gid, Mode as Permissions, Timestamps, UTIME_NOW, Uid};
 use strata_sys::durable::{self, FileError};
-use strata_sys::lock::{Lock, Mode};
+use strata_sys::failpoint;
+use strata_sys::lock::{self, Lock, Mode};
 use strata_types::{DiffId, Digest};
 
 use super::Workbench;
@@ -83,10 +86,18 @@ impl Workbench<'_> {
 
     /// Makes a directory beside its place, and moves it there when it is whole.
     fn fill(&self, home: &Path, path: &Path, wish: &CacheDirWish<'_>) -> Result<()> {
-        let new = home.join(format!(".new-{}", strata_sys::random::hex::<8>()));
-        durable::create_dirs(&new, 0o700)?;
+        remove_unfinished(home)?;
+        let new = home.join(format!("{NEW}{}", strata_sys::random::hex::<8>()));
+        let made = loop {
+            durable::create_dirs(&new, 0o700)?;
+            // None if somebody looked for garbage before we had the lock.
+            if let Some(made) = lock_dir(&new)? {
+                break made;
+            }
+        };
         if let Some((layers, dir)) = wish.content {
             self.engine.snapshots()?.copy_out(layers, dir, &new)?;
+            rustix::fs::syncfs(&made).map_err(|errno| FileError::at("sync", &new)(errno.into()))?;
         }
         let failed = |act| {
             let new = &new;
@@ -95,6 +106,7 @@ impl Workbench<'_> {
         let (uid, gid) = (Some(Uid::from_raw(wish.uid)), Some(Gid::from_raw(wish.gid)));
         rustix::fs::chown(&new, uid, gid).map_err(failed("change the owner of"))?;
         rustix::fs::chmod(&new, Permissions::from_raw_mode(wish.mode)).map_err(failed("change the mode of"))?;
+        failpoint!("engine.cache-dir.filled");
         match durable::rename(&new, path) {
             // Two that share it made it at once.
             Err(error) if is_taken(&error.source) => Ok(durable::remove(&new).map(drop)?),
@@ -112,6 +124,7 @@ impl Engine {
     pub(super) fn prune_cache_dirs(&self, unused_for: Option<Duration>) -> Result<u64> {
         let mut freed_bytes = 0;
         for home in listed(&self.cache_dirs())? {
+            remove_unfinished(&home)?;
             for entry in listed(&home)? {
                 if entry.extension().is_none_or(|extension| extension != "lock") {
                     continue;
@@ -131,6 +144,33 @@ impl Engine {
             }
         }
         Ok(freed_bytes)
+    }
+}
+
+/// What the name of a directory begins with that is being made.
+const NEW: &str = ".new-";
+
+/// Removes the directories below `home` that somebody was making who died.
+fn remove_unfinished(home: &Path) -> Result<()> {
+    for path in listed(home)? {
+        let is_new = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NEW));
+        // The lock is held until everything below is gone.
+        if is_new && let Some(_lock) = lock_dir(&path)? {
+            durable::remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Locks a directory; none if somebody else has it locked, or it is gone.
+fn lock_dir(path: &Path) -> Result<Option<File>> {
+    let lock = || -> io::Result<Option<File>> {
+        let dir = File::open(path)?;
+        Ok((lock::take(&dir, Mode::Exclusive)? && lock::names(path, &dir)?).then_some(dir))
+    };
+    match lock() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        locked => Ok(locked.map_err(FileError::at("lock", path))?),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use strata_store::Key;
 use strata_store::records::{Annotations, ImageRecord, LayerRecord, NewImage, Predicate, TagRecord, VariantRecord};
+use strata_sys::failpoint;
 use strata_types::ImageId;
 use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
@@ -65,6 +66,7 @@ impl Workbench<'_> {
             variants.iter().map(of).collect::<Vec<_>>()
         };
         let variants: Vec<_> = names.iter().filter(|_| !is_single).flat_map(variant).collect();
+        failpoint!("engine.build.before-record");
         engine.store().images().add_all(&images, &variants)?;
         let event = |name: &Reference| Happening::new(Kind::Image, "tag", &id).with("name", &name.familiar());
         engine.record_events(names.iter().map(event));

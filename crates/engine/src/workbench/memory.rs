@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use strata_store::Scope;
 use strata_store::records::{BuildStepRecord, LayerRecord};
+use strata_sys::failpoint;
 use strata_types::{DiffId, Watch};
 
 use super::Workbench;
@@ -61,14 +62,16 @@ impl Workbench<'_> {
             let (size_bytes, added) = (memory.size_bytes, memory.created);
             store.layers().put(&LayerRecord { diff_id: diff_id.clone(), size_bytes, added })?;
         }
-        Ok(store.build_steps().put(&BuildStepRecord {
+        store.build_steps().put(&BuildStepRecord {
             key: key.to_owned(),
             layers: memory.layers.clone(),
             size_bytes: memory.size_bytes,
             description: description.to_owned(),
             created: memory.created,
             last_used: memory.created,
-        })?)
+        })?;
+        failpoint!("engine.step.remembered");
+        Ok(())
     }
 
     /// Notes that steps were of use now.

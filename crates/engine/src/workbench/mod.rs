@@ -52,11 +52,12 @@ pub struct Workbench<'e> {
 }
 
 impl Engine {
-    /// Opens a place to build at.
+    /// Opens a place to build at, and clears away what builders left there that died.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub fn workbench(&self) -> Result<Workbench<'_>> {
+        self.reap_steps(&self.store().containers().list()?);
         Ok(Workbench { engine: self, lease: self.store().lease()? })
     }
 }

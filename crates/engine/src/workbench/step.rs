@@ -12,6 +12,7 @@ use strata_runtime::{Attach, Outcome, Session};
 use strata_snapshot::Prepare;
 use strata_store::records::{ContainerRecord, LayerRecord};
 use strata_sys::durable::FileError;
+use strata_sys::failpoint;
 use strata_sys::lock::Lock;
 use strata_sys::signal::Signal;
 use strata_types::mount::{Access, MountPlan};
@@ -122,6 +123,7 @@ impl Workbench<'_> {
         let done = self.run_locked(&known, extra, newest, streams, watch);
         let cleared = engine.process(known.id()).cleanup().map_err(Error::from);
         let cleared = cleared.and_then(|()| engine.remove_files(known.id()));
+        failpoint!("engine.step.removed");
         let unlocked = unlock(lock);
         let cleaned = scratch.clear();
         let done = done?;
@@ -138,6 +140,7 @@ impl Workbench<'_> {
     ) -> Result<StepDone> {
         let engine = self.engine;
         engine.snapshots()?.prepare(known.id(), &known.record.layers, Prepare { volatile: true, size_bytes: None })?;
+        failpoint!("engine.step.prepared");
         let mut spec = engine.spec(known)?;
         spec.is_step = true;
         spec.attributes.clear();
@@ -146,27 +149,45 @@ impl Workbench<'_> {
         let attach = Attach { stdout: Some(streams.stdout), stderr: Some(streams.stderr), ..Attach::default() };
         let process = engine.process(known.id());
         let started = process.start(&spec, Some(attach))?;
+        failpoint!("engine.step.started");
         let Some(session) = started.session else { return Err(strata_runtime::Error::ShimGone.into()) };
         if !ended(&session, watch)? {
             process.stop(Signal::KILL, Some(Duration::ZERO))?;
             return Err(Error::Cancelled);
         }
         let Outcome::Exited(exit_code) = session.wait()? else { return Err(strata_runtime::Error::ShimGone.into()) };
+        failpoint!("engine.step.ended");
         let layer = match exit_code {
             0 => engine.seal_changes(&known.record, &self.lease, newest, watch)?,
             _ => None,
         };
+        failpoint!("engine.step.sealed");
         Ok(StepDone { exit_code, layer })
     }
 }
 
 impl Engine {
+    /// Takes away what is left of all steps whose builders died. What cannot be taken away is no reason not to go on.
+    pub(crate) fn reap_steps(&self, recorded: &[ContainerRecord]) {
+        let entries = std::fs::read_dir(self.settings().root.join("containers")).into_iter().flatten().flatten();
+        for name in entries.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+            if recorded.iter().any(|container| container.id.as_str() == name) {
+                continue;
+            }
+            if let Err(error) = self.reap_step(&name) {
+                tracing::warn!(%name, %error, "what is left of a step of a build stays");
+            }
+        }
+    }
+
     /// Takes away what is left of a step whose builder died; says whether it was one.
     pub(crate) fn reap_step(&self, id: &str) -> Result<bool> {
         let Ok(id) = id.parse::<ContainerId>() else { return Ok(false) };
         let Some(lock) = self.store().try_lock_container(&id)? else { return Ok(false) };
         let is_step = self.store().containers().get(&id)?.is_none() && self.container_dir(&id).exists();
         if is_step {
+            // Its shim may not have heard yet that the builder is gone.
+            self.process(&id).stop(Signal::KILL, Some(Duration::ZERO))?;
             self.process(&id).cleanup()?;
             self.remove_files(&id)?;
         }
@@ -247,6 +268,7 @@ impl Scratch<'_> {
         self.made.push((id.clone(), lock));
         let snapshots = engine.snapshots()?;
         snapshots.prepare(&id, layers, Prepare { volatile: true, size_bytes: None })?;
+        failpoint!("engine.step.scratch");
         Ok(snapshots.plan(&id, Access::ReadWrite)?)
     }
 
