@@ -1,10 +1,18 @@
-//! Volumes: directories that outlive containers, under `volumes/<name>/_data`.
+//! Volumes: directories that outlive containers.
+//!
+//! ```text
+//! ROOT/volumes/<name>/_data/    what containers see
+//! ROOT/volumes/<name>/.filled/  what an image has at the volume's place, on its way there; garbage when nobody fills it
+//! ROOT/volumes/<name>/.lock     flock'd by who does
+//! ```
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use strata_store::records::{CreatedVolume, VolumeRecord};
-use strata_sys::durable;
+use strata_sys::durable::{self, FileError};
+use strata_sys::failpoint;
+use strata_sys::lock::{Lock, Mode};
 use strata_types::DiffId;
 
 use crate::container::backing::Backing;
@@ -80,6 +88,7 @@ impl Engine {
             return Err(ContainerError::VolumeInUse { name: name.to_owned(), users }.into());
         }
         durable::remove(&self.volume_root(name))?;
+        failpoint!("engine.volume-rm.emptied");
         self.store().volumes().remove(name)?;
         self.record_event(Happening::new(Kind::Volume, "destroy", name).with("driver", DRIVER));
         Ok(())
@@ -99,6 +108,7 @@ impl Engine {
         Backing::of(&options).map_err(|error| ContainerError::invalid(format!("create {name}: {error}")))?;
         durable::create_dirs(&self.volume_root(&name), 0o701)?;
         durable::create_dirs(&self.volume_root(&name).join("_data"), 0o755)?;
+        failpoint!("engine.volume.made");
         let record = VolumeRecord { name: name.clone(), driver, options, labels, anonymous, created: self.now() };
         let new = self.store().volumes().create(&record)? == CreatedVolume::New;
         if new {
@@ -107,17 +117,44 @@ impl Engine {
         Ok((name, new))
     }
 
-    /// Copies what the image has at `target` into an empty volume.
+    /// Copies what the image has at `target` into an empty volume: all of it or nothing, whoever dies meanwhile, unless
+    /// other containers see the volume already.
     pub(crate) fn fill_volume(&self, name: &str, layers: &[DiffId], target: &Path) -> Result<()> {
         if !self.volume_backing(name)?.is_directory() {
             return Ok(());
         }
         let data = self.volume_dir(name)?;
         let mut list = std::fs::read_dir(&data).map_err(ContainerError::step(format!("cannot list volume {name}")))?;
-        if list.next().is_none() && !layers.is_empty() {
-            self.snapshots()?.copy_out(layers, target, &data)?;
+        if list.next().is_some() || layers.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        if !self.volume_users(name)?.is_empty() {
+            return self.copy_into(&data, layers, target).map(drop);
+        }
+        let (new, lock) = (data.with_file_name(".filled"), data.with_file_name(".lock"));
+        let lock = Lock::wait(&lock, Mode::Exclusive).map_err(FileError::at("lock", &lock))?;
+        durable::remove(&new)?;
+        durable::create_dirs(&new, 0o755)?;
+        if self.copy_into(&new, layers, target)? {
+            failpoint!("engine.volume.filled");
+            match durable::rename(&new, &data) {
+                // Somebody else has filled it.
+                Err(error) if error.source.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+                renamed => renamed?,
+            }
+        }
+        durable::remove(&new)?;
+        Ok(lock.remove().map_err(FileError::at("unlock", &data))?)
+    }
+
+    /// Copies what an image has at `target`, durably; says whether it has a directory there.
+    fn copy_into(&self, dir: &Path, layers: &[DiffId], target: &Path) -> Result<bool> {
+        let copied = self.snapshots()?.copy_out(layers, target, dir)?;
+        if copied {
+            let opened = std::fs::File::open(dir).map_err(FileError::at("open", dir))?;
+            rustix::fs::syncfs(opened).map_err(|errno| FileError::at("sync", dir)(errno.into()))?;
+        }
+        Ok(copied)
     }
 
     /// Where a volume's files are.
