@@ -5,7 +5,12 @@
 //!
 //! The store lies on an ext4 or a btrfs in a file. What is in that file at the moment of the failure is what the disk would have;
 //! what the filesystem still holds in memory is not in it.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod builds;
+mod containers;
+mod images;
+mod kept;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -13,6 +18,7 @@ use std::sync::Mutex;
 use strata_sys::failpoint;
 use strata_testkit::image::{Compression, Image};
 use strata_testkit::machine::Ran;
+use strata_testkit::registry::Registry;
 use strata_testkit::tar::Tar;
 use strata_testkit::{Machine, host, need};
 
@@ -24,32 +30,45 @@ const GROUNDS: [(&str, &str); 3] = [("erofs", "ext4"), ("overlay", "ext4"), ("bt
 
 /// What is interrupted.
 struct Operation {
+    /// What it needs beside a store.
+    needs: Needs,
     prepare: fn(&Bench),
-    words: fn(&Bench) -> Vec<&'static str>,
+    words: fn(&Bench) -> Vec<String>,
     /// Fails unless the operation has had its effect.
     done: fn(&Bench),
     /// With which codes the same words may end when they are said again: what is done already may be refused.
     again: &'static [i32],
 }
 
+/// What an operation needs beside a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A registry that has the other image.
+    Registry,
+    /// Nothing, and the driver is nothing to it: it is tried with one.
+    NoDriver,
+}
+
 /// A machine whose store is on a filesystem in the file `disk`.
 struct Bench {
     machine: Machine,
     driver: &'static str,
+    /// Where the registry is, if there is one.
+    registry: String,
 }
 
 impl Bench {
     /// One with the image `base`, and the archive of another; none if this machine has no such filesystem.
-    fn new(driver: &'static str, filesystem: &str) -> Option<Self> {
-        let bench = Self { machine: Machine::start(), driver };
+    fn new(driver: &'static str, filesystem: &str, registry: &str) -> Option<Self> {
+        let bench = Self { machine: Machine::start(), driver, registry: registry.to_owned() };
         let made = bench.machine.sh(&format!("truncate -s 512M disk && mkfs.{filesystem} -q disk"));
         if made.code != 0 || !bench.mount() {
             return None;
         }
-        let big: Vec<u8> = (0..400_000_u32).map(|at| (at.wrapping_mul(at) >> 7) as u8).collect();
-        let layer = Tar::new().dir("data/").file("data/big", 0o644, &big).file("data/small", 0o600, b"small");
-        let image = Image::busybox().layer(layer.finish(), Compression::Gzip);
-        std::fs::write(bench.machine.dir().join("other.tar"), image.docker_archive("other")).unwrap();
+        std::fs::write(bench.machine.dir().join("other.tar"), other().docker_archive("other")).unwrap();
+        std::fs::write(bench.machine.dir().join("layer.tar"), layer()).unwrap();
         let loaded = feed(&bench, &Image::busybox().docker_archive("base"));
         if loaded.err.contains("is not available") {
             return None;
@@ -64,17 +83,18 @@ impl Bench {
 
     /// The machine after the power has failed now.
     fn after_power_failure(&self) -> Self {
-        let after = Self { machine: Machine::start(), driver: self.driver };
-        for file in ["disk", "other.tar"] {
+        let after = Self { machine: Machine::start(), registry: self.registry.clone(), driver: self.driver };
+        for file in ["disk", "other.tar", "layer.tar"] {
             let (from, to) = (self.machine.dir().join(file), after.machine.dir().join(file));
             let copied = std::process::Command::new("cp").arg("--sparse=always").args([from, to]).status();
             assert!(copied.unwrap().success());
         }
+        builds::write_context(after.machine.dir());
         assert!(after.mount(), "what is left is no filesystem");
         after
     }
 
-    fn strata(&self, words: &[&str]) -> Ran {
+    fn strata<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Ran {
         self.machine.strata(words)
     }
 
@@ -86,6 +106,27 @@ impl Bench {
         let run = self.strata(&["run", "--rm", "--network", "none", "base", "true"]);
         assert_eq!(run.code, 0, "{when}: {run:?}");
     }
+}
+
+/// Another image, and its uppermost layer.
+fn other() -> Image {
+    Image::busybox().layer(layer(), Compression::Gzip)
+}
+
+fn layer() -> Vec<u8> {
+    let big: Vec<u8> = (0..400_000_u32).map(|at| (at.wrapping_mul(at) >> 7) as u8).collect();
+    Tar::new().dir("data/").file("data/big", 0o644, &big).file("data/small", 0o600, b"small").finish()
+}
+
+/// Fails unless an image has all that the layer has.
+fn has_layer(bench: &Bench, image: &str) {
+    let script = "wc -c </data/big; md5sum </data/big; cat /data/small; stat -c %a /data/small";
+    let seen = bench.strata(&["run", "--rm", "--network", "none", image, "sh", "-c", script]).ok();
+    assert!(seen.starts_with("400000\n") && seen.ends_with("small600\n"), "{seen}");
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
 }
 
 fn feed(bench: &Bench, archive: &[u8]) -> Ran {
@@ -105,7 +146,7 @@ const FAULTS: [(&str, &str, &[usize]); 4] = [
 fn check_faults(operation: &Operation) {
     need!(host::root(), host::program("busybox"), host::program("mkfs.ext4"), host::filesystem("erofs"));
     need!(host::program("strace"));
-    let template = Bench::new("erofs", "ext4").unwrap();
+    let template = Bench::new("erofs", "ext4", "").unwrap();
     (operation.prepare)(&template);
     template.machine.sh("sync").ok();
     let kinds = Mutex::new(FAULTS.iter());
@@ -150,8 +191,18 @@ fn fails_at(operation: &Operation, template: &Bench, (calls, error, visit): (&st
 
 fn check(operation: &Operation) {
     need!(host::root(), host::program("busybox"), host::program("mkfs.ext4"), host::filesystem("erofs"));
-    for (driver, filesystem) in GROUNDS {
-        let Some(template) = Bench::new(driver, filesystem) else {
+    let registry = if operation.needs == Needs::Registry {
+        need!(host::program("docker-registry"), host::program("skopeo"));
+        let registry = Registry::start();
+        registry.push(&other(), "other");
+        Some(registry)
+    } else {
+        None
+    };
+    let host = registry.as_ref().map(Registry::host).unwrap_or_default();
+    let grounds = if operation.needs == Needs::NoDriver { &GROUNDS[..1] } else { &GROUNDS };
+    for (driver, filesystem) in grounds {
+        let Some(template) = Bench::new(driver, filesystem, &host) else {
             host::skipped(module_path!(), &format!("a filesystem for the driver {driver}"));
             continue;
         };
@@ -205,114 +256,8 @@ fn check_one(operation: &Operation, bench: &Bench, point: &str) {
 #[test]
 fn what_was_not_synced_is_lost_with_the_power() {
     need!(host::root(), host::program("busybox"), host::program("mkfs.ext4"), host::filesystem("erofs"));
-    let bench = Bench::new("erofs", "ext4").unwrap();
+    let bench = Bench::new("erofs", "ext4", "").unwrap();
     bench.machine.sh("echo kept >store/kept; sync; echo lost >store/lost; echo lost >store/kept").ok();
     let after = bench.after_power_failure();
     assert_eq!(after.machine.sh("cat store/kept; cat store/lost").out, "kept\n");
-}
-
-const LOAD: Operation = Operation {
-    prepare: |_| {},
-    words: |_| vec!["load", "-q", "-i", "other.tar"],
-    done: |bench| {
-        let script = "md5sum </data/big; cat /data/small; stat -c %a /data/small";
-        let seen = bench.strata(&["run", "--rm", "--network", "none", "other", "sh", "-c", script]).ok();
-        assert!(seen.ends_with("small600\n"), "{seen}");
-    },
-    again: &[0],
-};
-
-#[test]
-fn a_load_survives_the_power() {
-    check(&LOAD);
-}
-
-#[test]
-fn a_load_whose_calls_fail_hurts_nothing() {
-    check_faults(&LOAD);
-}
-
-const COMMIT: Operation = Operation {
-    prepare: |bench| {
-        let script = "echo new >/root/new";
-        bench.strata(&["run", "--name", "box", "--network", "none", "base", "sh", "-c", script]).ok();
-    },
-    words: |_| vec!["commit", "box", "committed"],
-    done: |bench| {
-        let run = ["run", "--rm", "--network", "none", "committed", "cat", "/root/new"];
-        assert_eq!(bench.strata(&run).ok(), "new\n");
-    },
-    again: &[0],
-};
-
-#[test]
-fn a_commit_survives_the_power() {
-    check(&COMMIT);
-}
-
-#[test]
-fn a_commit_whose_calls_fail_hurts_nothing() {
-    check_faults(&COMMIT);
-}
-
-const REMOVE_IMAGE: Operation = Operation {
-    prepare: |bench| drop(bench.strata(&["load", "-q", "-i", "other.tar"]).ok()),
-    words: |_| vec!["rmi", "other"],
-    done: |bench| assert_eq!(bench.strata(&["images", "-aq"]).ok().lines().count(), 1),
-    again: &[0, 1],
-};
-
-#[test]
-fn a_removal_survives_the_power() {
-    check(&REMOVE_IMAGE);
-}
-
-#[test]
-fn a_removal_whose_calls_fail_hurts_nothing() {
-    check_faults(&REMOVE_IMAGE);
-}
-
-#[test]
-fn a_container_that_is_removed_stays_away() {
-    check(&Operation {
-        prepare: |bench| {
-            let script = "echo new >/root/new";
-            bench.strata(&["run", "--name", "box", "--network", "none", "base", "sh", "-c", script]).ok();
-        },
-        words: |_| vec!["rm", "box"],
-        done: |bench| {
-            assert_eq!(bench.strata(&["ps", "-aq"]).ok(), "");
-            // The directory of all containers may not have been there when it was last written.
-            let left = std::fs::read_dir(bench.machine.root().join("containers")).map_or(0, Iterator::count);
-            assert_eq!(left, 0);
-        },
-        again: &[0, 1],
-    });
-}
-
-#[test]
-fn a_collection_survives_the_power() {
-    check(&Operation {
-        prepare: |bench| {
-            bench.strata(&["image", "keep", "base"]).ok();
-            bench.strata(&["load", "-q", "-i", "other.tar"]).ok();
-        },
-        words: |_| vec!["system", "gc", "--keep", "1KB"],
-        done: |bench| assert_eq!(bench.strata(&["images", "-aq"]).ok().lines().count(), 1),
-        again: &[0, 1],
-    });
-}
-
-#[test]
-fn a_move_to_another_driver_survives_the_power() {
-    check(&Operation {
-        prepare: |bench| drop(bench.strata(&["load", "-q", "-i", "other.tar"]).ok()),
-        words: |bench| vec!["system", "migrate", if bench.driver == "overlay" { "vfs" } else { "overlay" }],
-        done: |bench| {
-            let driver = bench.strata(&["info", "--format", "{{.Driver}}"]).ok();
-            assert_ne!(driver, format!("{}\n", bench.driver));
-            bench.strata(&["run", "--rm", "--network", "none", "other", "test", "-s", "/data/big"]).ok();
-        },
-        again: &[0],
-    });
 }

@@ -1,0 +1,127 @@
+//! Operations on containers and their snapshots.
+
+use strata_testkit::host;
+use strata_testkit::need;
+
+use super::bench::{Bench, Ground};
+use super::{Operation, Scope, check, kill, words};
+
+/// A stopped container `box` with a new file.
+pub(crate) fn stopped(bench: &Bench<'_>) {
+    let base = bench.name("base");
+    bench.strata(&["run", "--name", "box", "--network", "none", &base, "sh", "-c", "echo new >/root/new"]).ok();
+}
+
+/// A stopped container `box` with a snapshot `one`, and a change since.
+fn snapshotted(bench: &Bench<'_>) {
+    let base = bench.name("base");
+    let script = "test -e /root/one && echo two >/root/two; echo one >/root/one";
+    bench.strata(&["run", "--name", "box", "--network", "none", &base, "sh", "-c", script]).ok();
+    bench.strata(&["snapshot", "box", "one"]).ok();
+    bench.strata(&["start", "-a", "box"]).ok();
+}
+
+#[test]
+fn create_can_be_killed_anywhere() {
+    check(&Operation {
+        scope: Scope::Files,
+        prepare: |_| {},
+        begin: |_| {},
+        words: |bench| words(&["create", "--name", "box", "--network", "none", &bench.name("base"), "true"]),
+        done: |bench| drop(bench.strata(&["rm", "box"]).ok()),
+        again: &[0, 1, 125],
+        failpoints_min: 4,
+    });
+}
+
+#[test]
+fn rm_can_be_killed_anywhere() {
+    check(&Operation {
+        scope: Scope::Files,
+        prepare: stopped,
+        begin: |_| {},
+        words: |_| words(&["rm", "box"]),
+        done: |bench| {
+            assert_eq!(bench.strata(&["ps", "-aq"]).ok(), "");
+            assert_eq!(bench.count("containers"), 0);
+        },
+        again: &[0, 1],
+        failpoints_min: 5,
+    });
+}
+
+#[test]
+fn snapshot_can_be_killed_anywhere() {
+    check(&Operation {
+        scope: Scope::Files,
+        prepare: stopped,
+        begin: |_| {},
+        words: |_| words(&["snapshot", "box", "kept"]),
+        done: |bench| {
+            let layers = bench.count(&format!("layers/{}", bench.driver));
+            assert_eq!(layers, 2, "one of the image and one of the snapshot");
+            bench.strata(&["fork", "--no-start", "box:kept", "fork"]).ok();
+            bench.strata(&["cp", "fork:/root/new", "-"]).ok();
+        },
+        again: &[0, 1],
+        failpoints_min: 8,
+    });
+}
+
+#[test]
+fn rollback_can_be_killed_anywhere() {
+    check(&Operation {
+        scope: Scope::Files,
+        prepare: snapshotted,
+        begin: |_| {},
+        words: |_| words(&["rollback", "box", "one"]),
+        done: |bench| {
+            assert_eq!(bench.strata(&["diff", "box"]).ok(), "");
+            bench.strata(&["cp", "box:/root/one", "-"]).ok();
+            assert_eq!(bench.strata(&["cp", "box:/root/two", "-"]).code, 1);
+        },
+        again: &[0],
+        failpoints_min: 7,
+    });
+}
+
+/// Whoever starts a container next finds it as it was, or put back, and nothing in between.
+#[test]
+fn a_container_starts_however_its_rollback_was_killed() {
+    need!(host::root(), host::program("busybox"));
+    let Some(template) = Bench::new(None, Ground::FIRST) else { return };
+    snapshotted(&template);
+    // Now it stands on other layers than those of the snapshot it is put back to.
+    template.strata(&["rollback", "box", "one"]).ok();
+    template.strata(&["start", "-a", "box"]).ok();
+    template.strata(&["snapshot", "box", "two"]).ok();
+    template.strata(&["rollback", "box", "two"]).ok();
+    for failpoint in ["engine.rollback.recorded", "snapshot.reset.unsettled", "snapshot.reset.taken-away"] {
+        let bench = template.copy(failpoint.to_owned());
+        kill(&bench, &["rollback", "box", "one"], failpoint);
+        bench.strata(&["start", "-a", "box"]).ok();
+        assert_eq!(bench.strata(&["diff", "box"]).ok(), "C /root\nC /root/one\nA /root/two\n", "{failpoint}");
+        bench.assert_whole(failpoint);
+    }
+}
+
+#[test]
+fn fork_can_be_killed_anywhere() {
+    check(&Operation {
+        scope: Scope::Files,
+        prepare: snapshotted,
+        begin: |_| {},
+        words: |_| words(&["fork", "--no-start", "box:one", "first", "second"]),
+        done: |bench| {
+            for name in ["first", "second"] {
+                // Those that were not finished are not there, and their names are free.
+                if bench.strata(&["container", "inspect", name]).code != 0 {
+                    bench.strata(&["fork", "--no-start", "box:one", name]).ok();
+                }
+                bench.strata(&["cp", &format!("{name}:/root/one"), "-"]).ok();
+            }
+        },
+        again: &[0, 1],
+        failpoints_min: 4,
+    });
+}
