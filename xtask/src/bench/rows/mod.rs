@@ -37,6 +37,8 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "commit-big", about: "a container with 20,000 new files", measure: commit::big },
     Row { name: "snapshot", about: "a running container with 100 changed files", measure: commit::snapshot },
     Row { name: "forks", about: "ten forks of a container, beside one start", measure: commit::forks },
+    Row { name: "memory", about: "idle containers and daemons", measure: memory::measure },
+    Row { name: "size", about: "the program itself", measure: size::measure },
     Row { name: "build-ten", about: "ten steps of a Dockerfile, nothing remembered", measure: build::ten },
     Row { name: "build-cached", about: "the same, all of it remembered", measure: build::cached },
     Row { name: "build-context", about: "a context of 20,000 files, one of them changed", measure: build::context },
@@ -52,12 +54,10 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "corpus", about: "what all images take on the disk", measure: space::corpus },
     Row { name: "fifty", about: "what fifty images that differ in a few files take", measure: space::fifty },
     Row { name: "deep", about: "a cold walk of 120 layers, beside 14", measure: deep::walk },
-    Row { name: "chain", about: "a thousand commits, each on the one before", measure: deep::chain },
     Row {
         name: "drivers",
         about: "every storage driver that works here, beside docker's overlay2",
         measure: drivers::measure,
     },
-    Row { name: "memory", about: "idle containers and daemons", measure: memory::measure },
-    Row { name: "size", about: "the program itself", measure: size::measure },
+    Row { name: "chain", about: "a thousand commits, each on the one before", measure: deep::chain },
 ];
