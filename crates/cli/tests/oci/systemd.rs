@@ -83,6 +83,8 @@ fn environment() -> impl Iterator<Item = (&'static str, &'static str)> {
 fn config(lab: &Lab, path: &str) -> Value {
     let mut config = lab.config("sleep 1000");
     config["linux"]["cgroupsPath"] = json!(path);
+    // podman says so in any case; here is nothing that could limit.
+    config["linux"]["resources"]["pids"] = json!({"limit": -1});
     config
 }
 

@@ -1,5 +1,7 @@
 //! What a bundle's container may use at most, as files of its control group.
 
+use std::io::ErrorKind;
+
 use strata_sys::cgroup::{self, Cgroup, DeviceEntry, DeviceRule, Layout};
 use strata_types::runtime_spec::{BlockIo, Cpu, DeviceAccess, Memory, Resources, ThrottleDevice};
 
@@ -23,6 +25,8 @@ pub(super) fn set(group: &Cgroup, resources: &Resources) -> Result<(), Error> {
             Err(_) if file == "memory.limit_in_bytes" => again.push((file, value)),
             Err(source) => match other_name(&file).map(|other| group.set(other, &value)) {
                 Some(Ok(())) => {}
+                // Where nothing can be limited, there is no limit.
+                _ if source.kind() == ErrorKind::NotFound && matches!(value.as_str(), "max" | "-1") => {}
                 _ => return Err(Error::Limit { file, value, source }),
             },
         }
