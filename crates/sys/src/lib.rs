@@ -34,6 +34,7 @@ pub mod fuse;
 pub mod layer_mounts;
 pub mod lock;
 pub mod probe;
+pub mod project;
 pub mod random;
 pub mod reflink;
 mod remove_tree;

@@ -32,9 +32,11 @@ use crate::{detached, loop_device};
 const POOL_BYTES: u64 = 100 << 30;
 const METADATA_BYTES: u64 = 2 << 30;
 const FILESYSTEM_BYTES: u64 = 10 << 30;
-/// The size of the blocks that are shared.
+/// The size of the blocks that devices share.
 const BLOCK_SECTORS: u64 = 128;
 const SECTOR_BYTES: u64 = 512;
+/// The size of the blocks that `mkfs.ext4` makes filesystems of in devices of that size.
+const BLOCK_BYTES: u64 = 4096;
 /// Numbers of thin devices have 24 bits.
 const NUMBER_MAX: u32 = (1 << 24) - 1;
 /// How often a device may go away between two calls, or be found while somebody is just unmounting it.
@@ -72,6 +74,21 @@ impl Pool {
 
     /// Makes a filesystem, a copy of that whose name is `below` or an empty one, with the name `at`.
     pub fn make(&self, below: Option<&Path>, at: &Path) -> io::Result<()> {
+        self.copy(below, at, None)
+    }
+
+    /// The same, but with room for so many bytes, which are not [fewer](Self::bytes) than the one below has.
+    pub fn make_larger(&self, below: Option<&Path>, at: &Path, bytes: u64) -> io::Result<()> {
+        self.copy(below, at, Some(bytes / BLOCK_BYTES * (BLOCK_BYTES / SECTOR_BYTES)))?;
+        grow(&self.mount_with(at, &["rw"])?, bytes / BLOCK_BYTES)
+    }
+
+    /// How much room a filesystem has, or an empty one.
+    pub fn bytes(&self, below: Option<&Path>) -> io::Result<u64> {
+        below.map_or(Ok(FILESYSTEM_BYTES), |below| Ok(read(below)?.sectors * SECTOR_BYTES))
+    }
+
+    fn copy(&self, below: Option<&Path>, at: &Path, sectors: Option<u64>) -> io::Result<()> {
         let _lock = self.lock()?;
         let control = Control::open()?;
         let pool = self.activate(&control)?;
@@ -80,12 +97,17 @@ impl Pool {
             self.make_empty(&control, &pool, &empty)?;
         }
         let origin = read(below.unwrap_or(&empty))?;
-        let number = self.reserve(origin.sectors, at)?;
+        let number = self.reserve(sectors.unwrap_or(origin.sectors), at)?;
         Ok(control.message(&pool, &format!("create_snap {number} {}", origin.number))?)
     }
 
     /// Mounts the filesystem whose name is `at` as a detached mount. The device is there as long as it is mounted.
     pub fn mount(&self, at: &Path, writable: bool) -> io::Result<OwnedFd> {
+        // The tables of inodes are zeros already, and need not be written in every copy.
+        self.mount_with(at, &[if writable { "rw" } else { "ro" }, "noinit_itable"])
+    }
+
+    fn mount_with(&self, at: &Path, options: &[&str]) -> io::Result<OwnedFd> {
         let _lock = self.lock()?;
         let control = Control::open()?;
         let pool = self.activate(&control)?;
@@ -94,7 +116,7 @@ impl Pool {
         let mut tries = TRIES_MAX;
         loop {
             let number = start(&control, &pool, &device)?;
-            let mounted = mount(&Node::new(number)?, writable);
+            let mounted = mount(&Node::new(number)?, options);
             control.remove(&name)?;
             tries -= 1;
             match mounted {
@@ -186,7 +208,7 @@ impl Pool {
         let made = start(control, pool, &device).and_then(|number| {
             let node = Node::new(number)?;
             make_filesystem(node.path())?;
-            let root = mount(&node, true)?;
+            let root = mount(&node, &["rw", "noinit_itable"])?;
             rustix::fs::unlinkat(&root, "lost+found", rustix::fs::AtFlags::REMOVEDIR)?;
             let root = rustix::fs::openat(&root, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
             Ok(rustix::fs::syncfs(&root)?)
@@ -219,11 +241,22 @@ fn device_name(pool: &str, number: u32) -> String {
     format!("{pool}-{number}")
 }
 
-/// The tables of inodes are zeros already, and need not be written in every copy.
-fn mount(node: &Node, writable: bool) -> rustix::io::Result<OwnedFd> {
+fn mount(node: &Node, options: &[&str]) -> rustix::io::Result<OwnedFd> {
     let source = format!("source={}", node.path());
-    let access = if writable { "rw" } else { "ro" };
-    detached::filesystem(KIND, &[&source, access, "noinit_itable"], MountAttrFlags::empty())
+    detached::filesystem(KIND, &[&[source.as_str()], options].concat(), MountAttrFlags::empty())
+}
+
+/// Lets a mounted filesystem take more blocks of its device. It must not have been mounted with `noinit_itable`: the kernel
+/// would write zeros to the new tables of inodes at once, and they are zeros.
+fn grow(mount: &OwnedFd, blocks: u64) -> io::Result<()> {
+    /// `EXT4_IOC_RESIZE_FS`.
+    const RESIZE: u64 = 0x4008_6610;
+    let root = rustix::fs::openat(mount, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // SAFETY: the request reads a number of 64 bits.
+    match unsafe { libc::ioctl(root.as_raw_fd(), RESIZE as _, &raw const blocks) } {
+        0 => Ok(rustix::fs::syncfs(&root)?),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn read(path: &Path) -> io::Result<Device> {

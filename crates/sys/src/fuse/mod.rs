@@ -41,8 +41,8 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
 use strata_types::mount::{Access, Upper};
 
-use crate::process;
 use crate::signal::{Signal, SignalFd};
+use crate::{caps, process};
 use serve::{DATA_BYTES_MAX, Server};
 use union::{Union, Writing};
 
@@ -149,6 +149,7 @@ fn prepare(device: &OwnedFd, tell: &OwnedFd, parts: Parts<'_>) -> Result<(OwnedF
     rustix::thread::set_name(c"strata-union")?;
     rustix::process::umask(Mode::empty());
     raise_limit();
+    obey_quotas()?;
     let union = open(parts)?;
     rustix::process::chdir("/")?;
     Ok((tell, Server::new(device, union), deaf))
@@ -161,6 +162,15 @@ fn raise_limit() {
     if !most(Some(OPEN_FILES)) {
         most(now.maximum);
     }
+}
+
+/// Gives up what lets a process write beyond limits of the filesystem: who writes is the container. So does overlayfs.
+fn obey_quotas() -> Result<()> {
+    let mut sets = caps::thread_sets()?;
+    for set in [&mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
+        set.remove(rustix::thread::CapabilitySet::SYS_RESOURCE);
+    }
+    caps::set_thread_sets(sets)
 }
 
 /// Opens the layers, and empties what an earlier server left in the work directory.
