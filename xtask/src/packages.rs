@@ -56,6 +56,7 @@ pub(crate) const VM: &[Need] = &[
     Need("busybox", "busybox-static"),
     Need("mkfs.ext4", "e2fsprogs"),
     Need("mkfs.btrfs", "btrfs-progs"),
+    Need("mkfs.xfs", "xfsprogs"),
     Need("dmsetup", "dmsetup"),
     Need("fsck.erofs", "erofs-utils"),
     Need("ip", "iproute2"),

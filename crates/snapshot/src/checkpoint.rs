@@ -93,7 +93,11 @@ impl Snapshots {
             durable::remove(&old)?;
             rename_if_there(&place, &old)?;
             failpoint!("snapshot.reset.taken-away");
-            durable::rename(&new.join(part), &place)?;
+            let part = new.join(part);
+            // A container without a limit has not all that one with a limit has.
+            if part.exists() {
+                durable::rename(&part, &place)?;
+            }
         }
         failpoint!("snapshot.reset.replaced");
         stand(false)?;

@@ -72,9 +72,26 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The driver cannot limit sizes.
-    #[error("the storage driver `{0}` cannot limit what a container holds; `btrfs` and `zfs` can")]
-    NoLimit(DriverName),
+    /// The driver cannot limit sizes here.
+    #[error("the storage driver `{driver}` cannot limit what a container holds: {reason}")]
+    NoLimit {
+        /// Which.
+        driver: DriverName,
+        /// Why, and perhaps what would help.
+        reason: String,
+    },
+    /// What a container starts with is more than it may hold.
+    #[error(
+        "a container of this image with the storage driver `{driver}` cannot be limited to {bytes} bytes: {reason}"
+    )]
+    LimitTooSmall {
+        /// Whose.
+        driver: DriverName,
+        /// What was asked for.
+        bytes: u64,
+        /// Why that is too little.
+        reason: String,
+    },
     /// More layers than the driver can show at once.
     #[error(
         "an image of {layers} layers is too deep for the storage driver `overlay`, which shows {limit} at most: `erofs`, `fuse` and `vfs` have no such limit"
@@ -118,9 +135,9 @@ impl Error {
             Self::Unsettled(_) | Self::InUse => ErrorClass::Conflict,
             Self::File(error) => error.class(),
             Self::Mount { source, .. } => class_of(source),
-            Self::UnknownDriver(_) | Self::OtherDriver { .. } => ErrorClass::InvalidInput,
+            Self::UnknownDriver(_) | Self::OtherDriver { .. } | Self::LimitTooSmall { .. } => ErrorClass::InvalidInput,
             Self::Unavailable { .. }
-            | Self::NoLimit(_)
+            | Self::NoLimit { .. }
             | Self::TooDeep { .. }
             | Self::Windows
             | Self::Immovable { .. } => ErrorClass::Unsupported,

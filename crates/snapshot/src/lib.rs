@@ -13,12 +13,13 @@
 //!      zfs:     zfs  recipe          the whole tree in a dataset, whose name this is; see `sys::zfs`
 //! ROOT/layers/windowsfilter/<id>/    a layer of a Windows image, beside any driver's: tar  bytes (how long that is)
 //! ROOT/devicemapper/  zfs/           the pool of thin devices, or the list of datasets
+//! ROOT/projects/<id>                 a project of the filesystem, of which a container's `….project` is a name; see `sys::project`
 //! ROOT/layers/<driver>/.new-<random>/   a layer being made or removed, flock'd by who does; garbage without an owner
 //! ROOT/layers/empty/                 nothing, where a union needs something
 //! ROOT/layers/places/                what every container has something mounted on
 //! ROOT/containers/<id>/layers.json   what the container stands on
-//!      erofs, overlay, fuse, aufs: upper/ work/
-//!      btrfs, vfs:     fs/
+//!      erofs, overlay, fuse, aufs: upper/ work/ upper.project
+//!      btrfs, vfs:     fs/ fs.project
 //!      devicemapper:   thin
 //!      zfs:            zfs
 //! ROOT/containers/<id>/.old-<part>   what a container had before it was put back; garbage

@@ -227,8 +227,17 @@ impl Snapshots {
 
     /// Makes the driver's parts of a container in an empty directory.
     pub(crate) fn furnish(&self, dir: &Path, layers: &[PathBuf], options: Prepare) -> Result<()> {
-        self.driver.prepare(dir, layers)?;
-        options.size_bytes.map_or(Ok(()), |bytes| self.driver.limit(dir, bytes))
+        if options.size_bytes.is_some()
+            && let Some(reason) = self.driver.no_limit(dir)?
+        {
+            return Err(Error::NoLimit { driver: self.driver.name(), reason });
+        }
+        self.driver.prepare(dir, layers, options.size_bytes)
+    }
+
+    /// Why containers cannot be limited in what they hold, in words.
+    pub fn no_limit(&self) -> Result<Option<String>> {
+        self.driver.no_limit(&self.root)
     }
 
     /// [`plan`](Self::plan) for a container that has to stand on `layers`: it may have been put on others, but not all

@@ -4,6 +4,7 @@
 mod btrfs;
 mod fixture;
 mod model;
+mod quota;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -410,13 +411,20 @@ fn a_size_is_a_limit_or_refused_in_words() {
     need!(host::root(), host::filesystem("erofs"));
     with_each_driver(|snapshots| {
         let chain = [import(snapshots, &[], &base())];
-        let made = snapshots.prepare(&id(1), &chain, Prepare { volatile: false, size_bytes: Some(8 << 20) });
-        if !matches!(snapshots.driver_name(), DriverName::Btrfs | DriverName::Zfs) {
-            let refused = made.unwrap_err().to_string();
-            assert!(refused.contains("cannot limit what a container holds; `btrfs` and `zfs` can"), "{refused}");
-            return;
+        let limited = |bytes: u64| Prepare { volatile: false, size_bytes: Some(bytes) };
+        let made = snapshots.prepare(&id(1), &chain, limited(8 << 20));
+        match snapshots.driver_name() {
+            DriverName::Btrfs | DriverName::Zfs => made.unwrap(),
+            DriverName::DeviceMapper => return a_size_is_that_of_the_device(snapshots, &chain),
+            // Where the filesystem has projects, `quota` looks whether they hold.
+            driver => {
+                let refused = made.map_or_else(|error| error.to_string(), |()| String::new());
+                let expected = format!("the storage driver `{driver}` cannot limit what a container holds: ");
+                assert!(refused.is_empty() || refused.starts_with(&expected), "{refused}");
+                assert_eq!(refused.is_empty(), snapshots.no_limit().unwrap().is_none());
+                return;
+            }
         }
-        made.unwrap();
         snapshots.prepare(&id(2), &chain, KEPT).unwrap();
         for (container, fits) in [(id(1), false), (id(2), true)] {
             let root = snapshots.open_root(&snapshots.plan(&container, Access::ReadWrite).unwrap()).unwrap();
@@ -427,6 +435,29 @@ fn a_size_is_a_limit_or_refused_in_words() {
             assert_eq!((written.is_ok(), refused), (fits, !fits), "{written:?}");
         }
     });
+}
+
+/// A container's device may be larger than its image's, and not smaller.
+fn a_size_is_that_of_the_device(snapshots: &Snapshots, chain: &[DiffId]) {
+    const GB: u64 = 1 << 30;
+    let refused = snapshots.prepare(&id(1), chain, Prepare { volatile: false, size_bytes: Some(8 << 20) }).unwrap_err();
+    assert!(matches!(&refused, Error::LimitTooSmall { bytes, .. } if *bytes == 8 << 20), "{refused:?}");
+    snapshots.prepare(&id(1), chain, Prepare { volatile: false, size_bytes: Some(14 * GB) }).unwrap();
+    snapshots.prepare(&id(2), chain, KEPT).unwrap();
+    // A filesystem keeps some of its room for itself.
+    for (container, at_least, at_most) in [(id(1), 13 * GB, 14 * GB), (id(2), 9 * GB, 10 * GB)] {
+        let root = snapshots.open_root(&snapshots.plan(&container, Access::ReadWrite).unwrap()).unwrap();
+        let about = rustix::fs::fstatvfs(root.as_fd()).unwrap();
+        let bytes = about.f_blocks * about.f_frsize;
+        assert!((at_least..at_most).contains(&bytes), "{bytes}");
+        assert!(tree(&root).contains_key("etc/motd"));
+        root.create_file(Path::new("new"), 0o600).unwrap();
+    }
+    // Its changes are a layer like all others, and what stands on that has the image's size.
+    let added = snapshots.commit(&id(1), None, &Silent).unwrap();
+    let grown = [chain, &[added.diff_id]].concat();
+    snapshots.prepare(&id(3), &grown, Prepare { volatile: false, size_bytes: Some(10 * GB) }).unwrap();
+    assert!(view(snapshots, &grown).contains_key("new"));
 }
 
 #[test]

@@ -22,6 +22,7 @@ const PROGRAMS: &[&str] = &[
     "losetup",
     "mkfs.btrfs",
     "mkfs.ext4",
+    "mkfs.xfs",
     "modprobe",
     "mount",
     "nsenter",
@@ -31,6 +32,7 @@ const PROGRAMS: &[&str] = &[
     "tar",
     "umount",
     "unshare",
+    "xfs_quota",
 ];
 
 /// What the disk has besides the files in it; a sparse file.

@@ -215,7 +215,7 @@ pub struct ContainerOptions {
     /// Signal to stop the container
     #[arg(long)]
     pub stop_signal: Option<String>,
-    /// Storage driver options for the container
+    /// Storage driver options for the container: `size=20G` limits what it may hold
     #[arg(long, value_name = "list")]
     pub storage_opt: Vec<String>,
     /// Timeout (in seconds) to stop a container

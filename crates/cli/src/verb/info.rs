@@ -43,6 +43,7 @@ fn plain(info: &Info) -> String {
         format!("Storage Driver: {}", info.driver),
         format!(" Backing Filesystem: {}", info.filesystem),
         format!(" Integrity: {}", info.integrity),
+        format!(" Container Size: {}", size_limit(info)),
         format!(" Free Space: {}", size::human(info.free_bytes)),
     ];
     for driver in &info.drivers {
@@ -70,12 +71,18 @@ fn plain(info: &Info) -> String {
     lines.join("\n") + "\n"
 }
 
+/// What becomes of `--storage-opt size=`.
+fn size_limit(info: &Info) -> String {
+    info.no_limit.as_ref().map_or_else(|| "can be limited".to_owned(), |reason| format!("cannot be limited: {reason}"))
+}
+
 /// The same in the words of Docker's `/info`.
 fn document(info: &Info) -> Json {
     let host = &info.host;
     let status = json!([
         ["Backing Filesystem", info.filesystem],
         ["Integrity", info.integrity],
+        ["Container Size", size_limit(info)],
         ["Free Space", size::human(info.free_bytes)]
     ]);
     json!({

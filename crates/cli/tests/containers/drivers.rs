@@ -6,13 +6,13 @@ use strata_testkit::{Machine, host, need};
 
 use super::needs;
 
-/// A machine whose store lies on a new filesystem of that kind, if the host can mount one.
-fn store_on(kind: &str) -> Result<Machine, String> {
+/// A machine whose store lies on a new filesystem, made by that program and mounted with those options, if the host can.
+fn store_on(mkfs: &str, options: &str) -> Result<Machine, Ran> {
     let machine = Machine::isolated();
-    let made = format!("truncate -s 1G disk && mkfs.{kind} -q disk && mkdir store && mount -o loop disk store");
+    let made = format!("truncate -s 1G disk && {mkfs} -q disk && mkdir store && mount -o loop,{options} disk store");
     match machine.sh(&made) {
         Ran { code: 0, .. } => Ok(machine),
-        ran => Err(format!("the filesystem `{kind}` on a loop device: {}", ran.err.trim())),
+        ran => Err(ran),
     }
 }
 
@@ -69,15 +69,17 @@ fn a_small_one_holds_no_more(machine: &Machine) {
         "dd if=/dev/urandom of=/f bs=1M count=8 conv=fsync && dd if=/dev/urandom of=/g bs=1M count=64 conv=fsync";
     let full = machine.strata([&limited[..], &["sh", "-c", fill]].concat());
     assert_eq!(full.code, 1, "{full:?}");
-    assert!(full.err.contains("8+0 records out") && full.err.contains("Disk quota exceeded"), "{}", full.err);
+    // XFS says of a project that is full what it says of a disk that is full.
+    let said = ["Disk quota exceeded", "No space left on device"].iter().any(|said| full.err.contains(said));
+    assert!(full.err.contains("8+0 records out") && said, "{}", full.err);
 }
 
 #[test]
 fn a_store_of_subvolumes() {
     need!(needs(), host::program("mkfs.btrfs"));
-    let machine = match store_on("btrfs") {
+    let machine = match store_on("mkfs.btrfs", "rw") {
         Ok(machine) => machine,
-        Err(missing) => return host::skipped(module_path!(), &missing),
+        Err(ran) => return host::skipped(module_path!(), &format!("btrfs on a loop device: {}", ran.err.trim())),
     };
     let script = |words: &[&str], script: &str| machine.strata([words, &["sh", "-c", script]].concat());
     whole_way(&machine, "btrfs");
@@ -85,9 +87,11 @@ fn a_store_of_subvolumes() {
     a_small_one_holds_no_more(&machine);
     assert_eq!(machine.strata(["inspect", "-f", "{{.HostConfig.StorageOpt}}", "small"]).ok(), "map[size:32m]\n");
     machine.strata(["rm", "small"]).ok();
-    let refused = machine.strata(["--root", "other", "run", "--storage-opt", "size=1g", "made", "true"]).fails(125);
-    assert!(refused.contains("the storage driver `vfs` cannot limit what a container holds"), "{refused}");
-    assert_eq!(machine.strata(["--root", "other", "ps", "-aq"]).ok(), "");
+    if machine.strata(["--root", "other", "info"]).ok().contains("\n Container Size: cannot be limited: ") {
+        let refused = machine.strata(["--root", "other", "run", "--storage-opt", "size=1g", "made", "true"]).fails(125);
+        assert!(refused.contains("the storage driver `vfs` cannot limit what a container holds: "), "{refused}");
+        assert_eq!(machine.strata(["--root", "other", "ps", "-aq"]).ok(), "");
+    }
     machine.strata(["check"]).ok();
     // Copies and subvolumes have one name: containers go from one to the other by way of a third.
     script(&["run", "--name", "stays", "--network", "none", "made"], "echo kept > /kept; ls /etc/new > /dev/null").ok();
@@ -101,6 +105,67 @@ fn a_store_of_subvolumes() {
     assert_eq!(machine.sh("ls store/layers/btrfs").ok(), "");
     assert_eq!(machine.sh("btrfs subvolume list store").ok(), "");
     machine.strata(["check"]).ok();
+}
+
+#[test]
+fn a_container_that_is_a_directory_has_a_quota() {
+    need!(needs(), host::program("mkfs.xfs"), host::program("mkfs.ext4"), host::program("xfs_quota"));
+    let stores =
+        [("mkfs.xfs", "pquota", "erofs"), ("mkfs.ext4 -O project,quota -E quotatype=prjquota", "prjquota", "fuse")];
+    for (mkfs, options, driver) in stores {
+        match store_on(mkfs, options) {
+            Ok(machine) => a_quota_on(&machine, driver),
+            Err(_) => host::skipped(module_path!(), "a filesystem with project quotas"),
+        }
+    }
+}
+
+fn a_quota_on(machine: &Machine, driver: &str) {
+    let limited = ["--network", "none", "--storage-opt", "size=32m"];
+    let run = |words: &[&str]| machine.strata([&["run"], &limited[..], words].concat());
+    let limits = || {
+        let report = "xfs_quota -f -x -c 'report -p -n -N' store | awk '$4 > 0 { print $4 }'";
+        machine.sh(report).ok().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // In kilobytes, as the container sees its own filesystem.
+    let size = |of: &str| machine.strata(["exec", of, "sh", "-c", "df -kP / | tail -n 1 | awk '{ print $2 }'"]).ok();
+    std::fs::write(machine.dir().join("box.tar"), Image::busybox().docker_archive("made")).unwrap();
+    machine.strata(["--storage-driver", driver, "load", "-qi", "box.tar"]).ok();
+    assert!(machine.strata(["info"]).ok().contains("\n Container Size: can be limited\n"));
+    a_small_one_holds_no_more(machine);
+    assert_eq!(machine.strata(["inspect", "-f", "{{.HostConfig.StorageOpt}}", "small"]).ok(), "map[size:32m]\n");
+    assert_eq!(limits(), ["32768"]);
+    machine.strata(["rm", "small"]).ok();
+    assert_eq!(limits(), [""; 0]);
+    // Roots of their own do not leave it.
+    let escape = "dd if=/dev/zero of=/f bs=1M count=64 conv=fsync";
+    assert_eq!(run(&["--rm", "--userns", "auto", "made", "sh", "-c", escape]).code, 1);
+    run(&["-d", "--name", "web", "made", "sleep", "1000"]).ok();
+    assert_eq!(size("web"), "32768\n");
+    machine.strata(["exec", "web", "sh", "-c", "echo kept > /kept; mv /kept /etc/kept; mv /etc/passwd /moved"]).ok();
+    machine.strata(["snapshot", "web", "before"]).ok();
+    machine.strata(["fork", "web:before", "twin"]).ok();
+    machine.strata(["rollback", "web", "before"]).ok();
+    for container in ["web", "twin"] {
+        assert_eq!(machine.strata(["exec", container, "cat", "/etc/kept"]).ok(), "kept\n");
+        assert_eq!(size(container), "32768\n", "{container}");
+        let full = machine.strata(["exec", container, "sh", "-c", escape]);
+        assert_eq!(full.code, 1, "{full:?}");
+    }
+    assert_eq!(limits(), ["32768"; 2]);
+    machine.strata(["rm", "-f", "twin"]).ok();
+    machine.strata(["exec", "web", "rm", "/f"]).ok();
+    for to in ["overlay", "vfs", driver] {
+        machine.strata(["stop", "-t", "0", "web"]).ok();
+        machine.strata(["system", "migrate", to]).ok();
+        machine.strata(["start", "web"]).ok();
+        assert_eq!(size("web"), "32768\n", "{to}");
+        assert_eq!(machine.strata(["exec", "web", "cat", "/etc/kept"]).ok(), "kept\n");
+        assert_eq!(limits(), ["32768"], "{to}");
+    }
+    machine.strata(["rm", "-f", "web"]).ok();
+    machine.strata(["check"]).ok();
+    assert_eq!(limits(), [""; 0]);
 }
 
 #[test]
@@ -147,8 +212,6 @@ fn a_store_that_a_process_shows() {
     assert_eq!(machine.strata(["exec", "web", "cat", "/etc/new"]).ok(), "new\n");
     machine.strata(["restart", "-t", "0", "web"]).ok();
     assert_eq!(servers(), 1);
-    let refused = machine.strata(["run", "--storage-opt", "size=1g", "made", "true"]).fails(125);
-    assert!(refused.contains("the storage driver `fuse` cannot limit what a container holds"), "{refused}");
     // Killed, it says what it is: whoever comes anew finds everything.
     machine.sh(&ended.replace("-TERM", "-KILL")).ok();
     let lost = machine.strata(["exec", "web", "cat", "/etc/new"]);
@@ -171,8 +234,13 @@ fn a_store_of_thin_devices() {
     whole_way(&machine, "devicemapper");
     let pool = std::fs::read_to_string(machine.root().join("devicemapper/name")).unwrap();
     let used = || machine.sh("ls store/devicemapper/thin").ok();
+    // A container's filesystem may be larger than the image's.
     let refused = machine.strata(["run", "--storage-opt", "size=1g", "made", "true"]).fails(125);
-    assert!(refused.contains("the storage driver `devicemapper` cannot limit what a container holds"), "{refused}");
+    assert!(refused.contains("cannot be limited to 1073741824 bytes"), "{refused}");
+    let large = ["run", "--rm", "--network", "none", "--storage-opt", "size=20g", "made"];
+    let seen = machine.strata([&large[..], &["sh", "-c", "df -kP / | tail -n 1"]].concat());
+    let kilobytes: u64 = seen.ok().split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!((19 << 20..20 << 20).contains(&kilobytes), "{kilobytes}");
     // It is found again after the machine has lost all its devices, as in a reboot.
     machine.sh(&format!("dmsetup remove --retry {pool}")).ok();
     assert_eq!(machine.strata(["run", "--rm", "--network", "none", "made", "cat", "/etc/new"]).ok(), "new\n");

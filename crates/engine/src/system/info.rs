@@ -25,6 +25,8 @@ pub struct Info {
     pub filesystem: String,
     /// What happens when somebody reads a part of a layer that the disk has damaged, in words.
     pub integrity: String,
+    /// Why containers cannot be limited in what they hold, if they cannot, in words.
+    pub no_limit: Option<String>,
     /// Bytes free there.
     pub free_bytes: u64,
     /// The machine.
@@ -86,6 +88,7 @@ impl Engine {
             root: self.settings().root.clone(),
             filesystem: filesystem(&self.settings().root),
             integrity: snapshots.integrity()?.to_string(),
+            no_limit: snapshots.no_limit()?,
             free_bytes: self.free_bytes()?,
             host: host(),
         })

@@ -62,8 +62,8 @@ impl Driver for Aufs {
         look(layer, open_dir(&layer.join(FILES))?)
     }
 
-    fn prepare(&self, container: &Path, _layers: &[PathBuf]) -> Result<()> {
-        upper::prepare(container)
+    fn prepare(&self, container: &Path, _layers: &[PathBuf], _size_bytes: Option<u64>) -> Result<()> {
+        upper::prepare(container, None)
     }
 
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {

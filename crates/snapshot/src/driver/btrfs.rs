@@ -3,7 +3,8 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use strata_sys::btrfs;
+use strata_sys::project::NOT_ROOT;
+use strata_sys::{btrfs, user_namespace};
 
 use super::DriverName;
 use super::overlay::{FILES, open_dir};
@@ -38,9 +39,14 @@ impl Trees for Subvolumes {
         btrfs::set_read_only(open_dir(&path)?.as_fd(), true).map_err(Error::at("seal the subvolume", &path))
     }
 
-    fn limit(&self, container: &Path, bytes: u64) -> Result<()> {
+    fn make_limited(&self, below: Option<&Path>, container: &Path, bytes: u64) -> Result<()> {
+        self.make(below, container)?;
         let path = container.join(FILES);
         btrfs::limit(&path, bytes).map_err(Error::at("limit the size of the subvolume", &path))
+    }
+
+    fn no_limit(&self, _home: &Path) -> Result<Option<String>> {
+        Ok((!user_namespace::is_initial()).then(|| NOT_ROOT.to_owned()))
     }
 
     /// A file that is synced goes into a log of its own, and removals stay behind.

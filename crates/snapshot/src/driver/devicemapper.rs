@@ -51,6 +51,22 @@ impl Trees for Devices {
         rustix::fs::openat(mount, ".", flags, Mode::empty()).map_err(Error::at("open the files of", holder))
     }
 
+    /// As with Docker: a container's filesystem may be larger than the image's, not smaller.
+    fn make_limited(&self, below: Option<&Path>, container: &Path, bytes: u64) -> Result<()> {
+        let below = below.map(|below| below.join(DEVICE));
+        let least = self.pool.bytes(below.as_deref()).map_err(Self::failed("look at a thin device"))?;
+        if bytes < least {
+            let reason = format!("its filesystem is made of the image's, which has {least}");
+            return Err(Error::LimitTooSmall { driver: self.name(), bytes, reason });
+        }
+        let made = self.pool.make_larger(below.as_deref(), &container.join(DEVICE), bytes);
+        made.map_err(Self::failed("make a larger thin device"))
+    }
+
+    fn no_limit(&self, _home: &Path) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn is_elsewhere(&self) -> bool {
         true
     }

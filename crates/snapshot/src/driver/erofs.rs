@@ -14,10 +14,11 @@ use strata_layer::tar::Limits;
 use strata_layer::whiteout::Namespace;
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
 use strata_sys::durable;
+use strata_sys::project::Projects;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union};
 
-use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
+use super::{Changes, Driver, DriverName, Model, Source, Stack, no_projects, tidy, upper};
 use crate::import::TarFile;
 use crate::{Error, Result};
 
@@ -27,8 +28,12 @@ mod runs;
 
 pub(crate) use lending::Leaving;
 
+/// Both, and limits of what containers hold.
 #[derive(Debug)]
-pub(super) struct Erofs;
+pub(super) struct Erofs {
+    /// Those of containers.
+    pub(super) projects: Projects,
+}
 
 const TAR: &str = "tar";
 const INDEX: &str = "index.erofs";
@@ -95,8 +100,12 @@ impl Driver for Erofs {
         Ok(Some(std::fs::metadata(&path).map_err(Error::at("look at", &path))?.len()))
     }
 
-    fn prepare(&self, container: &Path, _layers: &[PathBuf]) -> Result<()> {
-        upper::prepare(container)
+    fn prepare(&self, container: &Path, _layers: &[PathBuf], size_bytes: Option<u64>) -> Result<()> {
+        upper::prepare(container, size_bytes.map(|bytes| (&self.projects, bytes)))
+    }
+
+    fn no_limit(&self, home: &Path) -> Result<Option<String>> {
+        no_projects(home)
     }
 
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
@@ -131,6 +140,10 @@ impl Driver for Erofs {
 
     fn refill(&self, container: &Path) -> Result<Option<(OwnedFd, Whiteouts)>> {
         Ok(Some((upper::open(container)?.into_fd(), Whiteouts::Overlay(Namespace::Trusted))))
+    }
+
+    fn tidy(&self) -> Result<()> {
+        tidy(&self.projects)
     }
 
     fn parts(&self) -> &'static [&'static str] {

@@ -25,6 +25,7 @@ use std::str::FromStr;
 use strata_layer::dir::Whiteouts;
 use strata_layer::pipeline::{Pack, Shares};
 use strata_layer::{Time, Unpacked, diff::Change};
+use strata_sys::project::{self, Projects};
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union};
 
@@ -97,13 +98,14 @@ pub(crate) trait Driver: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
-    /// Makes a container's writable layer in its directory.
-    fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()>;
+    /// Makes a container's writable layer in its directory. What it may hold is limited only if [nothing](Self::no_limit) is in
+    /// the way.
+    fn prepare(&self, container: &Path, layers: &[PathBuf], size_bytes: Option<u64>) -> Result<()>;
 
-    /// Limits what a container just made may hold, its layers included.
-    fn limit(&self, container: &Path, bytes: u64) -> Result<()> {
-        let _ = (container, bytes);
-        Err(Error::NoLimit(self.name()))
+    /// Why containers in the directory `home` cannot be limited in what they hold, in words.
+    fn no_limit(&self, home: &Path) -> Result<Option<String>> {
+        let _ = home;
+        Ok(Some("it has no quotas".to_owned()))
     }
 
     /// Says how a stack is mounted; without a container it is only ever seen read-only.
@@ -250,11 +252,11 @@ impl DriverName {
     /// It, for the store at `root`.
     pub(crate) fn driver(self, root: &Path) -> Box<dyn Driver> {
         match self {
-            Self::Erofs => Box::new(erofs::Erofs),
-            Self::Overlay => Box::new(overlay::Overlay { how: Union::Overlay }),
-            Self::Fuse => Box::new(overlay::Overlay { how: Union::Fuse }),
+            Self::Erofs => Box::new(erofs::Erofs { projects: projects(root) }),
+            Self::Overlay => Box::new(overlay::Overlay { how: Union::Overlay, projects: projects(root) }),
+            Self::Fuse => Box::new(overlay::Overlay { how: Union::Fuse, projects: projects(root) }),
             Self::Btrfs => Box::new(tree::Tree(btrfs::Subvolumes)),
-            Self::Vfs => Box::new(tree::Tree(vfs::Copies)),
+            Self::Vfs => Box::new(tree::Tree(vfs::Copies { projects: projects(root) })),
             Self::Aufs => Box::new(aufs::Aufs),
             Self::DeviceMapper => Box::new(tree::Tree(devicemapper::Devices::new(root))),
             Self::WindowsFilter => Box::new(WindowsFilter),
@@ -276,6 +278,22 @@ impl DriverName {
             Self::Zfs => zfs::probe(scratch),
         }
     }
+}
+
+/// The limits of containers that are directories, for the store at `root`.
+fn projects(root: &Path) -> Projects {
+    Projects::new(&root.join("projects"))
+}
+
+/// Why containers in the directory `home` cannot be limited by the filesystem that their directories lie on.
+fn no_projects(home: &Path) -> Result<Option<String>> {
+    let lacking = project::lacking(home).map_err(Error::at("look for quotas in", home))?;
+    Ok(lacking.map(str::to_owned))
+}
+
+/// Gives back those of containers that are gone.
+fn tidy(projects: &Projects) -> Result<()> {
+    projects.tidy().map_err(Error::at("take away limits of containers that are gone, in", projects.dir()))
 }
 
 impl fmt::Display for DriverName {

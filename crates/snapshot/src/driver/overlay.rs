@@ -15,10 +15,11 @@ use strata_layer::tar::Limits;
 use strata_layer::whiteout::{Namespace, UpperMark, upper_mark};
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
 use strata_sys::durable;
+use strata_sys::project::Projects;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union};
 
-use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
+use super::{Changes, Driver, DriverName, Model, Source, Stack, no_projects, tidy, upper};
 use crate::{Error, Result};
 
 /// Directories with overlayfs's marks.
@@ -26,6 +27,8 @@ use crate::{Error, Result};
 pub(super) struct Overlay {
     /// Who shows them as one.
     pub(super) how: Union,
+    /// The limits of containers.
+    pub(super) projects: Projects,
 }
 
 /// Where the files are.
@@ -74,8 +77,12 @@ impl Driver for Overlay {
         look(layer, open_dir(&layer.join(FILES))?)
     }
 
-    fn prepare(&self, container: &Path, _layers: &[PathBuf]) -> Result<()> {
-        upper::prepare(container)
+    fn prepare(&self, container: &Path, _layers: &[PathBuf], size_bytes: Option<u64>) -> Result<()> {
+        upper::prepare(container, size_bytes.map(|bytes| (&self.projects, bytes)))
+    }
+
+    fn no_limit(&self, home: &Path) -> Result<Option<String>> {
+        no_projects(home)
     }
 
     fn mount(&self, stack: &Stack<'_>, access: Access) -> Result<Mount> {
@@ -94,6 +101,10 @@ impl Driver for Overlay {
 
     fn refill(&self, container: &Path) -> Result<Option<(OwnedFd, Whiteouts)>> {
         Ok(Some((upper::open(container)?.into_fd(), marks())))
+    }
+
+    fn tidy(&self) -> Result<()> {
+        tidy(&self.projects)
     }
 
     fn parts(&self) -> &'static [&'static str] {
@@ -192,7 +203,7 @@ fn lookup(layers: &[OwnedFd], path: &LayerPath) -> strata_layer::Result<Option<E
 pub(super) fn probe(scratch: &Path) -> Result<(), String> {
     strata_sys::probe::overlay_lower_by_lower().map_err(|error| format!("overlayfs takes no `lowerdir+`: {error}"))?;
     let [below, container] = ["probe-below", "probe"].map(|name| scratch.join(name));
-    let made = durable::create_dirs(&below, 0o755).map_err(Error::from).and_then(|()| upper::prepare(&container));
+    let made = durable::create_dirs(&below, 0o755).map_err(Error::from).and_then(|()| upper::prepare(&container, None));
     made.map_err(|error| error.to_string())?;
     let stack = Stack {
         layers: &[],

@@ -15,7 +15,7 @@ use strata_types::mount::{Access, Mount};
 
 use super::overlay::{FILES, look, open_dir, play, record};
 use super::{Changes, Driver, DriverName, Model, Source, Stack};
-use crate::{Error, Result};
+use crate::Result;
 
 /// How trees are kept. Each is in a directory of its own, the holder: a layer's or a container's.
 pub(super) trait Trees: Send + Sync + fmt::Debug {
@@ -37,11 +37,11 @@ pub(super) trait Trees: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// Limits what a container's tree may hold, that of its layers included.
-    fn limit(&self, container: &Path, bytes: u64) -> Result<()> {
-        let _ = (container, bytes);
-        Err(Error::NoLimit(self.name()))
-    }
+    /// Makes a container's tree, as [`make`](Self::make) does, that may hold so much.
+    fn make_limited(&self, below: Option<&Path>, container: &Path, bytes: u64) -> Result<()>;
+
+    /// See [`Driver::no_limit`].
+    fn no_limit(&self, home: &Path) -> Result<Option<String>>;
 
     /// Whether the files are not below the holder's directory.
     fn is_elsewhere(&self) -> bool {
@@ -130,12 +130,16 @@ impl<T: Trees> Driver for Tree<T> {
         look(layer, self.0.open(layer, Access::ReadOnly)?)
     }
 
-    fn prepare(&self, container: &Path, layers: &[PathBuf]) -> Result<()> {
-        self.0.make(layers.last().map(PathBuf::as_path), container)
+    fn prepare(&self, container: &Path, layers: &[PathBuf], size_bytes: Option<u64>) -> Result<()> {
+        let below = layers.last().map(PathBuf::as_path);
+        match size_bytes {
+            Some(bytes) => self.0.make_limited(below, container, bytes),
+            None => self.0.make(below, container),
+        }
     }
 
-    fn limit(&self, container: &Path, bytes: u64) -> Result<()> {
-        self.0.limit(container, bytes)
+    fn no_limit(&self, home: &Path) -> Result<Option<String>> {
+        self.0.no_limit(home)
     }
 
     fn mount(&self, stack: &Stack<'_>, _access: Access) -> Result<Mount> {

@@ -1,4 +1,4 @@
-//! The writable layer of drivers that stand on overlayfs: `upper/` and `work/`.
+//! The writable layer of drivers that stand on overlayfs: `upper/` and `work/`, and a project if they are limited.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -8,6 +8,7 @@ use strata_layer::diff::Lower;
 use strata_layer::pipeline::{Pack, Packer};
 use strata_layer::{LayerSink, Unpacked, diff};
 use strata_sys::durable;
+use strata_sys::project::Projects;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union, Upper};
 
@@ -15,15 +16,22 @@ use super::{Changes, Stack};
 use crate::{Error, Result};
 
 /// What lies in a container's directory.
-pub(super) const PARTS: &[&str] = &[UPPER, WORK];
+pub(super) const PARTS: &[&str] = &[UPPER, WORK, PROJECT];
 const UPPER: &str = "upper";
 const WORK: &str = "work";
+/// The name of the project that both directories are in, if what they hold is limited.
+const PROJECT: &str = "upper.project";
 
-/// Makes both directories. The upper one's mode is that of the container's root directory.
-pub(super) fn prepare(container: &Path) -> Result<()> {
-    durable::create_dirs(&container.join(UPPER), 0o755)?;
-    durable::create_dirs(&container.join(WORK), 0o700)?;
-    Ok(())
+/// Makes both directories. The upper one's mode is that of the container's root directory. What they may hold can be limited
+/// for both together only: what is made in the one is moved into the other.
+pub(super) fn prepare(container: &Path, limit: Option<(&Projects, u64)>) -> Result<()> {
+    let dirs = [UPPER, WORK].map(|name| container.join(name));
+    for (dir, mode) in dirs.iter().zip([0o755, 0o700]) {
+        durable::create_dirs(dir, mode)?;
+    }
+    limit.map_or(Ok(()), |(projects, bytes)| {
+        projects.limit(&dirs, bytes, &container.join(PROJECT)).map_err(Error::at("limit the size of", container))
+    })
 }
 
 /// The union of layers (lowest first) with a container's upper directory. One layer alone is a union, too: of itself and

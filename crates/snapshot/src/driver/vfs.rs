@@ -1,21 +1,29 @@
 //! A tree becomes the copy of another file by file, with blocks shared where the filesystem can. The driver to read first
 //! (with [`tree`](super::tree)), and the one that works everywhere.
 
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use strata_layer::LayerSink as _;
 use strata_layer::dir::{Applier, Options, Power, Whiteouts, walk};
 use strata_sys::durable;
+use strata_sys::project::Projects;
 
-use super::DriverName;
 use super::overlay::{FILES, open_dir};
 use super::tree::Trees;
+use super::{DriverName, no_projects, tidy};
 use crate::{Error, Result};
 
 /// Directories, each with everything in it.
 #[derive(Debug)]
-pub(super) struct Copies;
+pub(super) struct Copies {
+    /// The limits of containers.
+    pub(super) projects: Projects,
+}
+
+/// The name of the project that a container's tree is in, if what it holds is limited.
+const PROJECT: &str = "fs.project";
 
 impl Trees for Copies {
     fn name(&self) -> DriverName {
@@ -27,6 +35,42 @@ impl Trees for Copies {
         durable::create_dirs(&to, 0o755)?;
         below.map_or(Ok(()), |below| copy_tree(open_dir(&below.join(FILES))?.as_fd(), &to))
     }
+
+    fn make_limited(&self, below: Option<&Path>, container: &Path, bytes: u64) -> Result<()> {
+        let to = container.join(FILES);
+        durable::create_dirs(&to, 0o755)?;
+        let limited = self.projects.limit(std::slice::from_ref(&to), bytes, &container.join(PROJECT));
+        limited.map_err(Error::at("limit the size of", &to))?;
+        let made = self.make(below, container);
+        let usage = Projects::usage(&to).map_err(Error::at("look at the quota of", &to))?;
+        // The machine's root is not held to limits on ext4; on XFS it is.
+        if usage.bytes > bytes || made.as_ref().is_err_and(is_full) {
+            let reason = "it has all files of the image, and they are more".to_owned();
+            return Err(Error::LimitTooSmall { driver: self.name(), bytes, reason });
+        }
+        made
+    }
+
+    fn no_limit(&self, home: &Path) -> Result<Option<String>> {
+        no_projects(home)
+    }
+
+    fn tidy(&self) -> Result<()> {
+        tidy(&self.projects)
+    }
+
+    fn parts(&self) -> &'static [&'static str] {
+        &[FILES, PROJECT]
+    }
+}
+
+/// Whether somebody was told that there is no room.
+fn is_full(error: &Error) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    })
 }
 
 /// Copies everything below `from`, and its own mode and owner, to the empty directory `to`.

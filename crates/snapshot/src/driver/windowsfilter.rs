@@ -72,7 +72,7 @@ impl Driver for WindowsFilter {
         Ok(Some(std::fs::metadata(&path).map_err(Error::at("look at", &path))?.len()))
     }
 
-    fn prepare(&self, _container: &Path, _layers: &[PathBuf]) -> Result<()> {
+    fn prepare(&self, _container: &Path, _layers: &[PathBuf], _size_bytes: Option<u64>) -> Result<()> {
         Err(Error::Windows)
     }
 

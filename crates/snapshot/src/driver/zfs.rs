@@ -51,7 +51,12 @@ impl Trees for Clones {
         self.0.seal(&holder.join(DATASET)).map_err(Self::failed("take a snapshot of a dataset"))
     }
 
-    fn limit(&self, container: &Path, bytes: u64) -> Result<()> {
+    fn no_limit(&self, _home: &Path) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn make_limited(&self, below: Option<&Path>, container: &Path, bytes: u64) -> Result<()> {
+        self.make(below, container)?;
         self.0.limit(&container.join(DATASET), bytes).map_err(Self::failed("limit a dataset"))
     }
 

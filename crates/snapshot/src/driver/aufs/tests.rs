@@ -130,7 +130,7 @@ fn a_branch_is_read_without_its_bookkeeping() {
     let dir = tempfile::tempdir().unwrap();
     let layers = fill(dir.path(), &[base()]);
     let (container, made) = (dir.path().join("container"), dir.path().join("made"));
-    Aufs.prepare(&container, &layers).unwrap();
+    Aufs.prepare(&container, &layers, None).unwrap();
     use_branch(&container.join("upper"));
     let changes = Aufs.changes(&container, &layers).unwrap();
     let lines: Vec<String> = changes.iter().map(|change| format!("{:?} {}", change.kind, change.path)).collect();
