@@ -1,6 +1,6 @@
 //! A container's changes as a new image.
 
-use strata_store::records::{ImageRecord, LayerRecord, NewImage, SnapshotRecord};
+use strata_store::records::{LayerRecord, SnapshotRecord};
 use strata_store::{Key, Lease};
 use strata_sys::failpoint;
 use strata_types::config::{Fields, History, ImageConfig, RunConfig};
@@ -87,33 +87,12 @@ impl Engine {
         };
         let now = self.now();
         let config = child(base_config, (run, step), wish, &layers[below..], &now.to_string());
-        let bytes = config.to_bytes();
-        let id = ImageId::new(strata_types::Digest::sha256(&bytes));
-        lease.protect(&[Key::Blob(id.digest().clone())])?;
-        self.store().blobs().put(&bytes)?;
-        let sizes = self.layer_sizes()?;
-        let size = |layer: &DiffId| match &new_layer {
-            Some(new) if new.diff_id == *layer => new.size_bytes,
-            _ => sizes.get(layer).copied().unwrap_or(0),
-        };
-        let base_bytes = base.as_ref().map_or(0, |image| image.size_bytes);
-        let image = ImageRecord {
-            id: id.clone(),
-            manifest: None,
-            media_type: String::new(),
-            index: None,
-            size_bytes: base_bytes + layers[below..].iter().map(size).sum::<u64>(),
-            layers: config.diff_ids().to_vec(),
-            parent: base.map(|image| image.id),
-            added: now,
-            created: Some(now),
-            last_used: None,
-            damaged: false,
-        };
-        let tags = self.tag_for(wish.name.as_ref(), &id);
+        let mut made = self.made(&config, &config.to_bytes(), new_layer.into_iter().collect(), lease)?;
+        let id = made.image.id.clone();
+        made.image.parent = base.map(|image| image.id);
+        made.tags = self.tag_for(wish.name.as_ref(), &id);
         failpoint!("engine.commit.before-record");
-        let layers = new_layer.into_iter().collect();
-        self.store().images().add(&NewImage { image, tags, layers, forms: Vec::new() })?;
+        self.store().images().add(&made)?;
         Ok(id)
     }
 }

@@ -2,8 +2,6 @@
 
 use std::io::Read;
 
-use strata_store::Key;
-use strata_store::records::{ImageRecord, NewImage, TagRecord};
 use strata_types::config::{Fields, History, ImageConfig, RootFs, RunConfig};
 use strata_types::reference::Reference;
 use strata_types::{ImageId, Platform, Watch};
@@ -54,39 +52,12 @@ impl Engine {
             history: vec![History { created: Some(now.to_string()), comment, ..History::default() }],
             ..Fields::default()
         });
-        let bytes = config.to_bytes();
-        let id = config.image_id();
-        lease.protect(&[Key::Blob(id.digest().clone())])?;
-        self.store().blobs().put(&bytes)?;
-        let image = ImageRecord {
-            id: id.clone(),
-            manifest: None,
-            media_type: String::new(),
-            index: None,
-            size_bytes: layer.size_bytes,
-            layers: vec![layer.diff_id.clone()],
-            parent: None,
-            added: now,
-            created: Some(now),
-            last_used: None,
-            damaged: false,
-        };
-        let tags = self.tag_for(wish.name.as_ref(), &id);
-        self.store().images().add(&NewImage { image, tags, layers: vec![layer], forms: Vec::new() })?;
+        let mut image = self.made(&config, &config.to_bytes(), vec![layer], &lease)?;
+        let id = image.image.id.clone();
+        image.tags = self.tag_for(wish.name.as_ref(), &id);
+        self.store().images().add(&image)?;
         lease.release()?;
         self.record_event(Happening::new(Kind::Image, "import", &id).with("name", &id.to_string()));
         Ok(id)
-    }
-
-    /// The tag of an image that was made here.
-    pub(crate) fn tag_for(&self, name: Option<&Reference>, id: &ImageId) -> Vec<TagRecord> {
-        let record = |name: &Reference| TagRecord {
-            name: name.clone().or_latest(),
-            image: id.clone(),
-            manifest: None,
-            index: None,
-            updated: self.now(),
-        };
-        name.map(record).into_iter().collect()
     }
 }
