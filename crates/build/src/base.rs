@@ -162,7 +162,7 @@ fn find(
     if !pull && let Some(image) = local(&full)? {
         return Ok(image);
     }
-    let wish = PullWish { platform: Some(platform.clone()).filter(|_| is_asked), all_tags: false };
+    let wish = PullWish { platform: Some(platform.clone()).filter(|_| is_asked), ..PullWish::default() };
     let pulled = engine.pull(&reference, &wish, watch)?;
     // What the name means may be another platform's by now, which is pulled at once.
     match pulled.first() {

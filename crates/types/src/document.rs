@@ -13,6 +13,7 @@ pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 pub const LAYERS_MAX: usize = 1280;
 
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
 /// Says what some bytes are and how to know them again (OCI image-spec, descriptor.md).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,11 @@ impl Descriptor {
     /// Describes bytes that are at hand.
     pub fn of(media_type: &str, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::sha256(bytes), bytes.len() as u64)
+    }
+
+    /// The digest of the manifest that it attests something of, if it does.
+    pub fn attested(&self) -> Option<&str> {
+        self.annotations.get(REFERENCE_DIGEST).map(String::as_str).filter(|_| self.is_attestation())
     }
 
     /// Whether it points to a build's attestation rather than to an image.

@@ -118,7 +118,7 @@ pub fn finish(
                 names => names.to_vec(),
             };
             let progress = Progress::start(session, Show::Nowhere)?;
-            let written = engine.save(&saved, output.file(), &progress);
+            let written = engine.save(&saved, &[], output.file(), &progress);
             progress.finish();
             if let Err(error) = written {
                 output.discard();

@@ -70,7 +70,7 @@ pub fn image(
     }
     let show = if quiet { Show::Nowhere } else { Show::Stderr };
     let progress = Progress::start(session, show)?;
-    let pulled = engine.pull(&reference, &PullWish { platform, all_tags: false }, &progress);
+    let pulled = engine.pull(&reference, &PullWish { platform, ..PullWish::default() }, &progress);
     progress.finish();
     let newer = pulled?.iter().any(|one| one.is_newer);
     if !quiet {

@@ -14,6 +14,7 @@ pub mod label;
 pub mod mount;
 pub mod network;
 pub mod number;
+pub mod platform;
 pub mod port;
 pub mod secret;
 pub mod signal;

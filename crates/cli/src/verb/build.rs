@@ -8,7 +8,7 @@ use strata_engine::container::{HostConfig, Resources, SHM_SIZE_BYTES};
 use strata_engine::image::Exposed;
 use strata_sys::durable::{self, Durability};
 use strata_types::reference::Reference;
-use strata_types::{Platform, Silent};
+use strata_types::Silent;
 
 use crate::build::call::Call;
 use crate::build::verify::{self, Mode, Shown};
@@ -226,7 +226,7 @@ impl Args {
         let native = &engine.platform();
         let mut arguments = self.arguments(session);
         let epoch = epoch::of(session, &mut arguments, input.dir.as_deref(), self.verify)?;
-        let platforms = platforms(&self.platform, native)?;
+        let platforms = opts::platform::platforms(&self.platform, native)?;
         Ok(BuildRequest {
             dockerfile: input.dockerfile,
             context: input.context,
@@ -374,21 +374,6 @@ fn names(tags: &[String]) -> Result<Vec<Reference>> {
         Err(error) => Err(Failure::new(format!("invalid tag {tag:?}: {error}"))),
     };
     tags.iter().map(name).collect()
-}
-
-/// Reads `--platform`: each once.
-fn platforms(words: &[String], native: &Platform) -> Result<Vec<Platform>> {
-    let mut platforms = Vec::new();
-    for word in words {
-        let platform = match word.trim() {
-            "local" => native.clone(),
-            text => Platform::parse(text, native)?,
-        };
-        if !platforms.contains(&platform) {
-            platforms.push(platform);
-        }
-    }
-    Ok(platforms)
 }
 
 /// As many steps as there are processors; two at least, because a step also waits.

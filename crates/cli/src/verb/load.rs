@@ -5,6 +5,7 @@ use std::path::Path;
 use strata_engine::image::Archive;
 
 use crate::progress::{Progress, Show};
+use crate::opts::platform::platforms;
 use crate::streams::input;
 use crate::verb::prelude::*;
 
@@ -14,6 +15,9 @@ pub struct Args {
     /// Read from tar archive file, instead of STDIN
     #[arg(short = 'i', long)]
     pub input: Option<String>,
+    /// Load only the given platforms (e.g., "linux/amd64,linux/arm64")
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    pub platform: Vec<String>,
     /// Suppress the load output
     #[arg(short = 'q', long)]
     pub quiet: bool,
@@ -25,6 +29,7 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
+        let platforms = platforms(&self.platform, &engine.platform())?;
         let path = self.input.as_deref().map(Path::new);
         let name = path.map_or_else(|| String::from("the standard input"), |path| path.display().to_string());
         if path.is_none() && session.terminal().stdin {
@@ -36,7 +41,7 @@ impl Verb for Args {
         };
         let show = if self.quiet || !session.terminal().stdout { Show::Nowhere } else { Show::Stdout };
         let progress = Progress::start(session, show)?;
-        let loaded = engine.load(archive, &name, &progress);
+        let loaded = engine.load(archive, &name, &platforms, &progress);
         progress.finish();
         for image in loaded? {
             for name in &image.names {

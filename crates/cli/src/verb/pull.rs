@@ -2,10 +2,10 @@
 
 use strata_engine::Error as EngineError;
 use strata_engine::image::{ImageError, LayerState, PullPlan, PullWish};
-use strata_types::Platform;
 use strata_types::reference::Reference;
 
 use crate::format::size;
+use crate::opts::platform::platforms;
 use crate::progress::{Progress, Show};
 use crate::verb::prelude::*;
 
@@ -18,7 +18,7 @@ pub struct Args {
     /// Say what would be fetched, written and kept, and whether it fits on the disk
     #[arg(long)]
     pub plan: bool,
-    /// Set platform if server is multi-platform capable
+    /// Set platform if server is multi-platform capable; several with commas, or "all"
     #[arg(long)]
     pub platform: Option<String>,
     /// Suppress verbose output
@@ -36,8 +36,15 @@ impl Verb for Args {
         let written: Reference = self.image.parse()?;
         let engine = session.engine()?;
         let reference = engine.reference(&self.image)?;
-        let platform = self.platform.as_deref().map(|text| Platform::parse(text, &engine.platform())).transpose()?;
-        let wish = PullWish { platform, all_tags: self.all_tags };
+        let mut platforms = match self.platform.as_deref() {
+            Some("all") => engine.platforms_of(&reference)?,
+            text => platforms(&text.map(words).unwrap_or_default(), &engine.platform())?,
+        };
+        let more = platforms.split_off(platforms.len().min(1));
+        if self.plan && !more.is_empty() {
+            return Err(Failure::new("--plan says what a pull for one platform would do"));
+        }
+        let wish = PullWish { platform: platforms.pop(), more, all_tags: self.all_tags };
         if reference.is_name_only() && !self.all_tags && !self.quiet {
             writeln!(session.out, "Using default tag: latest")?;
         }
@@ -69,6 +76,11 @@ impl Verb for Args {
         writeln!(session.out, "{asked}")?;
         Ok(Exit::SUCCESS)
     }
+}
+
+/// What stands between commas.
+fn words(text: &str) -> Vec<String> {
+    text.split(',').map(str::to_owned).collect()
 }
 
 /// Says what a pull would do; fails when it does not fit.

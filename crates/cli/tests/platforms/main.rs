@@ -4,6 +4,7 @@
 mod annotate;
 mod attest;
 mod build;
+mod keep;
 mod run;
 
 use strata_testkit::{Machine, arm64};

@@ -12,6 +12,6 @@ mod tar_index;
 mod tar_writer;
 
 pub use documents::LayoutName;
-pub(crate) use documents::{Found, FoundLayer, find, find_named, index_json, manifest_json};
+pub(crate) use documents::{Found, FoundImage, FoundLayer, Platforms, find, find_named, index_json, manifest_json};
 pub(crate) use source::Bundle;
 pub(crate) use tar_writer::TarWriter;

@@ -93,6 +93,19 @@ pub fn statement(kind: &str, predicate: &[u8], subjects: &[(String, Digest)]) ->
     serde_json::to_vec(&whole).expect("strings always print")
 }
 
+/// The predicate of a statement, as it stands there, and its type; none if it is no statement.
+pub(crate) fn predicate(statement: &[u8]) -> Option<(String, Vec<u8>)> {
+    #[derive(serde::Deserialize)]
+    struct Statement<'a> {
+        #[serde(rename = "predicateType")]
+        kind: String,
+        #[serde(borrow)]
+        predicate: &'a RawValue,
+    }
+    let Statement { kind, predicate } = serde_json::from_slice(statement).ok()?;
+    Some((kind, predicate.get().as_bytes().to_vec()))
+}
+
 /// An image's names as package URLs.
 fn subjects(names: &[Reference], platform: &Platform) -> Vec<String> {
     let platform = platform.to_string().replace('/', "%2F");
@@ -118,6 +131,8 @@ mod tests {
             r#""subject":[{"name":"pkg:docker/localhost%3A5000/app@1?platform=linux%2Farm%2Fv7","digest":{"sha256":"#,
             r#""e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}],"predicate":{"b":1,"a":2}}"#
         );
+        assert_eq!(predicate(&text), Some(("https://example.org/p".to_owned(), br#"{"b":1,"a":2}"#.to_vec())));
+        assert_eq!(predicate(b"{}"), None);
         assert_eq!(String::from_utf8(text).unwrap(), expected);
     }
 

@@ -5,14 +5,15 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Mutex;
 
-use strata_store::Key;
-use strata_store::records::{ImageRecord, LayerRecord, NewImage, TagRecord};
+use strata_store::records::LayerRecord;
+use strata_store::{Key, Lease};
 use strata_sys::failpoint;
 use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
-use strata_types::{DiffId, Digest, Hasher, ImageId, Watch};
+use strata_types::{DiffId, Digest, Hasher, ImageId, Platform, Watch};
 
-use super::archive::{Bundle, Found, FoundLayer, find};
+use super::archive::{Bundle, Found, FoundImage, FoundLayer, Platforms, find};
+use super::record::Ready;
 use crate::events::{Happening, Kind};
 use crate::image::ImageError;
 use crate::layers::Keeper;
@@ -40,72 +41,89 @@ pub enum Archive<'a> {
 }
 
 impl Engine {
-    /// Loads all images of an archive; `name` is what to call the archive in messages.
+    /// Loads the images of an archive, all or those for some platforms; `name` is what to call the archive in messages.
     ///
     /// # Errors
     /// When it is no archive, or something in it is missing or not what its digest says. Images loaded before stay.
-    pub fn load(&self, archive: Archive<'_>, name: &str, watch: &dyn Watch) -> Result<Vec<Loaded>> {
+    pub fn load(
+        &self,
+        archive: Archive<'_>,
+        name: &str,
+        platforms: &[Platform],
+        watch: &dyn Watch,
+    ) -> Result<Vec<Loaded>> {
         let reading = |source: io::Error| unreadable(name, source);
         let bundle = match archive {
             Archive::File(file) => Bundle::file(file, &self.settings().root.join("ingest")).map_err(reading)?,
             Archive::Dir(path) => Bundle::dir(path).map_err(reading)?,
         };
-        let found = find(&bundle, &self.platform()).map_err(reading)?;
+        let native = &self.platform();
+        let found = find(&bundle, Platforms { native, wanted: platforms }).map_err(reading)?;
         if found.is_empty() {
-            let problem = "it holds no image for this platform".to_owned();
+            let problem = match platforms {
+                [] => "it holds no image for this platform".to_owned(),
+                [one, ..] => format!("it holds no image for {one}"),
+            };
             return Err(ImageError::Archive { what: name.to_owned(), problem }.into());
         }
         let loaded: Vec<Loaded> =
-            found.iter().map(|image| self.load_one(&bundle, image, name, watch)).collect::<Result<_>>()?;
+            found.iter().map(|found| self.load_found(&bundle, found, (name, platforms), watch)).collect::<Result<_>>()?;
         self.apply_budget(&loaded.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), watch);
         Ok(loaded)
     }
 
-    fn load_one(&self, bundle: &Bundle, found: &Found, archive: &str, watch: &dyn Watch) -> Result<Loaded> {
-        let id = ImageId::new(Digest::sha256(&found.config));
-        let config = ImageConfig::parse(&found.config);
-        let config = config.map_err(|source| ImageError::Config { id: id.clone(), source })?;
+    /// Loads all that names in an archive stand for.
+    fn load_found(
+        &self,
+        bundle: &Bundle,
+        found: &Found,
+        (archive, platforms): (&str, &[Platform]),
+        watch: &dyn Watch,
+    ) -> Result<Loaded> {
+        let lease = self.store().lease()?;
+        let mut ready = Vec::new();
+        for image in &found.images {
+            let one = self.load_image(bundle, image, archive, &lease, watch)?;
+            let is_wanted = |wanted: &Platform| wanted.rank(&one.platform).is_some();
+            if !platforms.is_empty() && !platforms.iter().any(is_wanted) {
+                let problem = format!("it holds no image for {}", platforms[0]);
+                return Err(ImageError::Archive { what: archive.to_owned(), problem }.into());
+            }
+            ready.push(one);
+        }
+        failpoint!("engine.load.before-record");
+        let main = self.main_of(ready.iter().map(|one| &one.platform));
+        self.say_what_moves(&found.names, &ready[main].image.image.id, watch)?;
+        let id = self.record_ready(ready, &found.names)?;
+        lease.release()?;
+        let name = found.names.first().map_or_else(|| id.to_string(), Reference::familiar);
+        self.record_event(Happening::new(Kind::Image, "load", &id).with("name", &name));
+        Ok(Loaded { id, names: found.names.clone() })
+    }
+
+    fn load_image(
+        &self,
+        bundle: &Bundle,
+        found: &FoundImage,
+        archive: &str,
+        lease: &Lease<'_>,
+        watch: &dyn Watch,
+    ) -> Result<Ready> {
+        let config = ImageConfig::parse(&found.config).map_err(|source| {
+            let id = ImageId::new(Digest::sha256(&found.config));
+            ImageError::Config { id, source }
+        })?;
         let diff_ids = config.diff_ids();
         if diff_ids.len() != found.layers.len() {
             let (name, config, manifest) = (archive.to_owned(), diff_ids.len(), found.layers.len());
             return Err(ImageError::LayerCount { name, config, manifest }.into());
         }
-        let lease = self.store().lease()?;
         lease.protect(&Key::of_layers(diff_ids))?;
-        lease.protect(&[Key::Blob(id.digest().clone())])?;
         let layers = self.load_layers(bundle, &found.layers, &config, archive, watch)?;
-        self.store().blobs().put(&found.config)?;
-        failpoint!("engine.load.before-record");
-        let size_of = |diff_id: &strata_types::DiffId| {
-            layers.iter().find(|layer| layer.diff_id == *diff_id).map_or(0, |layer| layer.size_bytes)
-        };
-        let image = ImageRecord {
-            id: id.clone(),
-            manifest: None,
-            media_type: String::new(),
-            index: None,
-            size_bytes: diff_ids.iter().map(size_of).sum(),
-            layers: diff_ids.to_vec(),
-            parent: None,
-            added: self.now(),
-            created: config.created.as_deref().and_then(|text| text.parse().ok()),
-            last_used: None,
-            damaged: false,
-        };
-        self.say_what_moves(&found.names, &id, watch)?;
-        let tag = |name: &Reference| TagRecord {
-            name: name.clone(),
-            image: id.clone(),
-            manifest: None,
-            index: None,
-            updated: self.now(),
-        };
-        let tags = found.names.iter().map(tag).collect();
-        self.store().images().add(&NewImage { image, tags, layers, forms: Vec::new() })?;
-        lease.release()?;
-        let name = found.names.first().map_or_else(|| id.to_string(), Reference::familiar);
-        self.record_event(Happening::new(Kind::Image, "load", &id).with("name", &name));
-        Ok(Loaded { id, names: found.names.clone() })
+        let image = self.made(&config, &found.config, layers, lease)?;
+        let keep = |(kind, text): &(String, Vec<u8>)| self.keep_predicate(kind.clone(), text, lease);
+        let predicates = found.predicates.iter().map(keep).collect::<Result<Vec<_>>>()?;
+        Ok(Ready { image, platform: config.platform(), predicates, annotations: found.annotations.clone() })
     }
 
     /// Unpacks the layers of an image in an archive that are not here.

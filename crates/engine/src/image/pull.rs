@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use strata_store::records::{ImageRecord, LayerForm, LayerRecord, NewImage, TagRecord};
+use strata_store::records::{ImageRecord, LayerForm, LayerRecord, NewImage, TagRecord, VariantRecord};
 use strata_store::{Key, Scope};
 use strata_sys::failpoint;
 use strata_types::config::{CONFIG_BYTES_MAX, ImageConfig};
@@ -25,6 +25,8 @@ const LAYERS_AT_ONCE: usize = 3;
 pub struct PullWish {
     /// For which platform; this host's if none.
     pub platform: Option<Platform>,
+    /// For which further ones: the name then stands for all their images.
+    pub more: Vec<Platform>,
     /// All tags of the repository.
     pub all_tags: bool,
 }
@@ -68,6 +70,47 @@ impl Engine {
     }
 
     fn pull_one(&self, reference: &Reference, wish: &PullWish, watch: &dyn Watch) -> Result<Pulled> {
+        if wish.more.is_empty() {
+            return self.pull_platform(reference, wish, watch);
+        }
+        let first = wish.platform.clone().unwrap_or_else(|| self.platform());
+        let platforms: Vec<Platform> = std::iter::once(first).chain(wish.more.clone()).collect();
+        let mut pulled: Vec<Pulled> = Vec::new();
+        for platform in platforms {
+            let wish = PullWish { platform: Some(platform), ..PullWish::default() };
+            let one = self.pull_platform(reference, &wish, watch)?;
+            if !pulled.iter().any(|other| other.image == one.image) {
+                pulled.push(one);
+            }
+        }
+        self.tag_all(reference, &pulled)
+    }
+
+    /// Lets a name stand for all images that were pulled under it.
+    fn tag_all(&self, reference: &Reference, pulled: &[Pulled]) -> Result<Pulled> {
+        let (mut images, mut offered) = (Vec::new(), Vec::new());
+        for one in pulled {
+            images.push(self.image(&one.image.to_string())?);
+            offered.push(self.config(&one.image)?.platform());
+        }
+        let at = self.main_of(offered.iter());
+        let (main, image) = (&pulled[at], &images[at]);
+        let mut names = vec![reference.clone(), reference.with_digest(main.digest.clone())];
+        names.dedup();
+        let (mut tags, mut variants) = (Vec::new(), Vec::new());
+        for name in names {
+            for image in &images {
+                let (tag, annotations) = (name.clone(), self.annotations_of(image)?);
+                variants.push(VariantRecord { tag, image: image.id.clone(), predicates: Vec::new(), annotations });
+            }
+            let (image, manifest, index) = (image.id.clone(), image.manifest.clone(), image.index.clone());
+            tags.push(TagRecord { name, image, manifest, index, updated: self.now() });
+        }
+        self.store().tags().set_with(&tags, &variants)?;
+        Ok(Pulled { is_newer: pulled.iter().any(|one| one.is_newer), ..main.clone() })
+    }
+
+    fn pull_platform(&self, reference: &Reference, wish: &PullWish, watch: &dyn Watch) -> Result<Pulled> {
         let platform = wish.platform.clone().unwrap_or_else(|| self.platform());
         let chosen = self.choose(reference, &platform)?;
         let label =

@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// Tries to bring all blobs of the original manifest to the registry; false if one cannot be had any more.
-    fn push_as_it_was(
+    pub(super) fn push_as_it_was(
         &self,
         reference: &Reference,
         image: &ImageRecord,

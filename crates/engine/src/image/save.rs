@@ -8,7 +8,7 @@ use strata_store::records::{Annotations, ImageRecord, VariantRecord};
 use strata_types::config::CONFIG_BYTES_MAX;
 use strata_types::document::{Descriptor, Manifest};
 use strata_types::reference::Reference;
-use strata_types::{DiffId, Digest, Watch, media};
+use strata_types::{DiffId, Digest, ImageId, Platform, Watch, media};
 
 use super::archive::{TarWriter, index_json, manifest_json};
 use super::find::as_recorded;
@@ -44,12 +44,22 @@ impl Writing<'_> {
 }
 
 impl Engine {
-    /// Writes images with all their layers. A repository's name alone means all its tags; an id means no name.
+    /// Writes images with all their layers, for all platforms that their names stand for or for some. A repository's name
+    /// alone means all its tags; an id means no name.
     ///
     /// # Errors
     /// When one of them is not here, before anything is written; or when writing fails.
-    pub fn save(&self, names: &[String], target: &mut dyn Write, watch: &dyn Watch) -> Result<()> {
-        let chosen = self.choose_to_save(names)?;
+    pub fn save(
+        &self,
+        names: &[String],
+        platforms: &[Platform],
+        target: &mut dyn Write,
+        watch: &dyn Watch,
+    ) -> Result<()> {
+        let mut chosen = self.choose_to_save(names)?;
+        if !platforms.is_empty() {
+            chosen.iter_mut().try_for_each(|chosen| self.keep_platforms(chosen, platforms))?;
+        }
         let lease = self.store().lease()?;
         for Chosen { image, variants, .. } in &chosen {
             lease.protect(&Key::of_layers(&image.layers))?;
@@ -133,6 +143,39 @@ impl Engine {
             }
         }
         Ok(chosen)
+    }
+
+    /// Leaves of what a name stands for what serves some platforms.
+    fn keep_platforms(&self, chosen: &mut Chosen, platforms: &[Platform]) -> Result<()> {
+        let platform_of = |image: &ImageId| Ok::<_, Error>(self.config(image)?.platform());
+        let images: Vec<ImageId> = match chosen.variants.as_slice() {
+            [] => vec![chosen.image.id.clone()],
+            variants => variants.iter().map(|variant| variant.image.clone()).collect(),
+        };
+        let offered = images.iter().map(platform_of).collect::<Result<Vec<_>>>()?;
+        let mut kept = Vec::new();
+        for wanted in platforms {
+            let ranked = offered.iter().enumerate().filter_map(|(at, offered)| Some((wanted.rank(offered)?, at)));
+            let Some((_, at)) = ranked.min() else {
+                let name = chosen.names.first().map_or_else(|| chosen.image.id.to_string(), Reference::familiar);
+                let actual = offered.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                return Err(ImageError::WrongPlatform { name, wanted: wanted.to_string(), actual }.into());
+            };
+            if !kept.contains(&at) {
+                kept.push(at);
+            }
+        }
+        let main = kept[self.main_of(kept.iter().map(|at| &offered[*at]))];
+        if let Some(image) = self.store().images().get(&images[main])? {
+            chosen.image = image;
+        }
+        kept.sort_unstable();
+        let mut place = 0;
+        chosen.variants.retain(|_| {
+            place += 1;
+            kept.contains(&(place - 1))
+        });
+        Ok(())
     }
 
     fn tags_of_repository(&self, repository: &Reference) -> Result<Vec<Reference>> {

@@ -19,19 +19,17 @@ impl Engine {
         }
         let before = image.parse::<Reference>().ok().map(|name| as_recorded(&name));
         let image = self.image(image)?;
-        let tag = TagRecord {
-            name: name.clone().or_latest(),
-            image: image.id,
-            manifest: None,
-            index: None,
-            updated: self.now(),
-        };
+        let (mut variants, mut index) = (Vec::new(), None);
+        if let Some(before) = &before {
+            // The new name stands for all that the old one does.
+            variants = self.store().variants().of(before)?;
+            if !variants.is_empty() {
+                index = self.store().tags().get(before)?.and_then(|tag| tag.index);
+            }
+        }
+        let (name, updated) = (name.clone().or_latest(), self.now());
+        let tag = TagRecord { name, image: image.id, manifest: None, index, updated };
         let event = Happening::new(Kind::Image, "tag", &tag.image).with("name", &tag.name.familiar());
-        // The new name stands for all that the old one does.
-        let mut variants = match &before {
-            Some(before) => self.store().variants().of(before)?,
-            None => Vec::new(),
-        };
         variants.iter_mut().for_each(|variant| variant.tag.clone_from(&tag.name));
         self.store().tags().set_with(&[tag], &variants)?;
         self.record_event(event);

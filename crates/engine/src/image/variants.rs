@@ -1,10 +1,10 @@
 //! Images for several platforms under one name.
 
 use strata_store::Key;
-use strata_store::records::{ImageRecord, VariantRecord};
+use strata_store::records::{Annotations, ImageRecord, VariantRecord};
 use strata_sys::failpoint;
 use strata_types::config::ImageConfig;
-use strata_types::document::{Descriptor, Index};
+use strata_types::document::{Descriptor, Document, Index, MANIFEST_BYTES_MAX};
 use strata_types::reference::Reference;
 use strata_types::{Digest, ImageId, Platform, Watch, media};
 
@@ -69,7 +69,16 @@ impl Engine {
                 return Err(Error::Cancelled);
             }
             let image = self.variant_image(variant)?;
-            let (manifest, bytes) = self.push_anew(reference, &image, Some(&variant.annotations), watch)?;
+            let (manifest, bytes) = match self.original_manifest(&image)? {
+                // What came from a registry and is to say the same goes as it came.
+                Some((manifest, bytes))
+                    if manifest.annotations == variant.annotations.manifest
+                        && self.push_as_it_was(reference, &image, &manifest, watch)? =>
+                {
+                    (manifest, bytes)
+                }
+                _ => self.push_anew(reference, &image, Some(&variant.annotations), watch)?,
+            };
             self.push_config(reference, &manifest, watch)?;
             let mut entry = Descriptor::of(&manifest.media_type, &bytes);
             client.push_manifest(&reference.with_digest(entry.digest.clone()), &manifest.media_type, &bytes)?;
@@ -83,15 +92,66 @@ impl Engine {
             entries.push(entry);
         }
         entries.extend(attested);
-        let index = index_of(variants, entries).to_bytes();
+        let (media_type, index) = match self.original_index(reference, &entries)? {
+            Some(original) => original,
+            None => (media::OCI_INDEX.to_owned(), index_of(variants, entries).to_bytes()),
+        };
         failpoint!("engine.push.before-manifest");
-        let digest = client.push_manifest(reference, media::OCI_INDEX, &index)?;
+        let digest = client.push_manifest(reference, &media_type, &index)?;
         self.note_index(reference, image, &index)?;
         let name = reference.familiar();
         self.record_event(Happening::new(Kind::Image, "push", &name).with("name", &reference.familiar_name()));
         watch.say(&format!("{}: digest: {digest} size: {}", reference.tag().unwrap_or_default(), index.len()));
         let size_bytes = index.len() as u64;
         Ok(Pushed { reference: reference.clone(), digest, size_bytes, image: image.id.clone() })
+    }
+
+    /// The index that a tag was pulled with, if it names these manifests and no others.
+    fn original_index(&self, tag: &Reference, entries: &[Descriptor]) -> Result<Option<(String, Vec<u8>)>> {
+        let Some(digest) = self.store().tags().get(tag)?.and_then(|tag| tag.index) else { return Ok(None) };
+        let Some((bytes, index)) = self.kept_index(&digest)? else { return Ok(None) };
+        let is_same = index.manifests.len() == entries.len()
+            && index.manifests.iter().all(|named| entries.iter().any(|entry| entry.digest == named.digest));
+        Ok(is_same.then_some((index.media_type, bytes)))
+    }
+
+    fn kept_index(&self, digest: &Digest) -> Result<Option<(Vec<u8>, Index)>> {
+        if !self.store().blobs().has(digest)? {
+            return Ok(None);
+        }
+        let bytes = self.store().blobs().read_small(digest, MANIFEST_BYTES_MAX)?;
+        match Document::parse(&bytes, None) {
+            Ok(Document::Index(index)) => Ok(Some((bytes, index))),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the manifest and the index of an image that was pulled say.
+    pub(super) fn annotations_of(&self, image: &ImageRecord) -> Result<Annotations> {
+        let mut said = Annotations::default();
+        if let Some((manifest, _)) = self.original_manifest(image)? {
+            said.manifest = manifest.annotations;
+        }
+        if let (Some(digest), Some(manifest)) = (&image.index, &image.manifest)
+            && let Some((_, index)) = self.kept_index(digest)?
+        {
+            let entry = index.manifests.into_iter().find(|entry| entry.digest == *manifest);
+            said.manifest_descriptor = entry.map(|entry| entry.annotations).unwrap_or_default();
+            said.index = index.annotations;
+        }
+        Ok(said)
+    }
+
+    /// The platforms that a registry has an image for under one name.
+    ///
+    /// # Errors
+    /// When the registry does not have it or does not answer.
+    pub fn platforms_of(&self, reference: &Reference) -> Result<Vec<Platform>> {
+        let found = self.client()?.resolve(&as_recorded(reference))?;
+        Ok(match found.content {
+            Document::Index(index) => index.platforms(),
+            Document::Manifest(_) => Vec::new(),
+        })
     }
 
     /// The image of a variant, with its layers kept.

@@ -19,7 +19,7 @@ fn file(bytes: &[u8]) -> File {
 
 fn check_loads(archive: Archive<'_>, image: &Image, expected_names: &[&str]) {
     let fixture = Fixture::new();
-    let loaded = fixture.engine.load(archive, "the archive", &Silent).unwrap();
+    let loaded = fixture.engine.load(archive, "the archive", &[], &Silent).unwrap();
     assert_eq!(loaded.len(), 1);
     assert_eq!(loaded[0].id.digest(), &Digest::sha256(&image.config_bytes()));
     let names: Vec<String> = loaded[0].names.iter().map(|name| name.familiar()).collect();
@@ -29,7 +29,7 @@ fn check_loads(archive: Archive<'_>, image: &Image, expected_names: &[&str]) {
 
 fn check_refused(bytes: &[u8], expected: &str) {
     let fixture = Fixture::new();
-    let error = fixture.engine.load(Archive::File(file(bytes)), "x.tar", &Silent).unwrap_err();
+    let error = fixture.engine.load(Archive::File(file(bytes)), "x.tar", &[], &Silent).unwrap_err();
     assert_eq!(sentence(&error), expected);
     assert_eq!(fixture.content(), Vec::<String>::new());
 }
@@ -65,7 +65,7 @@ fn what_is_saved_loads_again() {
     let name = reference(&registry, "a");
     fixture.engine.pull(&name, &PullWish::default(), &Silent).unwrap();
     let mut archive = Vec::new();
-    fixture.engine.save(&[name.familiar()], &mut archive, &Silent).unwrap();
+    fixture.engine.save(&[name.familiar()], &[], &mut archive, &Silent).unwrap();
     check_loads(Archive::File(file(&archive)), &image, &[&name.familiar()]);
     let (reader, mut writer) = std::io::pipe().unwrap();
     std::thread::scope(|scope| {
@@ -94,7 +94,7 @@ fn a_damaged_layer_in_an_archive_is_refused() {
     let mut archive = two_layers().docker_archive("web:1");
     let at = archive.windows(5).position(|window| window == b"lower").unwrap();
     archive[at] = b'L';
-    let error = fixture.engine.load(Archive::File(file(&archive)), "x.tar", &Silent).unwrap_err();
+    let error = fixture.engine.load(Archive::File(file(&archive)), "x.tar", &[], &Silent).unwrap_err();
     assert!(sentence(&error).contains("expected sha256:"), "{}", sentence(&error));
     assert_eq!(fixture.engine.images(&Default::default()).unwrap(), []);
 }
