@@ -4,12 +4,8 @@ use strata_dockerfile::{CommandLine, Instruction, Pair};
 use strata_sys::signal::Signal;
 use strata_types::config::RunConfig;
 
-use crate::copy::absolute;
 use crate::error::Problem;
 use crate::history;
-
-/// The shell unless SHELL says otherwise.
-const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// Replaces variables in a word.
 pub(crate) type Expand<'a> = &'a dyn Fn(&str) -> Result<String, Problem>;
@@ -47,7 +43,7 @@ pub(crate) fn apply(
         }
         Instruction::Env(pairs) => {
             let pairs = expand_pairs(pairs, expand)?;
-            pairs.iter().for_each(|(name, value)| set_variable(&mut config.env, name, value));
+            pairs.iter().for_each(|(name, value)| config.set_variable(name, value));
             listed("ENV", &pairs)
         }
         Instruction::Label(pairs) => {
@@ -97,35 +93,7 @@ pub(crate) fn words(command: &CommandLine, config: &RunConfig) -> Vec<String> {
     if command.exec {
         return command.words.clone();
     }
-    shell(config).into_iter().chain([command.words.join(" ")]).collect()
-}
-
-/// What runs lines.
-pub(crate) fn shell(config: &RunConfig) -> Vec<String> {
-    if config.shell.is_empty() { SHELL.map(str::to_owned).to_vec() } else { config.shell.clone() }
-}
-
-/// A path without `.`, `..` and doubled slashes, seen from the working directory.
-pub(crate) fn working_dir(config: &RunConfig, path: &str) -> String {
-    let path = absolute(&config.working_dir, path);
-    let mut clean: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => _ = clean.pop(),
-            part => clean.push(part),
-        }
-    }
-    format!("/{}", clean.join("/"))
-}
-
-/// Sets a variable where it stands, or appends it.
-pub(crate) fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
-    let entry = format!("{name}={value}");
-    match env.iter_mut().find(|entry| entry.split('=').next() == Some(name)) {
-        Some(present) => *present = entry,
-        None => env.push(entry),
-    }
+    config.line_shell().into_iter().chain([command.words.join(" ")]).collect()
 }
 
 fn expand_pairs(pairs: &[Pair], expand: Expand<'_>) -> Result<Vec<(String, String)>, Problem> {
@@ -200,13 +168,5 @@ mod tests {
         apply(&Instruction::Cmd(line(&["own"])), &mut config, &mut commands, &same).unwrap();
         apply(&entry, &mut config, &mut commands, &same).unwrap();
         assert_eq!(config.cmd, Some(vec!["own".to_owned()]));
-    }
-
-    #[test]
-    fn working_directories_are_clean_and_follow_one_another() {
-        let config = RunConfig { working_dir: "/a/b".to_owned(), ..RunConfig::default() };
-        assert_eq!(working_dir(&config, "../c/./d//"), "/a/c/d");
-        assert_eq!(working_dir(&config, "/x"), "/x");
-        assert_eq!(working_dir(&RunConfig::default(), "x"), "/x");
     }
 }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strata_dockerfile::{Argument, Dockerfile, Expander, Instruction, MountKind, RunMount, Stage, Step};
 use strata_types::Platform;
+use strata_types::config::set_variable;
 
 use crate::error::{BuildError, Problem};
-use crate::metadata::set_variable;
 use crate::plan::{Plan, Source};
 use crate::request::BuildRequest;
 use crate::variables::{Scope, expand};

@@ -13,7 +13,6 @@ use strata_types::config::RunConfig;
 use strata_types::{DiffId, Platform, Watch};
 
 use crate::error::Problem;
-use crate::metadata;
 
 /// What `hostname` says in every RUN, as with BuildKit: a name of the host's would end up in layers.
 const HOSTNAME: &str = "buildkitsandbox";
@@ -55,7 +54,7 @@ impl Command {
                 }
             }
         }
-        Self { words: metadata::shell(config).into_iter().chain([line]).collect(), script }
+        Self { words: config.line_shell().into_iter().chain([line]).collect(), script }
     }
 
     /// As messages show it.

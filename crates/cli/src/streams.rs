@@ -16,6 +16,11 @@ pub fn input(path: Option<&str>) -> Result<File> {
     }
 }
 
+/// Opens what a tar comes from: a file, or `-` for the standard input.
+pub fn source(word: &str) -> Result<File> {
+    input(Some(word).filter(|word| *word != "-"))
+}
+
 /// Where an archive is written. A named file appears only when it is complete.
 #[derive(Debug)]
 pub struct Output {

@@ -156,6 +156,44 @@ pub struct RunConfig {
     pub shell: Vec<String>,
 }
 
+/// What runs lines unless SHELL says otherwise.
+const SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+impl RunConfig {
+    /// Sets a variable where it stands, or appends it.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        set_variable(&mut self.env, name, value);
+    }
+
+    /// What runs lines.
+    pub fn line_shell(&self) -> Vec<String> {
+        if self.shell.is_empty() { SHELL.map(str::to_owned).to_vec() } else { self.shell.clone() }
+    }
+
+    /// A path as it is seen from the working directory, without `.`, `..` and doubled slashes.
+    pub fn at_working_dir(&self, path: &str) -> String {
+        let dir = if path.starts_with('/') { "" } else { &self.working_dir };
+        let mut clean: Vec<&str> = Vec::new();
+        for part in dir.split('/').chain(path.split('/')) {
+            match part {
+                "" | "." => {}
+                ".." => _ = clean.pop(),
+                part => clean.push(part),
+            }
+        }
+        format!("/{}", clean.join("/"))
+    }
+}
+
+/// Sets a variable of an environment where it stands, or appends it.
+pub fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
+    let entry = format!("{name}={value}");
+    match env.iter_mut().find(|entry| entry.split('=').next() == Some(name)) {
+        Some(present) => *present = entry,
+        None => env.push(entry),
+    }
+}
+
 /// How to tell whether a container is well. Durations are nanoseconds; 0 means "as usual".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -443,5 +481,13 @@ mod tests {
         }
         let short = r#"{"rootfs":{"type":"layers"},"history":[{}]}"#;
         assert!(ImageConfig::parse(short.as_bytes()).unwrap().check_history().is_err());
+    }
+
+    #[test]
+    fn working_directories_are_clean_and_follow_one_another() {
+        let config = RunConfig { working_dir: "/a/b".to_owned(), ..RunConfig::default() };
+        assert_eq!(config.at_working_dir("../c/./d//"), "/a/c/d");
+        assert_eq!(config.at_working_dir("/x"), "/x");
+        assert_eq!(RunConfig::default().at_working_dir("x"), "/x");
     }
 }

@@ -5,11 +5,10 @@ use crate::copy::resolve::resolve;
 use crate::copy::{Layout, Owner};
 use crate::error::{Problem, read};
 use crate::key::Key;
-use crate::metadata;
 
 impl StageRun<'_> {
     pub(super) fn workdir(&mut self, path: &str) -> Result<(), Problem> {
-        let path = metadata::working_dir(self.config(), &self.expand(path)?);
+        let path = self.config().at_working_dir(&self.expand(path)?);
         self.state.base.config.config.working_dir.clone_from(&path);
         let (build, layers, user) = (self.build, self.state.base.layers.clone(), self.config().user.clone());
         let key = || {

@@ -4,6 +4,7 @@
 //! A parser has the form that clap's `value_parser` takes: `#[arg(long, value_parser = opts::size::bytes)]`.
 
 pub mod block_device;
+pub mod change;
 pub mod csv;
 pub mod detach_keys;
 pub mod device;

@@ -7,8 +7,8 @@ use strata_engine::Engine;
 use strata_engine::container::{HostConfig, Resources, SHM_SIZE_BYTES};
 use strata_engine::image::Exposed;
 use strata_sys::durable::{self, Durability};
-use strata_types::reference::Reference;
 use strata_types::Silent;
+use strata_types::reference::Reference;
 
 use crate::build::call::Call;
 use crate::build::verify::{self, Mode, Shown};

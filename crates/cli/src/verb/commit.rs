@@ -1,9 +1,10 @@
 //! `strata commit`: create a new image from a container's changes.
 
-use strata_engine::image::{Change, CommitWish};
+use strata_engine::image::CommitWish;
 use strata_types::reference::Reference;
 
 use crate::exposure;
+use crate::opts::change::changes;
 use crate::progress::{Progress, Show};
 use crate::verb::prelude::*;
 
@@ -54,7 +55,7 @@ impl Verb for Args {
             (None, container, image) => (container, image),
         };
         let name = image.as_deref().map(str::parse::<Reference>).transpose()?;
-        let changes = self.change.iter().map(|text| text.parse::<Change>()).collect::<Result<Vec<_>, _>>()?;
+        let changes = changes(&self.change)?;
         let wish = CommitWish {
             name,
             author: self.author.unwrap_or_default(),

@@ -1,10 +1,11 @@
 //! `strata image append`: put a layer on top of an image.
 
-use strata_engine::image::{AppendWish, Change};
+use strata_engine::image::AppendWish;
 use strata_types::reference::Reference;
 
+use crate::opts::change::changes;
 use crate::progress::{Progress, Show};
-use crate::streams::input;
+use crate::streams::source;
 use crate::verb::prelude::*;
 
 /// What `strata image append` understands.
@@ -30,9 +31,9 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let name = self.name.as_deref().map(str::parse::<Reference>).transpose()?;
-        let changes = self.change.iter().map(|text| text.parse::<Change>()).collect::<Result<Vec<_>, _>>()?;
+        let changes = changes(&self.change)?;
         let engine = session.engine()?;
-        let mut tar = input(Some(self.source.as_str()).filter(|source| *source != "-"))?;
+        let mut tar = source(&self.source)?;
         let wish = AppendWish { name, message: self.message.unwrap_or_default(), changes, source: self.source };
         let progress = Progress::start(session, Show::Nowhere)?;
         let id = engine.append(&self.image, &mut tar, wish, &progress);

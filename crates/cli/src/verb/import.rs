@@ -1,11 +1,12 @@
 //! `strata import`: import the contents from a tarball to create a filesystem image.
 
-use strata_engine::image::{Change, ImportWish};
+use strata_engine::image::ImportWish;
 use strata_types::Platform;
 use strata_types::reference::Reference;
 
+use crate::opts::change::changes;
 use crate::progress::{Progress, Show};
-use crate::streams::input;
+use crate::streams::source;
 use crate::verb::prelude::*;
 
 /// What `strata import` understands.
@@ -32,14 +33,14 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let name = self.image.as_deref().map(str::parse::<Reference>).transpose()?;
-        let changes = self.change.iter().map(|text| text.parse::<Change>()).collect::<Result<Vec<_>, _>>()?;
+        let changes = changes(&self.change)?;
         let engine = session.engine()?;
         let platform = self.platform.as_deref().map(|text| Platform::parse(text, &engine.platform())).transpose()?;
         if self.source.starts_with("http://") || self.source.starts_with("https://") {
             let hint = format!("curl -fL {} | {} - …", self.source, session.invoked_as);
             return Err(Failure::new("images are not imported from URLs").hint(hint));
         }
-        let mut tar = input(Some(self.source.as_str()).filter(|source| *source != "-"))?;
+        let mut tar = source(&self.source)?;
         let wish = ImportWish { name, message: self.message, changes, platform, source: self.source };
         let progress = Progress::start(session, Show::Nowhere)?;
         let id = engine.import(&mut tar, &wish, &progress);

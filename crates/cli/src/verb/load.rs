@@ -4,8 +4,8 @@ use std::path::Path;
 
 use strata_engine::image::Archive;
 
-use crate::progress::{Progress, Show};
 use crate::opts::platform::platforms;
+use crate::progress::{Progress, Show};
 use crate::streams::input;
 use crate::verb::prelude::*;
 

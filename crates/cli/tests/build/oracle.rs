@@ -155,3 +155,23 @@ fn compare(machine: &Machine, except: &[&str]) {
     }
     assert_eq!(sh(machine, "ours", LIST), sh(machine, "theirs", LIST));
 }
+
+#[test]
+fn a_cache_of_buildkits_is_passed_over() {
+    need!(host::root(), Docker::available(), host::program("busybox"), host::program("docker-registry"));
+    let machine: Machine = machine(&[("f", "f\n"), ("Dockerfile", "FROM base\nCOPY f /f\nRUN echo 1 > /x\n")]);
+    let registry = strata_testkit::registry::Registry::start_in(&machine);
+    let docker = Docker::start(&machine);
+    std::fs::write(machine.dir().join("base.tar"), Image::busybox().docker_archive("base:latest")).unwrap();
+    docker.run(["load", "-i", "base.tar"]).ok();
+    let name = format!("{}/app:1", registry.host());
+    let words = ["build", "--network", "none", "--build-arg", "BUILDKIT_INLINE_CACHE=1", "-t", &name, "ctx"];
+    let theirs = docker.command(words).env("DOCKER_BUILDKIT", "1").output();
+    let theirs = strata_testkit::machine::Ran::from(theirs.unwrap());
+    assert_eq!(theirs.code, 0, "{}{}", theirs.out, theirs.err);
+    docker.run(["push", "-q", &name]).ok();
+    let ours = machine.strata(["build", "--network", "none", "--cache-from", &name, "-t", "ours", "ctx"]);
+    assert_eq!(ours.code, 0, "{}", ours.err);
+    assert!(ours.err.contains("importing cache manifest from") && !ours.err.contains("CACHED"), "{}", ours.err);
+    assert_eq!(sh(&machine, "ours", "cat /f /x"), "f\n1\n");
+}

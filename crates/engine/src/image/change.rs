@@ -119,14 +119,14 @@ pub fn apply(changes: &[Change], config: &mut RunConfig) {
                     config.cmd = None;
                 }
             }
-            Change::Env(pairs) => pairs.iter().for_each(|(name, value)| set_variable(&mut config.env, name, value)),
+            Change::Env(pairs) => pairs.iter().for_each(|(name, value)| config.set_variable(name, value)),
             Change::Expose(ports) => config.exposed_ports.extend(ports.iter().cloned()),
             Change::Label(pairs) => config.labels.extend(pairs.iter().cloned()),
             Change::OnBuild(instruction) => config.on_build.push(instruction.clone()),
             Change::StopSignal(signal) => config.stop_signal.clone_from(signal),
             Change::User(user) => config.user.clone_from(user),
             Change::Volume(paths) => config.volumes.extend(paths.iter().cloned()),
-            Change::WorkingDir(path) => config.working_dir = below(&config.working_dir, path),
+            Change::WorkingDir(path) => config.working_dir = config.at_working_dir(path),
             Change::Healthcheck(check) => config.healthcheck = Some(check.clone()),
         }
     }
@@ -135,35 +135,8 @@ pub fn apply(changes: &[Change], config: &mut RunConfig) {
 fn words_of(command: &Command, config: &RunConfig) -> Vec<String> {
     match command {
         Command::Exec(words) => words.clone(),
-        Command::Shell(line) => {
-            let shell =
-                if config.shell.is_empty() { &["/bin/sh".to_owned(), "-c".to_owned()][..] } else { &config.shell };
-            shell.iter().cloned().chain([line.clone()]).collect()
-        }
+        Command::Shell(line) => config.line_shell().into_iter().chain([line.clone()]).collect(),
     }
-}
-
-/// Replaces a variable where it stands, or appends it.
-fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
-    let entry = format!("{name}={value}");
-    match env.iter_mut().find(|entry| entry.split('=').next() == Some(name)) {
-        Some(present) => *present = entry,
-        None => env.push(entry),
-    }
-}
-
-/// `path` seen from `dir`, without `.` and `..`.
-fn below(dir: &str, path: &str) -> String {
-    let joined = if path.starts_with('/') { path.to_owned() } else { format!("{dir}/{path}") };
-    let mut clean: Vec<&str> = Vec::new();
-    for component in joined.split('/') {
-        match component {
-            "" | "." => {}
-            ".." => _ = clean.pop(),
-            name => clean.push(name),
-        }
-    }
-    format!("/{}", clean.join("/"))
 }
 
 fn one(instruction: &'static str, rest: &str) -> Result<String, ChangeError> {

@@ -66,8 +66,10 @@ impl Engine {
             };
             return Err(ImageError::Archive { what: name.to_owned(), problem }.into());
         }
-        let loaded: Vec<Loaded> =
-            found.iter().map(|found| self.load_found(&bundle, found, (name, platforms), watch)).collect::<Result<_>>()?;
+        let loaded: Vec<Loaded> = found
+            .iter()
+            .map(|found| self.load_found(&bundle, found, (name, platforms), watch))
+            .collect::<Result<_>>()?;
         self.apply_budget(&loaded.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), watch);
         Ok(loaded)
     }

@@ -1,8 +1,6 @@
 //! How images that came to be here are recorded: built, committed, imported, loaded.
 
-use strata_store::records::{
-    Annotations, ImageRecord, LayerRecord, NewImage, Predicate, TagRecord, VariantRecord,
-};
+use strata_store::records::{Annotations, ImageRecord, LayerRecord, NewImage, Predicate, TagRecord, VariantRecord};
 use strata_store::{Key, Lease};
 use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
