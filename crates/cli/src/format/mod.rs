@@ -7,6 +7,7 @@ pub mod shorten;
 pub mod size;
 pub mod tabs;
 pub mod template;
+pub mod tree;
 
 pub use inspect::inspect;
 pub use list::List;

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use strata_engine::image::{Summary, Wanted};
 
 use crate::filter::{self, Filter, Filters};
-use crate::format::{List, age, shorten, size};
+use crate::format::{List, age, shorten, size, tree};
 use crate::verb::prelude::*;
 
 /// What `strata images` understands.
@@ -30,6 +30,9 @@ pub struct Args {
     /// Only show image IDs
     #[arg(short = 'q', long)]
     pub quiet: bool,
+    /// List multi-platform images as a tree
+    #[arg(long)]
+    pub tree: bool,
     /// Only images of this repository
     pub repository: Option<String>,
 }
@@ -54,6 +57,12 @@ impl Verb for Args {
             since: one("since"),
             until: filters.until(session)?,
         };
+        if self.tree {
+            self.refuse_beside_tree()?;
+            let trees = session.engine()?.image_trees(&wanted)?;
+            session.out.write_all(tree::draw(&trees).as_bytes())?;
+            return Ok(Exit::SUCCESS);
+        }
         let images = session.engine()?.images(&wanted)?;
         let shows_digests = self.digests || self.format.as_deref().is_some_and(|format| format.contains(".Digest"));
         let rows: Vec<Json> = images
@@ -68,6 +77,20 @@ impl Verb for Args {
 }
 
 impl Args {
+    /// The tree has one form.
+    fn refuse_beside_tree(&self) -> Result<()> {
+        let given = [
+            ("quiet", self.quiet),
+            ("no-trunc", self.no_trunc),
+            ("digests", self.digests),
+            ("format", self.format.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => Err(Failure::new(format!("--{name} is not yet supported with --tree"))),
+            None => Ok(()),
+        }
+    }
+
     fn row(&self, image: &Summary, names: &Names, session: &Session) -> Json {
         let id = image.id.to_string();
         let id = if self.no_trunc { id.as_str() } else { shorten::id(&id) };

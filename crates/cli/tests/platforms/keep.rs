@@ -94,10 +94,18 @@ fn what_is_loaded_is_saved_again_to_the_byte() {
         let error = refuses(archive).fails(1);
         assert!(error.contains("it holds no image for linux/s390x"), "{archive}: {error}");
     }
+    // A tree shows what names stand for.
+    machine.strata(["load", "-q", "-i", "first.tar"]).ok();
+    machine.strata(["create", "--network", "none", "--platform", "linux/arm64", "app:1", "/x"]).ok();
+    let tree = machine.strata(["images", "--tree"]).ok();
+    let cells: Vec<Vec<&str>> = tree.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(cells[0], ["IMAGE", "ID", "DISK", "USAGE", "CONTENT", "SIZE", "EXTRA"]);
+    assert_eq!((cells[1][0], cells[2][0], cells[2].last()), ("app:1", "other:1", Some(&"U")), "{tree}");
+    assert_eq!((&cells[3][..2], cells[3].last()), (&["├─", "linux/amd64"][..], Some(&"0B")), "{tree}");
+    assert_eq!((&cells[4][..2], cells[4].last()), (&["└─", "linux/arm64"][..], Some(&"U")), "{tree}");
+    assert!(machine.strata(["images", "--tree", "-q"]).fails(1).contains("--quiet is not yet supported with --tree"));
     // Archives of others with an index are taken as a whole, too.
-    machine
-        .sh("skopeo --insecure-policy copy -q --all oci-archive:one.tar oci-archive:theirs.tar:theirs:1")
-        .ok();
+    machine.sh("skopeo --insecure-policy copy -q --all oci-archive:one.tar oci-archive:theirs.tar:theirs:1").ok();
     machine.strata(["load", "-q", "-i", "theirs.tar"]).ok();
     assert_eq!(processors(&machine, "theirs:1"), ["amd64", "arm64"]);
 }

@@ -25,6 +25,7 @@ mod remove;
 mod save;
 mod short_name;
 mod tag;
+mod tree;
 mod variants;
 
 pub use append::AppendWish;
@@ -51,3 +52,4 @@ pub(crate) use push::{Compressed, InMemory, Unseen};
 pub(crate) use record::Ready;
 pub use remove::{Removal, RemoveWish};
 pub use strata_store::records::ImageRecord;
+pub use tree::{ImageTree, PlatformImage};
