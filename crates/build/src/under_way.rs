@@ -54,7 +54,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// The steps that somebody does or has done in this build, by their keys.
+/// The steps that somebody does or has done in this build, by their keys and places.
 #[derive(Debug, Default)]
 pub(crate) struct UnderWay {
     /// What came of a step; nothing while it is being done.

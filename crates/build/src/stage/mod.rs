@@ -236,9 +236,11 @@ impl<'b> StageRun<'b> {
             }
             tried.push(key);
         }
-        // Another platform's stage may be at the same step.
+        // Another platform's stage may be at the same step. An equal one elsewhere is a step of its own.
         let shared = self.build.shared;
-        let claim = match shared.under_way.claim(tried.last().map_or("", String::as_str), &shared.permits) {
+        let key = tried.last().map_or("", String::as_str);
+        let place = format!("{key} {} {}", self.index, self.place.0);
+        let claim = match shared.under_way.claim(&place, &shared.permits) {
             Turn::Ours(claim) => Some(claim),
             Turn::Done(memory) if memory.layers.starts_with(layers) => {
                 shared.caches.note(tried, layers, &memory);

@@ -172,6 +172,16 @@ fn a_build_that_was_killed_leaves_only_what_the_next_one_uses() {
 }
 
 #[test]
+fn without_cache_equal_steps_are_done_each() {
+    need_all!();
+    let machine = machine(&[]);
+    let step = "RUN --mount=type=cache,target=/c echo x >> /c/log\n";
+    let file = format!("FROM base\n{step}{step}RUN --mount=type=cache,target=/c wc -l < /c/log > /count\n");
+    build(&machine, &file, &["--no-cache", "-t", "app"]).ok();
+    assert_eq!(sh(&machine, "app", "cat /count"), "2\n");
+}
+
+#[test]
 fn files_that_did_not_change_are_not_read_again() {
     need_all!();
     strata_testkit::need!(strata_testkit::host::program("strace"));
