@@ -70,8 +70,11 @@ impl Drop for Managed {
         if let Some(mut systemd) = self.systemd.take() {
             systemd.kill().unwrap();
             systemd.wait().unwrap();
+            // What it had started ends a moment later.
             let tree = format!("/sys/fs/cgroup{}", self.lab.cgroup());
-            self.lab.machine.sh(&format!("find {tree} -depth -type d -exec rmdir '{{}}' ';' 2>/dev/null"));
+            let remove = format!("find {tree} -depth -type d -exec rmdir '{{}}' ';' 2>/dev/null");
+            let again = format!("for try in $(seq 1000); do {remove}; [ -d {tree} ] || break; done");
+            self.lab.machine.sh(&format!("echo 1 2>/dev/null >{tree}/cgroup.kill; {again}"));
         }
     }
 }
