@@ -33,8 +33,12 @@ pub struct Args {
     /// Do not warn of credentials in the image
     #[arg(long)]
     pub allow_secrets: bool,
-    /// Add annotation to the image (format: "[index,manifest:]key=value")
-    #[arg(long, value_name = "stringArray")]
+    /// Add annotation to the image
+    #[arg(
+        long,
+        value_name = "stringArray",
+        help = "Add annotation to the image (format: \"[index,manifest:]key=value\")"
+    )]
     pub annotation: Vec<String>,
     /// Attestation parameters (format: "type=sbom" or "type=provenance,mode=max")
     #[arg(long, value_name = "stringArray")]
