@@ -109,7 +109,7 @@ impl Projects {
     }
 
     /// Limits what the empty directories `dirs`, which lie on one filesystem, and everything that is ever made in them may
-    /// take together. The project has the name `at` from now on. Nothing may be [lacking](lacking).
+    /// take together. The project has the name `at` from now on. Nothing may be [lacking].
     pub fn limit(&self, dirs: &[PathBuf], bytes: u64, at: &Path) -> io::Result<()> {
         let dirs = dirs.iter().map(|dir| open_dir(dir)).collect::<rustix::io::Result<Vec<_>>>()?;
         let first = dirs.first().ok_or(io::ErrorKind::InvalidInput)?.as_fd();
