@@ -111,9 +111,10 @@ pub(crate) fn once(arena: &Arena, entry: &Entry) -> Done<Took> {
     // Nor is what the kernel still does for the one before: it takes a network namespace down behind its last process, and
     // whoever makes one meanwhile may have to wait for it.
     strata_sys::clock::pause(NAMESPACE_GONE);
-    let mut command = arena.command(&entry.timed);
+    let command = arena.stand_by(&entry.timed)?;
     let (cpu, machine, start) = (arena.cpu_s(), machine_s(), Instant::now());
-    let output = command.output().map_err(|error| format!("cannot run {}: {error}", entry.name))?;
+    // Its output ends with the command, and the end of its input is the line it waits for.
+    let output = command.wait_with_output().map_err(|error| format!("cannot run {}: {error}", entry.name))?;
     let (wall_s, cpu_s, machine_s) = (start.elapsed().as_secs_f64(), arena.cpu_s() - cpu, machine_s() - machine);
     if !output.status.success() {
         return Err(format!("{}: {}", entry.name, String::from_utf8_lossy(&output.stderr)));

@@ -110,8 +110,9 @@ pub(crate) fn page(tables: &[Table], failed: &[String], bench: &Bench) -> String
     }
     format!(
         "# Benchmarks\n\n\
-         Written by one call of `cargo xtask bench`; do not edit. Commands take turns, CPU is that of a control group with the \
-         command, its daemons and its containers (the registry is outside), stores lie on a fresh loop-mounted ext4. Ratios \
+         Written by one call of `cargo xtask bench`; do not edit. Commands take turns, each begun by a shell that \
+         waits in its namespaces and control groups already. CPU is that of a control group with the command, its daemons and \
+         its containers (the registry is outside), stores lie on a fresh loop-mounted ext4. Ratios \
          are the median of those of each round: below 1 means that strata needs less. Each table says how much other work \
          the machine had: wall times of a few milliseconds mean little on a busy one, processor time does.\n\n\
          - Machine: Linux {}, {} processors\n- Engines: {}\n\n## Targets\n\n{}\n{}\n",

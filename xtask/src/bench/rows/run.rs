@@ -18,7 +18,7 @@ pub(super) fn measure(bench: &Bench) -> Done<Table> {
     let timings = interleaved(arena, bench.rounds(2, 20), &entries)?;
     let note = "`run --rm --network none debian true`, warm. crun runs a ready bundle whose overlay is mounted for it; the floor \
                 is a C program that makes the namespaces, the overlay and the mounts, executes and waits, without and with \
-                four v1 control groups. Everything is started by a shell, which is part of each figure.";
+                four v1 control groups.";
     let targets = vec![
         timings.target(Cost::Wall, 0.6, &["crun"]),
         timings.target(Cost::Cpu, 0.5, &["crun"]),
