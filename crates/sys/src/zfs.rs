@@ -190,7 +190,7 @@ clone) for word; do case $word in *@*) origin=$word;; esac; done
 set) :;;
 destroy) [ -d "$at" ] || { echo "cannot open '$last': dataset does not exist" >&2; exit 1; }
     if [ -d "$at@strata" ] && [ -n "$(ls "$at@strata")" ]; then echo "filesystem has dependent clones" >&2; exit 1; fi
-    rm -rf "$at" "$at@strata"; find "$0.d" -name "clone-${last##*/}" -delete;;
+    rm -rf "$at" "$at@strata"; rm -f "$0.d/${last%/*}"/*@strata/"clone-${last##*/}";;
 esac
 "#;
 
