@@ -159,11 +159,10 @@ fn has_page(log: &Path, page: u64) -> io::Result<bool> {
     let log = File::open(log)?;
     let frame_at = LOG_HEADER_BYTES + page * (FRAME_HEADER_BYTES + u64::from(schema::PAGE_BYTES));
     // What was begun anew has another salt than what is left of before.
-    let (mut magic, mut salt, mut salt_of_frame) = ([0; 4], [0; 8], [0; 8]);
-    log.read_exact_at(&mut magic, 0)?;
-    log.read_exact_at(&mut salt, 16)?;
+    let (mut header, mut salt_of_frame) = ([0; 24], [0; 8]);
+    log.read_exact_at(&mut header, 0)?;
     log.read_exact_at(&mut salt_of_frame, frame_at + 8)?;
-    Ok(magic != [0; 4] && salt == salt_of_frame)
+    Ok(header[..4] != [0; 4] && header[16..] == salt_of_frame)
 }
 
 fn open_ready(root: &Path) -> Result<Session> {
