@@ -16,6 +16,8 @@ mod repositories;
 mod squash;
 mod verify;
 
+use std::process::Child;
+
 use strata_testkit::Machine;
 use strata_testkit::image::Image;
 use strata_testkit::machine::{Ran, feed};
@@ -56,6 +58,16 @@ pub(crate) fn build(machine: &Machine, dockerfile: &str, options: &[&str]) -> Ra
 /// Runs a shell line in an image.
 pub(crate) fn sh(machine: &Machine, image: &str, line: &str) -> String {
     machine.strata(["run", "--rm", "--network", "none", "--user", "0", "--entrypoint", "sh", image, "-c", line]).ok()
+}
+
+/// A program of the machine that ends with the test.
+pub(crate) struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
 }
 
 /// Shows something of an image.

@@ -53,14 +53,14 @@ const CONTEXT: &[(&str, &str)] = &[
     ("dir/skipped.bak", "no\n"),
     ("one.txt", "1\n"),
     ("two.txt", "2\n"),
-    ("three.bin", "3\n"),
-    (".dockerignore", "**/*.bak\n# a comment\nthree.*\n"),
 ];
+/// What lies there for docker's builders, too.
+const IGNORED: &[(&str, &str)] = &[("three.bin", "3\n"), (".dockerignore", "**/*.bak\n# a comment\nthree.*\n")];
 
 #[test]
 fn docker_builds_the_same_files_and_the_same_config() {
     need!(host::root(), Docker::available(), host::program("busybox"));
-    let machine: Machine = machine(CONTEXT);
+    let machine: Machine = machine(&[CONTEXT, IGNORED].concat());
     write(&machine, "Dockerfile", FILE);
     let docker = Docker::start(&machine);
     std::fs::write(machine.dir().join("base.tar"), Image::busybox().docker_archive("base:latest")).unwrap();
@@ -79,15 +79,7 @@ fn docker_builds_the_same_files_and_the_same_config() {
 #[test]
 fn buildah_builds_the_same_files_and_the_same_config() {
     need!(host::root(), Podman::available(), host::program("busybox"));
-    let machine = machine(&[
-        ("dir/a", "a\n"),
-        ("dir/below/b", "b\n"),
-        ("dir/only.md", "md\n"),
-        ("dir/skipped.bak", "no\n"),
-        ("one.txt", "1\n"),
-        ("two.txt", "2\n"),
-        (".dockerignore", "**/*.bak\n"),
-    ]);
+    let machine = machine(&[CONTEXT, &[(".dockerignore", "**/*.bak\n")]].concat());
     // It runs shell forms of ENTRYPOINT by /bin/sh whatever SHELL says, and leaves ranges of ports as they are.
     let file = FILE.replace(" 8000-8002", "").replace("SHELL [\"/bin/ash\", \"-c\"]\n", "");
     write(&machine, "Dockerfile", &file);
@@ -127,7 +119,7 @@ COPY --from=modern /made /made
 #[test]
 fn buildkit_builds_the_same_files_and_the_same_config() {
     need!(host::root(), Docker::available(), host::program("busybox"));
-    let machine: Machine = machine(CONTEXT);
+    let machine: Machine = machine(&[CONTEXT, IGNORED].concat());
     write(&machine, "Dockerfile", &(FILE.replace("FROM ${BASE}\n", "FROM ${BASE} AS last\n") + BUILDKIT));
     let docker = Docker::start(&machine);
     std::fs::write(machine.dir().join("base.tar"), Image::busybox().docker_archive("base:latest")).unwrap();

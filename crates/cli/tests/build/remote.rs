@@ -1,11 +1,11 @@
 //! ADD and contexts by URL and from repositories, served on the machine's own loopback.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use strata_testkit::{Machine, host, need};
 
-use super::{build, machine, need_all, sh};
+use super::{Server, build, machine, need_all, sh};
 
 /// Serves `served/` with tags and times, sends `/moved/X` on to `/X`, and writes down what it was asked for.
 const SERVER: &str = r#"
@@ -37,16 +37,6 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Handler)
 print("ready", flush=True)
 server.serve_forever()
 "#;
-
-/// A program of the machine that ends with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
 
 fn serve_files(machine: &Machine) -> Server {
     let child = machine.command("python3").args(["-c", SERVER]).stdout(Stdio::piped()).spawn().unwrap();

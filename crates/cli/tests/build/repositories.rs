@@ -1,11 +1,11 @@
 //! Repositories over TLS and ssh, with repositories in them: served on the machine's own loopback.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use strata_testkit::machine::Ran;
 use strata_testkit::{Machine, host, need};
 
-use super::{machine, need_all};
+use super::{Server, machine, need_all};
 
 /// `git http-backend` behind TLS, for whoever knows the password.
 const SERVER: &str = r#"
@@ -40,16 +40,6 @@ context.load_cert_chain("cert.pem", "key.pem")
 server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 "#;
-
-/// A program of the machine that ends with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
 
 /// Starts a server and waits until its port answers.
 fn serve(machine: &Machine, mut command: Command, port: u16) -> Server {
