@@ -83,6 +83,7 @@ fn fill(root: &Path) -> Result<(), Box<dyn std::error::Error>> {
             sources: BTreeSet::from([format!("localhost:5000/image-{number}")]),
         };
         store.images().add(&NewImage {
+            said: None,
             layers: layers.iter().map(record).collect(),
             forms: layers.iter().map(form).collect(),
             tags: vec![TagRecord {

@@ -7,7 +7,7 @@ use strata_types::{ContainerId, DiffId, Digest, ImageId, Watch};
 
 use crate::blobs::names;
 use crate::error::BoxError;
-use crate::records::{SnapshotRecord, containers_in, images_in, snapshots_in, tags_in, variants_in};
+use crate::records::{SnapshotRecord, containers_in, images_in, said_in, snapshots_in, tags_in, variants_in};
 use crate::{Error, Key, Result, Store};
 
 /// The files of layers, which the store records but does not keep. The snapshot store is one.
@@ -204,10 +204,9 @@ impl Store {
                     needs.entry(Key::Blob(digest)).or_default().insert(tag.image.clone());
                 }
             }
-            for variant in variants_in(connection)?.into_iter().filter(|variant| !damaged.contains(&variant.image)) {
-                for predicate in variant.predicates {
-                    needs.entry(Key::Blob(predicate.digest)).or_default().insert(variant.image.clone());
-                }
+            let named = variants_in(connection)?.into_iter().map(|variant| (variant.image, variant.said));
+            for (image, said) in named.chain(said_in(connection)?).filter(|(image, _)| !damaged.contains(image)) {
+                said.keys().for_each(|key| _ = needs.entry(key).or_default().insert(image.clone()));
             }
             Ok(needs)
         })

@@ -17,7 +17,8 @@ use strata_types::{DiffId, Watch};
 use crate::blobs::names;
 use crate::check::LayerFiles;
 use crate::records::{
-    build_steps_in, containers_in, images_in, keys_of_image, keys_of_variants, row, snapshots_in, tags_in, variants_in,
+    build_steps_in, containers_in, images_in, keys_of_image, keys_of_variants, row, said_in, snapshots_in, tags_in,
+    variants_in,
 };
 use crate::{Error, Key, Lease, Result, Store, ingest, lease};
 
@@ -183,6 +184,9 @@ fn needed(connection: &Connection) -> Result<BTreeSet<Key>> {
         needed.extend([tag.manifest, tag.index].into_iter().flatten().map(Key::Blob));
     }
     needed.extend(keys_of_variants(&variants_in(connection)?));
+    for (_, said) in said_in(connection)? {
+        needed.extend(said.keys());
+    }
     let mut seen = HashSet::new();
     for container in containers_in(connection)? {
         if seen.insert(container.layers.clone()) {

@@ -113,12 +113,14 @@ pub fn finish(
 ) -> Result<()> {
     if let Some(mut output) = archive {
         if wanted.kind == Kind::Archive {
-            let saved = match names {
-                [] => vec![built.image.to_string()],
-                names => names.to_vec(),
-            };
             let progress = Progress::start(session, Show::Nowhere)?;
-            let written = engine.save(&saved, &[], output.file(), &progress);
+            let written = match names {
+                [] => {
+                    let images: Vec<_> = built.images.iter().map(|(_, image)| image.clone()).collect();
+                    engine.save_as_one(&images, output.file(), &progress)
+                }
+                names => engine.save(names, &[], output.file(), &progress),
+            };
             progress.finish();
             if let Err(error) = written {
                 output.discard();

@@ -1,6 +1,6 @@
 //! Images with their platforms, as `docker images --tree` draws them where there is no terminal.
 
-use strata_engine::image::{ImageTree, PlatformImage};
+use strata_engine::image::{Attested, ImageTree, PlatformImage};
 use strata_types::reference::Reference;
 
 use super::{shorten, size};
@@ -50,11 +50,24 @@ impl Row {
             let corner = if at + 1 == count { "└─" } else { "├─" };
             let platform = image.platform.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
             let sizes = (image.size_bytes, image.content_bytes, image.is_used);
-            (format!("{corner} {platform}"), details(&image.id.to_string(), sizes))
+            (format!("{corner} {platform}{}", attested(image)), details(&image.id.to_string(), sizes))
         };
         let children = tree.images.iter().enumerate().map(child).collect();
         Self { names, details: details(&tree.id.to_string(), total), children }
     }
+}
+
+/// What is attested of an image, in short words; statements of kinds without one by their whole names.
+fn attested(image: &PlatformImage) -> String {
+    let short = |attested: &Attested| match attested.predicate_type.as_str() {
+        kind if kind.starts_with("https://slsa.dev/provenance/") => "provenance".to_owned(),
+        kind if kind.starts_with("https://spdx.dev/") || kind.starts_with("https://cyclonedx.org/") => {
+            "sbom".to_owned()
+        }
+        kind => kind.to_owned(),
+    };
+    let words: Vec<String> = image.attested.iter().map(short).collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }
 
 fn details(id: &str, (disk_bytes, content_bytes, is_used): (u64, u64, bool)) -> [String; 4] {
@@ -77,18 +90,22 @@ mod tests {
             size_bytes: 1_350_000,
             content_bytes: 500_000,
             is_used,
+            attested: Vec::new(),
         };
         let names = ["app:1", "app:latest"].map(|name| name.parse().unwrap()).to_vec();
-        let tree = ImageTree { names, id: id(b"amd64"), images: vec![image("amd64", true), image("arm64", false)] };
+        let attested = |kind: &str| Attested { predicate_type: kind.to_owned(), digest: Digest::sha256(b""), size: 1 };
+        let mut arm64 = image("arm64", false);
+        arm64.attested = ["https://spdx.dev/Document", "https://slsa.dev/provenance/v1", "x"].map(attested).to_vec();
+        let tree = ImageTree { names, id: id(b"amd64"), images: vec![image("amd64", true), arm64] };
         let bare = ImageTree { names: Vec::new(), id: id(b"arm64"), images: vec![image("arm64", false)] };
         let expected = "\
-IMAGE            ID             DISK USAGE   CONTENT SIZE   EXTRA
-app:1         \n\
-app:latest       AMD64               2.7MB            1MB   U    \n\
-├─ linux/amd64   AMD64              1.35MB          500kB   U    \n\
-└─ linux/arm64   ARM64              1.35MB          500kB        \n
-<untagged>       ARM64              1.35MB          500kB        \n\
-└─ linux/arm64   ARM64              1.35MB          500kB        \n
+IMAGE                                  ID             DISK USAGE   CONTENT SIZE   EXTRA
+app:1                               \n\
+app:latest                             AMD64               2.7MB            1MB   U    \n\
+├─ linux/amd64                         AMD64              1.35MB          500kB   U    \n\
+└─ linux/arm64 (sbom, provenance, x)   ARM64              1.35MB          500kB        \n
+<untagged>                             ARM64              1.35MB          500kB        \n\
+└─ linux/arm64                         ARM64              1.35MB          500kB        \n
 ";
         let mut drawn = draw(&[tree, bare]);
         for (name, shown) in [("amd64", "AMD64       "), ("arm64", "ARM64       ")] {

@@ -203,7 +203,7 @@ impl Verb for Args {
         request.output = destination;
         request.names.extend(names(&wanted.names)?);
         request.annotations.extend(wanted.annotations.iter().cloned());
-        self.refuse(&request, wanted.kind)?;
+        self.refuse(&request)?;
         let shown = Shown { name: &name, text: &text, mode };
         if self.verify
             && let Compared::Different(difference) = verify::twice(session, &engine, &mut request, &shown)?
@@ -260,17 +260,8 @@ impl Args {
     }
 
     /// Refuses what does not go together.
-    fn refuse(&self, request: &BuildRequest, kind: output::Kind) -> Result<()> {
-        let has_several = request.platforms.len() > 1;
-        if kind == output::Kind::Archive && request.names.is_empty() {
-            let what = match request.annotations.as_slice() {
-                _ if has_several => "images for several platforms",
-                [] => return Ok(()),
-                _ => "an image with annotations",
-            };
-            return Err(Failure::new(format!("an archive of {what} needs a name")).hint("name it with -t NAME:TAG"));
-        }
-        if self.verify && has_several {
+    fn refuse(&self, request: &BuildRequest) -> Result<()> {
+        if self.verify && request.platforms.len() > 1 {
             let sentence = "--verify compares the image of one platform";
             return Err(Failure::new(sentence).hint("say which with --platform"));
         }

@@ -96,6 +96,52 @@ fn annotations_go_with_the_name_to_registries_and_back() {
 }
 
 #[test]
+fn an_image_without_a_name_keeps_what_is_said_of_it_for_the_name_it_gets() {
+    need!(host::root(), host::program("docker-registry"), host::program("skopeo"), host::program("tar"));
+    let machine = Machine::isolated();
+    let registry = Registry::start_in(&machine);
+    let name = |tag: &str| format!("{}/app:{tag}", registry.host());
+    let said = ["--annotation", "k=v", "--provenance=true"];
+    let id = build(&machine, &said).ok().trim().to_owned();
+    let shown = machine.strata(["image", "inspect", "-f", "{{json .Annotations}} {{len .Attestations}}", &id]).ok();
+    assert_eq!(shown, "{\"k\":\"v\"} 1\n");
+    machine.strata(["tag", &id, &name("1")]).ok();
+    machine.strata(["push", "-q", &name("1")]).ok();
+    let (index, _) = raw(&machine, &name("1"));
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 2, "{index}");
+    let repository = name("1").replace("app:1", "app");
+    let manifest = format!("{repository}@{}", index["manifests"][0]["digest"].as_str().unwrap());
+    assert_eq!(raw(&machine, &manifest).0["annotations"], json!({"k": "v"}));
+    // What is not said the next time is not said any more, and goes with the image.
+    assert_eq!(build(&machine, &["--annotation", "k=new"]).ok().trim(), id);
+    machine.strata(["tag", &id, "app:2"]).ok();
+    assert_eq!(machine.strata(["image", "inspect", "-f", "{{json .Annotations}}", "app:2"]).ok(), "{\"k\":\"new\"}\n");
+    let id = build(&machine, &said).ok().trim().to_owned();
+    machine.strata(["builder", "prune", "-f"]).ok();
+    machine.strata(["check"]).ok();
+    machine.strata(["rmi", "-f", &id]).ok();
+    machine.strata(["system", "prune", "-af"]).ok();
+    assert_eq!(machine.sh("ls store/blobs/sha256").ok(), "");
+    // An archive has no need of a name, not even one of several platforms.
+    let archive = |options: &[&str]| {
+        build(&machine, &[&said[..], &["-o", "type=oci,dest=x.tar"], options].concat()).ok();
+        machine.sh("rm -rf x && mkdir x && tar -C x -xf x.tar").ok();
+        let read = |path: &str| -> Value {
+            serde_json::from_slice(&std::fs::read(machine.dir().join("x").join(path)).unwrap()).unwrap()
+        };
+        let blob = |entry: &Value| read(&format!("blobs/{}", entry["digest"].as_str().unwrap().replace(':', "/")));
+        let top = read("index.json")["manifests"].clone();
+        assert_eq!((top.as_array().unwrap().len(), &top[0]["annotations"]), (1, &Value::Null), "{top}");
+        let index = blob(&top[0]);
+        assert_eq!(blob(&index["manifests"][0])["annotations"], json!({"k": "v"}));
+        index["manifests"].as_array().unwrap().len()
+    };
+    assert_eq!(archive(&[]), 2);
+    assert_eq!(archive(&["--platform", BOTH]), 4);
+    machine.strata(["check"]).ok();
+}
+
+#[test]
 fn annotations_without_a_place_are_refused() {
     need!(host::root());
     let machine = Machine::isolated();
@@ -107,10 +153,6 @@ fn annotations_without_a_place_are_refused() {
         ),
         (&["--annotation", "colour:a=b"], "unknown annotation type \"colour\"\nhint: manifest, "),
         (&["--annotation", "a"], "invalid annotation \"a\", expected key=value\n"),
-        (
-            &["--annotation", "a=b", "-o", "type=oci,dest=x.tar"],
-            "an archive of an image with annotations needs a name\n",
-        ),
     ] {
         let error = build(&machine, options).fails(1);
         assert!(error.contains(says), "{options:?}: {error}");

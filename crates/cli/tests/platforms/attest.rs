@@ -194,6 +194,13 @@ fn attestations_are_pushed_beside_the_image_and_in_nobodys_way() {
     machine.sh(&format!("skopeo --insecure-policy copy -q --src-tls-verify=false docker://{name} dir:copied")).ok();
     machine.strata(["rmi", "-f", &name]).ok();
     assert!(machine.strata(["pull", &name]).ok().contains("Downloaded newer image"));
+    // It comes along, and goes along.
+    let tree = machine.strata(["images", "--tree"]).ok();
+    assert!(tree.contains("└─ linux/amd64 (sbom, provenance) "), "{tree}");
+    machine.strata(["tag", &name, &format!("{repository}:c")]).ok();
+    machine.strata(["push", "-q", &format!("{repository}:c")]).ok();
+    let pushed = machine.sh(&format!("skopeo inspect --raw --tls-verify=false docker://{repository}:c")).ok();
+    assert_eq!(serde_json::from_str::<Value>(&pushed).unwrap(), index);
 }
 
 #[test]

@@ -142,8 +142,6 @@ fn an_archive_holds_all_platforms() {
     need_all!();
     need!(host::program("skopeo"));
     let machine = Machine::isolated();
-    let refused = build(&machine, &["--platform", BOTH, "-o", "type=oci,dest=app.tar"]).fails(1);
-    assert!(refused.contains("an archive of images for several platforms needs a name"), "{refused}");
     build(&machine, &["--platform", BOTH, "-t", "app:1", "-o", "type=oci,dest=app.tar"]).ok();
     for processor in ["amd64", "arm64"] {
         let line = format!(

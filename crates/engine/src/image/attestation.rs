@@ -2,9 +2,12 @@
 //! image, for the platform `unknown/unknown`, whose layers are in-toto statements
 //! (<https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md>).
 
+mod pulled;
+
+use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use strata_store::records::Predicate;
+use strata_store::records::{Predicate, Said};
 use strata_types::document::{Descriptor, Manifest};
 use strata_types::reference::Reference;
 use strata_types::{Digest, Platform, media};
@@ -14,6 +17,8 @@ use crate::{Engine, Result};
 /// The largest predicate: an SBOM of a large image has some megabytes.
 pub const PREDICATE_BYTES_MAX: u64 = 64 << 20;
 
+/// The annotation that says what a statement attests.
+const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 /// The media type of a statement.
 const STATEMENT: &str = "application/vnd.in-toto+json";
 /// What a statement is called in its own words (<https://github.com/in-toto/attestation>).
@@ -30,28 +35,67 @@ pub(crate) struct Attestation {
     pub(crate) blobs: Vec<(Descriptor, Vec<u8>)>,
 }
 
+/// Something that is attested of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Attested {
+    /// What, a URI.
+    pub predicate_type: String,
+    /// The blob that says it: a statement as it was pulled, or a predicate that was made here.
+    pub digest: Digest,
+    /// How long that is.
+    pub size: u64,
+}
+
 impl Engine {
-    /// Makes the manifest of what is attested of an image, whose manifest is `subject`; none if nothing is.
-    pub(crate) fn attestation(
+    /// Makes the manifests of what is attested of an image, whose manifest is `subject`: those that it was pulled with if they
+    /// speak of that one, else a new one of all predicates.
+    pub(crate) fn attestations(
         &self,
         subject: &Descriptor,
         names: &[Reference],
-        predicates: &[Predicate],
-    ) -> Result<Option<Attestation>> {
+        said: &Said,
+    ) -> Result<Vec<Attestation>> {
+        let digest = subject.digest.to_string();
+        let (mut made, mut predicates) = (Vec::new(), Vec::new());
+        for pulled in &said.attestations {
+            match pulled.entry.attested() == Some(digest.as_str()) {
+                true => made.push(self.as_pulled(pulled)?),
+                false => predicates.extend(self.predicates_of_pulled(pulled)?),
+            }
+        }
+        for Predicate { kind, digest } in &said.predicates {
+            predicates.push((kind.clone(), self.store().blobs().read_small(digest, PREDICATE_BYTES_MAX)?));
+        }
         if predicates.is_empty() {
-            return Ok(None);
+            return Ok(made);
         }
         let platform = subject.platform.clone().unwrap_or_default();
         let mut statements = Vec::new();
-        for predicate in predicates {
-            let bytes = self.store().blobs().read_small(&predicate.digest, PREDICATE_BYTES_MAX)?;
+        for (kind, bytes) in predicates {
             let named = subjects(names, &platform).into_iter().map(|name| (name, subject.digest.clone()));
-            let text = statement(&predicate.kind, &bytes, &named.collect::<Vec<_>>());
+            let text = statement(&kind, &bytes, &named.collect::<Vec<_>>());
             let mut described = Descriptor::of(STATEMENT, &text);
-            described.annotations.insert("in-toto.io/predicate-type".to_owned(), predicate.kind.clone());
+            described.annotations.insert(PREDICATE_TYPE.to_owned(), kind);
             statements.push((described, text));
         }
-        Ok(Some(Attestation::of(subject, statements)))
+        made.push(Attestation::of(subject, statements));
+        Ok(made)
+    }
+
+    /// Lists what is attested of an image.
+    pub(super) fn attested(&self, said: &Said) -> Result<Vec<Attested>> {
+        let mut attested = Vec::new();
+        for pulled in &said.attestations {
+            let statement =
+                |(predicate_type, Descriptor { digest, size, .. })| Attested { predicate_type, digest, size };
+            attested.extend(self.statements_of(pulled)?.into_iter().map(statement));
+        }
+        for Predicate { kind, digest } in &said.predicates {
+            let size = self.store().blobs().size(digest)?.unwrap_or(0);
+            attested.push(Attested { predicate_type: kind.clone(), digest: digest.clone(), size });
+        }
+        Ok(attested)
     }
 }
 

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use strata_snapshot::DriverName;
-use strata_store::records::ImageRecord;
-use strata_types::Platform;
+use strata_store::records::{ImageRecord, Said};
+use strata_types::reference::Reference;
+use strata_types::{ImageId, Platform};
 
+use super::attestation::Attested;
 use crate::layers::Keeper;
 use crate::{Engine, Result};
 
@@ -54,6 +56,12 @@ pub struct Inspected {
     pub root_fs: RootFs,
     /// What is known here only.
     pub metadata: Metadata,
+    /// What its manifest says, as Podman prints it; Docker does not.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// What is attested of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attestations: Vec<Attested>,
 }
 
 /// Which driver keeps the files, and where.
@@ -94,7 +102,7 @@ impl Engine {
     /// # Errors
     /// When there is no such image.
     pub fn inspect_image(&self, name: &str) -> Result<Inspected> {
-        self.inspect(self.image(name)?)
+        self.inspect(name, self.image(name)?)
     }
 
     /// The same of the variant for a platform.
@@ -102,11 +110,16 @@ impl Engine {
     /// # Errors
     /// When there is no such image, or none of it for the platform.
     pub fn inspect_image_for(&self, name: &str, platform: &Platform) -> Result<Inspected> {
-        self.inspect(self.image_for(name, platform)?)
+        self.inspect(name, self.image_for(name, platform)?)
     }
 
-    fn inspect(&self, image: ImageRecord) -> Result<Inspected> {
+    fn inspect(&self, name: &str, image: ImageRecord) -> Result<Inspected> {
         let config = self.config(&image.id)?;
+        let said = self.said_under(name, &image.id)?;
+        let annotations = match &said {
+            Some(said) => said.annotations.manifest.clone(),
+            None => self.annotations_of(&image)?.manifest,
+        };
         let tags = self.store().tags().of(&image.id)?;
         let last_tag = tags.iter().filter(|tag| tag.name.digest().is_none()).map(|tag| tag.updated).max();
         let references = super::list::References::of(tags);
@@ -138,11 +151,28 @@ impl Engine {
                 layers: image.layers.iter().map(ToString::to_string).collect(),
             },
             metadata: Metadata { last_tag_time: last_tag.map_or_else(|| NEVER.to_owned(), |time| time.to_string()) },
+            annotations,
+            attestations: said.map_or_else(|| Ok(Vec::new()), |said| self.attested(&said))?,
         })
     }
 }
 
 impl Engine {
+    /// What is said of an image under a name, or by its id; none if nothing is but what it came with.
+    fn said_under(&self, name: &str, id: &ImageId) -> Result<Option<Said>> {
+        let reference = name.parse::<Reference>().ok().map(|name| super::find::as_recorded(&name));
+        let mut variants = match &reference {
+            Some(reference) => self.store().variants().of(reference)?,
+            None => Vec::new(),
+        };
+        variants.retain(|variant| variant.image == *id);
+        let said = match variants.pop() {
+            Some(variant) => variant.said,
+            None => self.store().images().said(id)?,
+        };
+        Ok(Some(said).filter(|said| !said.is_empty()))
+    }
+
     /// Where the files of an image are: those of the uppermost layer, and of all below it.
     fn graph_of(&self, image: &ImageRecord, keeper: Keeper) -> Result<GraphDriver> {
         let snapshots = self.snapshots()?;

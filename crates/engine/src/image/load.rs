@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Mutex;
 
-use strata_store::records::LayerRecord;
+use strata_store::records::{LayerRecord, Said};
 use strata_store::{Key, Lease};
 use strata_sys::failpoint;
 use strata_types::config::ImageConfig;
@@ -125,7 +125,8 @@ impl Engine {
         let image = self.made(&config, &found.config, layers, lease)?;
         let keep = |(kind, text): &(String, Vec<u8>)| self.keep_predicate(kind.clone(), text, lease);
         let predicates = found.predicates.iter().map(keep).collect::<Result<Vec<_>>>()?;
-        Ok(Ready { image, platform: config.platform(), predicates, annotations: found.annotations.clone() })
+        let said = Said { predicates, annotations: found.annotations.clone(), ..Said::default() };
+        Ok(Ready { image, platform: config.platform(), said })
     }
 
     /// Unpacks the layers of an image in an archive that are not here.

@@ -31,7 +31,7 @@ mod variants;
 pub use append::AppendWish;
 pub use archive::LayoutName;
 pub(crate) use archive::{Bundle, find_named};
-pub use attestation::{PREDICATE_BYTES_MAX, statement};
+pub use attestation::{Attested, PREDICATE_BYTES_MAX, statement};
 pub use change::{Change, ChangeError};
 pub use commit::CommitWish;
 pub use error::ImageError;

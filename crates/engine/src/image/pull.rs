@@ -2,8 +2,10 @@
 
 use std::sync::Mutex;
 
-use strata_store::records::{ImageRecord, LayerForm, LayerRecord, NewImage, TagRecord, VariantRecord};
-use strata_store::{Key, Scope};
+use strata_store::records::{
+    ImageRecord, LayerForm, LayerRecord, NewImage, PulledAttestation, Said, TagRecord, VariantRecord,
+};
+use strata_store::{Key, Lease, Scope};
 use strata_sys::failpoint;
 use strata_types::config::{CONFIG_BYTES_MAX, ImageConfig};
 use strata_types::reference::Reference;
@@ -71,38 +73,43 @@ impl Engine {
 
     fn pull_one(&self, reference: &Reference, wish: &PullWish, watch: &dyn Watch) -> Result<Pulled> {
         if wish.more.is_empty() {
-            return self.pull_platform(reference, wish, watch);
+            let lease = self.store().lease()?;
+            let (pulled, _) = self.pull_platform(reference, wish, &lease, watch)?;
+            lease.release()?;
+            return Ok(pulled);
         }
         let first = wish.platform.clone().unwrap_or_else(|| self.platform());
         let platforms: Vec<Platform> = std::iter::once(first).chain(wish.more.clone()).collect();
-        let mut pulled: Vec<Pulled> = Vec::new();
+        let (mut pulled, mut parts): (Vec<Pulled>, Vec<(ImageId, Said)>) = (Vec::new(), Vec::new());
+        // What is attested of one belongs to nobody while the name stands for the next.
+        let lease = self.store().lease()?;
         for platform in platforms {
             let wish = PullWish { platform: Some(platform), ..PullWish::default() };
-            let one = self.pull_platform(reference, &wish, watch)?;
+            let (one, attestations) = self.pull_platform(reference, &wish, &lease, watch)?;
             if !pulled.iter().any(|other| other.image == one.image) {
+                let annotations = self.annotations_of(&self.variant_image(&one.image)?)?;
+                parts.push((one.image.clone(), Said { attestations, annotations, ..Said::default() }));
                 pulled.push(one);
             }
         }
-        self.tag_all(reference, &pulled)
+        let pulled = self.tag_all(reference, &pulled, &parts)?;
+        lease.release()?;
+        Ok(pulled)
     }
 
     /// Lets a name stand for all images that were pulled under it.
-    fn tag_all(&self, reference: &Reference, pulled: &[Pulled]) -> Result<Pulled> {
-        let (mut images, mut offered) = (Vec::new(), Vec::new());
+    fn tag_all(&self, reference: &Reference, pulled: &[Pulled], parts: &[(ImageId, Said)]) -> Result<Pulled> {
+        let mut offered = Vec::new();
         for one in pulled {
-            images.push(self.image(&one.image.to_string())?);
             offered.push(self.config(&one.image)?.platform());
         }
         let at = self.main_of(offered.iter());
-        let (main, image) = (&pulled[at], &images[at]);
+        let (main, image) = (&pulled[at], self.variant_image(&pulled[at].image)?);
         let mut names = vec![reference.clone(), reference.with_digest(main.digest.clone())];
         names.dedup();
         let (mut tags, mut variants) = (Vec::new(), Vec::new());
         for name in names {
-            for image in &images {
-                let (tag, annotations) = (name.clone(), self.annotations_of(image)?);
-                variants.push(VariantRecord { tag, image: image.id.clone(), predicates: Vec::new(), annotations });
-            }
+            variants.extend(VariantRecord::all(&name, parts));
             let (image, manifest, index) = (image.id.clone(), image.manifest.clone(), image.index.clone());
             tags.push(TagRecord { name, image, manifest, index, updated: self.now() });
         }
@@ -110,23 +117,29 @@ impl Engine {
         Ok(Pulled { is_newer: pulled.iter().any(|one| one.is_newer), ..main.clone() })
     }
 
-    fn pull_platform(&self, reference: &Reference, wish: &PullWish, watch: &dyn Watch) -> Result<Pulled> {
+    fn pull_platform(
+        &self,
+        reference: &Reference,
+        wish: &PullWish,
+        lease: &Lease<'_>,
+        watch: &dyn Watch,
+    ) -> Result<(Pulled, Vec<PulledAttestation>)> {
         let platform = wish.platform.clone().unwrap_or_else(|| self.platform());
         let chosen = self.choose(reference, &platform)?;
         let label =
             reference.tag().map_or_else(|| reference.digest().map(ToString::to_string), |tag| Some(tag.to_owned()));
         watch.say(&format!("{}: Pulling from {}", label.unwrap_or_default(), reference.path()));
-        let outcome = self.pull_chosen(reference, &chosen, wish, watch);
+        let outcome = self.pull_chosen(reference, &chosen, wish, lease, watch);
         if let Err(error) = &outcome
             && error.class() == ErrorClass::Exhausted
         {
             self.free_what_nobody_needs(watch);
         }
-        let (image, is_newer) = outcome?;
+        let (image, is_newer, attestations) = outcome?;
         let name = reference.familiar();
         self.record_event(Happening::new(Kind::Image, "pull", &name).with("name", reference.path()));
         watch.say(&format!("Digest: {}", chosen.top));
-        Ok(Pulled { reference: reference.clone(), digest: chosen.top, image, is_newer })
+        Ok((Pulled { reference: reference.clone(), digest: chosen.top, image, is_newer }, attestations))
     }
 
     fn pull_chosen(
@@ -134,10 +147,10 @@ impl Engine {
         reference: &Reference,
         chosen: &Chosen,
         wish: &PullWish,
+        lease: &Lease<'_>,
         watch: &dyn Watch,
-    ) -> Result<(ImageId, bool)> {
+    ) -> Result<(ImageId, bool, Vec<PulledAttestation>)> {
         let id = ImageId::new(chosen.manifest.config.digest.clone());
-        let lease = self.store().lease()?;
         let blobs = [Some(&chosen.manifest.config.digest), Some(&chosen.digest)];
         let index = chosen.index.as_ref().map(|bytes| Digest::sha256(bytes));
         let blobs = blobs.into_iter().chain([index.as_ref()]).flatten();
@@ -146,6 +159,7 @@ impl Engine {
         refuse_other_platform(reference, &config, wish.platform.as_ref())?;
         lease.protect(&Key::of_layers(config.diff_ids()))?;
         let layers = self.fetch_layers(reference, chosen, &config, watch)?;
+        let attestations = self.fetch_attestations(reference, chosen, lease)?;
         if watch.cancelled() {
             return Err(Error::Cancelled);
         }
@@ -156,10 +170,17 @@ impl Engine {
         failpoint!("engine.pull.before-record");
         let image = self.record_of(&id, chosen, &config, &layers);
         let (tags, is_newer) = self.tags_of(reference, chosen, &id)?;
-        self.store().images().add(&NewImage { image, tags, forms: forms(reference, chosen, &config), layers })?;
+        let mut variants = Vec::new();
+        let new = NewImage { image, tags, forms: forms(reference, chosen, &config), layers, said: None };
+        if !attestations.is_empty() {
+            let annotations = self.annotations_of(&new.image)?;
+            let said = Said { attestations: attestations.clone(), annotations, ..Said::default() };
+            let of = |tag: &TagRecord| VariantRecord::all(&tag.name, &[(id.clone(), said.clone())]);
+            variants = new.tags.iter().flat_map(of).collect();
+        }
+        self.store().images().add_all(&[new], &variants)?;
         failpoint!("engine.pull.after-record");
-        lease.release()?;
-        Ok((id, is_newer))
+        Ok((id, is_newer, attestations))
     }
 
     /// The config, from here if it is here; checked against the manifest.

@@ -73,12 +73,12 @@ impl Engine {
         let lease = self.store().lease()?;
         let variants = self.store().variants().of(reference)?;
         for variant in &variants {
-            lease.protect(&Key::of_layers(&self.variant_image(variant)?.layers))?;
+            lease.protect(&Key::of_layers(&self.variant_image(&variant.image)?.layers))?;
         }
         // Of a single image of which nothing is attested no index is made.
         let annotations = match variants.as_slice() {
             [] => None,
-            [alone] if alone.predicates.is_empty() => Some(&alone.annotations),
+            [alone] if !alone.said.attests() => Some(&alone.said.annotations),
             _ => {
                 let pushed = self.push_variants(reference, &image, &variants, watch)?;
                 lease.release()?;
@@ -196,7 +196,7 @@ impl Engine {
     pub(super) fn note_forms(&self, reference: &Reference, image: &ImageRecord, manifest: &Manifest) -> Result<()> {
         let forms = forms(reference, image, manifest);
         let image = image.clone();
-        Ok(self.store().images().add(&NewImage { image, tags: Vec::new(), layers: Vec::new(), forms })?)
+        Ok(self.store().images().add(&NewImage { image, tags: Vec::new(), layers: Vec::new(), forms, said: None })?)
     }
 
     /// Records what the registry has now: the digest reference, the manifest, and where the blobs are.
@@ -219,7 +219,7 @@ impl Engine {
             None => ImageRecord { manifest: Some(digest), media_type: manifest.media_type.clone(), ..image.clone() },
         };
         let forms = forms(reference, &image, manifest);
-        self.store().images().add(&NewImage { image, tags: vec![tag], layers: Vec::new(), forms })?;
+        self.store().images().add(&NewImage { image, tags: vec![tag], layers: Vec::new(), forms, said: None })?;
         Ok(lease.release()?)
     }
 }

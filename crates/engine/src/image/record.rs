@@ -1,6 +1,6 @@
 //! How images that came to be here are recorded: built, committed, imported, loaded.
 
-use strata_store::records::{Annotations, ImageRecord, LayerRecord, NewImage, Predicate, TagRecord, VariantRecord};
+use strata_store::records::{ImageRecord, LayerRecord, NewImage, Predicate, Said, TagRecord, VariantRecord};
 use strata_store::{Key, Lease};
 use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
@@ -8,17 +8,15 @@ use strata_types::{Digest, ImageId, Platform};
 
 use crate::{Engine, Result};
 
-/// An image that is ready to be recorded, and what is said of it under its names.
+/// An image that is ready to be recorded, and what is said of it under its names, or as long as it has none.
 #[derive(Clone, Debug)]
 pub(crate) struct Ready {
     /// The image; it has no tags yet.
     pub(crate) image: NewImage,
     /// What it runs on.
     pub(crate) platform: Platform,
-    /// What is attested of it.
-    pub(crate) predicates: Vec<Predicate>,
-    /// What its manifest says.
-    pub(crate) annotations: Annotations,
+    /// What is said of it.
+    pub(crate) said: Said,
 }
 
 impl Engine {
@@ -54,7 +52,7 @@ impl Engine {
             last_used: None,
             damaged: false,
         };
-        Ok(NewImage { image, tags: Vec::new(), layers, forms: Vec::new() })
+        Ok(NewImage { image, tags: Vec::new(), layers, forms: Vec::new(), said: None })
     }
 
     /// The tag of an image that was made here.
@@ -79,28 +77,21 @@ impl Engine {
     /// Records images, one at least, under names that stand for all of them. Gives the one that they mean here.
     pub(crate) fn record_ready(&self, ready: Vec<Ready>, names: &[Reference]) -> Result<ImageId> {
         let main = self.main_of(ready.iter().map(|one| &one.platform));
-        let is_single = ready.len() == 1 && ready[0].predicates.is_empty() && ready[0].annotations.is_empty();
+        let is_single = ready.len() == 1 && ready[0].said.is_empty();
         let id = ready[main].image.image.id.clone();
         let names: Vec<Reference> = names.iter().map(|name| name.clone().or_latest()).collect();
-        let (mut images, mut said) = (Vec::new(), Vec::new());
-        for Ready { image, predicates, annotations, .. } in ready {
-            said.push((image.image.id.clone(), predicates, annotations));
+        let (mut images, mut parts) = (Vec::new(), Vec::new());
+        for Ready { mut image, said, .. } in ready {
+            image.said = names.is_empty().then(|| said.clone());
+            parts.push((image.image.id.clone(), said));
             images.push(image);
         }
         // A tag is recorded when all images are: it comes with the last.
         if let Some(last) = images.last_mut() {
             last.tags = names.iter().flat_map(|name| self.tag_for(Some(name), &id)).collect();
         }
-        let variant = |name: &Reference| {
-            let of = |(image, predicates, annotations): &(ImageId, Vec<Predicate>, Annotations)| VariantRecord {
-                tag: name.clone(),
-                image: image.clone(),
-                predicates: predicates.clone(),
-                annotations: annotations.clone(),
-            };
-            said.iter().map(of).collect::<Vec<_>>()
-        };
-        let variants: Vec<_> = names.iter().filter(|_| !is_single).flat_map(variant).collect();
+        let variants: Vec<_> =
+            names.iter().filter(|_| !is_single).flat_map(|name| VariantRecord::all(name, &parts)).collect();
         self.store().images().add_all(&images, &variants)?;
         Ok(id)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use strata_store::Key;
-use strata_store::records::{Annotations, ImageRecord, VariantRecord};
+use strata_store::records::{Annotations, ImageRecord, Said};
 use strata_types::config::CONFIG_BYTES_MAX;
 use strata_types::document::{Descriptor, Manifest};
 use strata_types::reference::Reference;
@@ -22,8 +22,8 @@ use crate::{Engine, Error, Result};
 struct Chosen {
     image: ImageRecord,
     names: Vec<Reference>,
-    /// All that its name stands for, if that is more.
-    variants: Vec<VariantRecord>,
+    /// All that its name stands for, if that is more, and what is said of each.
+    parts: Vec<(ImageId, Said)>,
 }
 
 /// An archive as far as it is written.
@@ -60,22 +60,41 @@ impl Engine {
         if !platforms.is_empty() {
             chosen.iter_mut().try_for_each(|chosen| self.keep_platforms(chosen, platforms))?;
         }
+        self.write_archive(chosen, target, watch)
+    }
+
+    /// Writes images for several platforms as one that has no name.
+    ///
+    /// # Errors
+    /// When one of them, or all, is not here, before anything is written; or when writing fails.
+    pub fn save_as_one(&self, images: &[ImageId], target: &mut dyn Write, watch: &dyn Watch) -> Result<()> {
+        let (mut parts, mut platforms) = (Vec::new(), Vec::new());
+        for id in images {
+            platforms.push(self.config(id)?.platform());
+            parts.push((id.clone(), self.store().images().said(id)?));
+        }
+        let main = images.get(self.main_of(platforms.iter())).ok_or_else(|| ImageError::NotFound(String::new()))?;
+        let image = self.variant_image(main)?;
+        self.write_archive(vec![Chosen { image, names: Vec::new(), parts }], target, watch)
+    }
+
+    fn write_archive(&self, chosen: Vec<Chosen>, target: &mut dyn Write, watch: &dyn Watch) -> Result<()> {
         let lease = self.store().lease()?;
-        for Chosen { image, variants, .. } in &chosen {
+        for Chosen { image, parts, .. } in &chosen {
             lease.protect(&Key::of_layers(&image.layers))?;
-            for variant in variants {
-                lease.protect(&Key::of_layers(&self.variant_image(variant)?.layers))?;
+            for (id, _) in parts {
+                lease.protect(&Key::of_layers(&self.variant_image(id)?.layers))?;
             }
         }
         let mut tar = TarWriter::new(target);
         tar.dir("blobs/", 0).and_then(|()| tar.dir("blobs/sha256/", 0)).map_err(writing)?;
         let mut archive = Writing { tar, written: BTreeSet::new() };
         let (mut manifests, mut entries, mut saved) = (Vec::new(), Vec::new(), Vec::new());
-        for Chosen { image, names, variants } in chosen {
-            let (top, layers) = match variants.as_slice() {
+        for Chosen { image, names, parts } in chosen {
+            let (top, layers) = match parts.as_slice() {
                 [] => self.save_manifest(&mut archive, &image, &Annotations::default(), watch)?,
-                variants => {
-                    let top = self.save_variants(&mut archive, variants, &names, watch)?;
+                parts => {
+                    let top = self.save_parts(&mut archive, parts, &names, watch)?;
                     // All are written: only their sizes are asked for.
                     (top, self.save_layers(&mut archive, &image, created(&image).as_second(), watch)?)
                 }
@@ -102,20 +121,19 @@ impl Engine {
     fn choose_to_save(&self, names: &[String]) -> Result<Vec<Chosen>> {
         let mut chosen: Vec<Chosen> = Vec::new();
         let mut add = |image: ImageRecord, name: Option<Reference>| -> Result<()> {
-            let mut variants = match &name {
-                Some(name) => self.store().variants().of(name)?,
-                None => Vec::new(),
+            let parts = match &name {
+                Some(name) => {
+                    let variants = self.store().variants().of(name)?.into_iter();
+                    variants.map(|variant| (variant.image, variant.said)).collect()
+                }
+                None => {
+                    let said = self.store().images().said(&image.id)?;
+                    if said.is_empty() { Vec::new() } else { vec![(image.id.clone(), said)] }
+                }
             };
-            variants.iter_mut().for_each(|variant| variant.tag = variant.tag.name_only());
-            let same = |other: &Chosen| {
-                let said = |variant: &VariantRecord| {
-                    (variant.image.clone(), variant.predicates.clone(), variant.annotations.clone())
-                };
-                other.image.id == image.id && other.variants.iter().map(said).eq(variants.iter().map(said))
-            };
-            let at = chosen.iter().position(same);
+            let at = chosen.iter().position(|other| other.image.id == image.id && other.parts == parts);
             let at = at.unwrap_or_else(|| {
-                chosen.push(Chosen { image, names: Vec::new(), variants });
+                chosen.push(Chosen { image, names: Vec::new(), parts });
                 chosen.len() - 1
             });
             if let Some(name) = name.filter(|name| !chosen[at].names.contains(name)) {
@@ -148,9 +166,9 @@ impl Engine {
     /// Leaves of what a name stands for what serves some platforms.
     fn keep_platforms(&self, chosen: &mut Chosen, platforms: &[Platform]) -> Result<()> {
         let platform_of = |image: &ImageId| Ok::<_, Error>(self.config(image)?.platform());
-        let images: Vec<ImageId> = match chosen.variants.as_slice() {
+        let images: Vec<ImageId> = match chosen.parts.as_slice() {
             [] => vec![chosen.image.id.clone()],
-            variants => variants.iter().map(|variant| variant.image.clone()).collect(),
+            parts => parts.iter().map(|(id, _)| id.clone()).collect(),
         };
         let offered = images.iter().map(platform_of).collect::<Result<Vec<_>>>()?;
         let mut kept = Vec::new();
@@ -171,7 +189,7 @@ impl Engine {
         }
         kept.sort_unstable();
         let mut place = 0;
-        chosen.variants.retain(|_| {
+        chosen.parts.retain(|_| {
             place += 1;
             kept.contains(&(place - 1))
         });
@@ -210,22 +228,22 @@ impl Engine {
 
     /// Writes all the images that a name stands for, what is attested of them, and the index over them. For a single image of
     /// which nothing is attested there is none.
-    fn save_variants(
+    fn save_parts(
         &self,
         archive: &mut Writing<'_>,
-        variants: &[VariantRecord],
+        parts: &[(ImageId, Said)],
         names: &[Reference],
         watch: &dyn Watch,
     ) -> Result<Descriptor> {
         let (mut entries, mut attested) = (Vec::new(), Vec::new());
-        for variant in variants {
-            let image = self.variant_image(variant)?;
-            let (mut entry, _) = self.save_manifest(archive, &image, &variant.annotations, watch)?;
-            if variants.len() == 1 && variant.predicates.is_empty() {
+        for (id, said) in parts {
+            let image = self.variant_image(id)?;
+            let (mut entry, _) = self.save_manifest(archive, &image, &said.annotations, watch)?;
+            if parts.len() == 1 && !said.attests() {
                 return Ok(entry);
             }
             entry.platform = Some(said_platform(&self.config(&image.id)?));
-            if let Some(attestation) = self.attestation(&entry, names, &variant.predicates)? {
+            for attestation in self.attestations(&entry, names, said)? {
                 for (_, bytes) in &attestation.blobs {
                     archive.put(bytes, 0)?;
                 }
@@ -235,10 +253,11 @@ impl Engine {
             entries.push(entry);
         }
         entries.extend(attested);
-        let index = index_of(variants, entries).to_bytes();
+        let said = &parts[0].1.annotations;
+        let index = index_of(said, entries).to_bytes();
         archive.put(&index, 0)?;
         let mut described = Descriptor::of(media::OCI_INDEX, &index);
-        described.annotations.clone_from(&variants[0].annotations.index_descriptor);
+        described.annotations.clone_from(&said.index_descriptor);
         Ok(described)
     }
 

@@ -1,6 +1,6 @@
 //! Names for images.
 
-use strata_store::records::TagRecord;
+use strata_store::records::{TagRecord, VariantRecord};
 use strata_types::reference::Reference;
 
 use super::find::as_recorded;
@@ -19,15 +19,22 @@ impl Engine {
         }
         let before = image.parse::<Reference>().ok().map(|name| as_recorded(&name));
         let image = self.image(image)?;
+        let (name, updated) = (name.clone().or_latest(), self.now());
+        let named = before.map(|before| self.store().tags().get(&before)).transpose()?.flatten();
         let (mut variants, mut index) = (Vec::new(), None);
-        if let Some(before) = &before {
+        match named {
             // The new name stands for all that the old one does.
-            variants = self.store().variants().of(before)?;
-            if !variants.is_empty() {
-                index = self.store().tags().get(before)?.and_then(|tag| tag.index);
+            Some(before) => {
+                variants = self.store().variants().of(&before.name)?;
+                index = before.index.filter(|_| !variants.is_empty());
+            }
+            None => {
+                let said = self.store().images().said(&image.id)?;
+                if !said.is_empty() {
+                    variants = VariantRecord::all(&name, &[(image.id.clone(), said)]);
+                }
             }
         }
-        let (name, updated) = (name.clone().or_latest(), self.now());
         let tag = TagRecord { name, image: image.id, manifest: None, index, updated };
         let event = Happening::new(Kind::Image, "tag", &tag.image).with("name", &tag.name.familiar());
         variants.iter_mut().for_each(|variant| variant.tag.clone_from(&tag.name));

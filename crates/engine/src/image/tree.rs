@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use strata_store::records::{ImageRecord, VariantRecord};
+use strata_store::records::{ImageRecord, Said, VariantRecord};
 use strata_types::reference::Reference;
 use strata_types::{ImageId, Platform};
 
+use super::attestation::Attested;
 use super::list::Wanted;
 use crate::{Engine, Result};
 
@@ -33,6 +34,8 @@ pub struct PlatformImage {
     pub content_bytes: u64,
     /// Whether there are containers of it.
     pub is_used: bool,
+    /// What is attested of it.
+    pub attested: Vec<Attested>,
 }
 
 impl Engine {
@@ -46,20 +49,21 @@ impl Engine {
             self.store().images().list()?.into_iter().map(|image| (image.id.clone(), image)).collect();
         let mut trees = Vec::new();
         for summary in self.images(wanted)? {
-            let mut groups: Vec<(Vec<ImageId>, Vec<Reference>)> = Vec::new();
+            let mut groups: Vec<Group> = Vec::new();
             for name in summary.references.tags {
-                let ids = ids_of(self.store().variants().of(&name)?, &summary.id);
-                match groups.iter_mut().find(|(known, _)| *known == ids) {
-                    Some((_, names)) => names.push(name),
-                    None => groups.push((ids, vec![name])),
+                let parts = parts_of(self.store().variants().of(&name)?, &summary.id);
+                match groups.iter_mut().find(|known| known.parts == parts) {
+                    Some(known) => known.names.push(name),
+                    None => groups.push(Group { parts, names: vec![name] }),
                 }
             }
             if groups.is_empty() {
-                groups.push((vec![summary.id.clone()], Vec::new()));
+                let alone = (summary.id.clone(), self.store().images().said(&summary.id)?);
+                groups.push(Group { parts: vec![alone], names: Vec::new() });
             }
-            for (ids, names) in groups {
-                let images = ids.iter().filter_map(|id| records.get(id)).map(|image| self.platform_image(image));
-                let images = images.collect::<Result<Vec<_>>>()?;
+            for Group { parts, names } in groups {
+                let here = parts.iter().filter_map(|(id, said)| Some((records.get(id)?, said)));
+                let images = here.map(|(image, said)| self.platform_image(image, said)).collect::<Result<Vec<_>>>()?;
                 trees.push(ImageTree { names, id: summary.id.clone(), images });
             }
         }
@@ -68,7 +72,7 @@ impl Engine {
         Ok(trees)
     }
 
-    fn platform_image(&self, image: &ImageRecord) -> Result<PlatformImage> {
+    fn platform_image(&self, image: &ImageRecord, said: &Said) -> Result<PlatformImage> {
         let mut content_bytes = 0;
         for layer in &image.layers {
             let forms = self.store().layers().forms(layer)?;
@@ -81,14 +85,21 @@ impl Engine {
             size_bytes: image.size_bytes,
             content_bytes,
             is_used: !self.users_of(&image.id)?.is_empty(),
+            attested: self.attested(said)?,
         })
     }
 }
 
-/// The images of variants; the image alone if there are none.
-fn ids_of(variants: Vec<VariantRecord>, image: &ImageId) -> Vec<ImageId> {
+/// Names that stand for the same.
+struct Group {
+    parts: Vec<(ImageId, Said)>,
+    names: Vec<Reference>,
+}
+
+/// The images of variants, with what is said of each; the image alone if there are none.
+fn parts_of(variants: Vec<VariantRecord>, image: &ImageId) -> Vec<(ImageId, Said)> {
     match variants.is_empty() {
-        true => vec![image.clone()],
-        false => variants.into_iter().map(|variant| variant.image).collect(),
+        true => vec![(image.clone(), Said::default())],
+        false => variants.into_iter().map(|variant| (variant.image, variant.said)).collect(),
     }
 }

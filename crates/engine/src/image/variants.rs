@@ -68,24 +68,24 @@ impl Engine {
             if watch.cancelled() {
                 return Err(Error::Cancelled);
             }
-            let image = self.variant_image(variant)?;
+            let (image, said) = (self.variant_image(&variant.image)?, &variant.said);
             let (manifest, bytes) = match self.original_manifest(&image)? {
                 // What came from a registry and is to say the same goes as it came.
                 Some((manifest, bytes))
-                    if manifest.annotations == variant.annotations.manifest
+                    if manifest.annotations == said.annotations.manifest
                         && self.push_as_it_was(reference, &image, &manifest, watch)? =>
                 {
                     (manifest, bytes)
                 }
-                _ => self.push_anew(reference, &image, Some(&variant.annotations), watch)?,
+                _ => self.push_anew(reference, &image, Some(&said.annotations), watch)?,
             };
             self.push_config(reference, &manifest, watch)?;
             let mut entry = Descriptor::of(&manifest.media_type, &bytes);
             client.push_manifest(&reference.with_digest(entry.digest.clone()), &manifest.media_type, &bytes)?;
             self.note_forms(reference, &image, &manifest)?;
             entry.platform = Some(said_platform(&self.config(&image.id)?));
-            entry.annotations.clone_from(&variant.annotations.manifest_descriptor);
-            if let Some(attestation) = self.attestation(&entry, std::slice::from_ref(reference), &variant.predicates)? {
+            entry.annotations.clone_from(&said.annotations.manifest_descriptor);
+            for attestation in self.attestations(&entry, std::slice::from_ref(reference), said)? {
                 self.push_attestation(reference, &attestation, watch)?;
                 attested.push(attestation.entry);
             }
@@ -94,7 +94,7 @@ impl Engine {
         entries.extend(attested);
         let (media_type, index) = match self.original_index(reference, &entries)? {
             Some(original) => original,
-            None => (media::OCI_INDEX.to_owned(), index_of(variants, entries).to_bytes()),
+            None => (media::OCI_INDEX.to_owned(), index_of(&variants[0].said.annotations, entries).to_bytes()),
         };
         failpoint!("engine.push.before-manifest");
         let digest = client.push_manifest(reference, &media_type, &index)?;
@@ -155,9 +155,9 @@ impl Engine {
     }
 
     /// The image of a variant, with its layers kept.
-    pub(super) fn variant_image(&self, variant: &VariantRecord) -> Result<ImageRecord> {
-        let image = self.store().images().get(&variant.image)?;
-        Ok(image.ok_or_else(|| ImageError::NotFound(variant.image.to_string()))?)
+    pub(super) fn variant_image(&self, id: &ImageId) -> Result<ImageRecord> {
+        let image = self.store().images().get(id)?;
+        Ok(image.ok_or_else(|| ImageError::NotFound(id.to_string()))?)
     }
 
     fn push_attestation(&self, reference: &Reference, attestation: &Attestation, watch: &dyn Watch) -> Result<()> {
@@ -168,7 +168,7 @@ impl Engine {
             }
         }
         let by_digest = reference.with_digest(attestation.entry.digest.clone());
-        client.push_manifest(&by_digest, media::OCI_MANIFEST, &attestation.manifest)?;
+        client.push_manifest(&by_digest, &attestation.entry.media_type, &attestation.manifest)?;
         Ok(())
     }
 
@@ -190,10 +190,10 @@ impl Engine {
     }
 }
 
-/// The index over the images of variants, of which there is one at least.
-pub(super) fn index_of(variants: &[VariantRecord], entries: Vec<Descriptor>) -> Index {
+/// The index over images, with what it is to say.
+pub(super) fn index_of(said: &Annotations, entries: Vec<Descriptor>) -> Index {
     let mut index = Index::new(media::OCI_INDEX, entries);
-    index.annotations.clone_from(&variants[0].annotations.index);
+    index.annotations.clone_from(&said.index);
     index
 }
 

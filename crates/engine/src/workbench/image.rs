@@ -1,6 +1,6 @@
 //! The images that a build comes to.
 
-use strata_store::records::{Annotations, LayerRecord};
+use strata_store::records::{Annotations, LayerRecord, Said};
 use strata_sys::failpoint;
 use strata_types::ImageId;
 use strata_types::config::ImageConfig;
@@ -26,7 +26,8 @@ pub struct BuiltImage<'a> {
 
 impl Workbench<'_> {
     /// Records an image for each platform under names that stand for all of them. Gives the one that they mean here: the
-    /// first that runs on this machine, else the first. There is one at least.
+    /// first that runs on this machine, else the first. There is one at least. Without names, what is said of each stays with
+    /// it.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -36,7 +37,8 @@ impl Workbench<'_> {
             let image = engine.made(config, &config.to_bytes(), layers, &self.lease)?;
             let keep = |(kind, text): (String, Vec<u8>)| engine.keep_predicate(kind, &text, &self.lease);
             let predicates = predicates.into_iter().map(keep).collect::<Result<Vec<_>>>()?;
-            Ok(Ready { image, platform: config.platform(), predicates, annotations })
+            let said = Said { predicates, annotations, ..Said::default() };
+            Ok(Ready { image, platform: config.platform(), said })
         });
         let ready = ready.collect::<Result<Vec<_>>>()?;
         failpoint!("engine.build.before-record");

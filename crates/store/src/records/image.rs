@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use strata_types::reference::Reference;
 use strata_types::{ContainerId, DiffId, Digest, ImageId};
 
-use super::{LayerForm, LayerRecord, TagRecord, VariantRecord, layer, row, tag, variant};
+use super::{LayerForm, LayerRecord, Said, TagRecord, VariantRecord, layer, row, said, tag, variant};
 use crate::{Durability, Key, Result, Store, lease};
 
 /// An image that is here: its config is a blob, its layers are in the layer store.
@@ -46,6 +46,8 @@ pub struct NewImage {
     pub layers: Vec<LayerRecord>,
     /// The compressed forms its layers came in.
     pub forms: Vec<LayerForm>,
+    /// What is said of it as long as it has no name; none leaves what was said before.
+    pub said: Option<Said>,
 }
 
 /// Whether an image that containers use may be removed.
@@ -125,7 +127,12 @@ impl Images<'_> {
             for record in &new.tags {
                 tag::insert(transaction, record)?;
             }
-            lease::rescue(self.store, transaction, &keys(&new.image))?;
+            let mut keys = keys(&new.image);
+            if let Some(said) = &new.said {
+                said::set(transaction, &new.image.id, said)?;
+                keys.extend(said.keys());
+            }
+            lease::rescue(self.store, transaction, &keys)?;
         }
         variant::insert(transaction, variants)?;
         lease::rescue(self.store, transaction, &variant::keys(variants).collect::<Vec<_>>())
@@ -134,6 +141,11 @@ impl Images<'_> {
     /// The image with this id.
     pub fn get(&self, id: &ImageId) -> Result<Option<ImageRecord>> {
         self.store.database.read_one("read the image's record", |connection| by_id(connection, id))
+    }
+
+    /// What is said of an image as long as it has no name.
+    pub fn said(&self, id: &ImageId) -> Result<Said> {
+        self.store.database.read_one("read what is said of the image", |connection| said::of(connection, id))
     }
 
     /// The image whose id starts with these hex digits; an error if several do.
@@ -176,8 +188,9 @@ impl Images<'_> {
             }
             for id in &removal.images {
                 let Some(image) = by_id(transaction, id)? else { continue };
+                let said = said::of(transaction, id)?;
                 transaction.execute("DELETE FROM image WHERE id = ?1", [id.to_string()])?;
-                lease::discard(transaction, keys(&image))?;
+                lease::discard(transaction, keys(&image).into_iter().chain(said.keys()))?;
                 images.push(image);
             }
             Ok(Removed::Done(tags, images))
@@ -202,12 +215,14 @@ pub(super) fn note_use(transaction: &Transaction<'_>, id: &ImageId, at: Timestam
 
 /// Whether recording all this would change nothing but times. What an image needs was made durable with it.
 fn are_known(connection: &Connection, new: &[NewImage], variants: &[VariantRecord]) -> Result<bool> {
-    for NewImage { image, tags, forms, .. } in new {
+    for NewImage { image, tags, forms, said, .. } in new {
         let Some(known) = by_id(connection, &image.id)? else { return Ok(false) };
         let is_same = !known.damaged
             && (image.manifest.is_none() || (&image.manifest, &image.index) == (&known.manifest, &known.index))
             && (image.parent.is_none() || known.parent.is_some());
-        if !is_same || !forms.is_empty() {
+        let is_said =
+            said.as_ref().map_or(Ok(true), |new| said::of(connection, &image.id).map(|known| known == *new))?;
+        if !is_same || !is_said || !forms.is_empty() {
             return Ok(false);
         }
         for tag in tags {

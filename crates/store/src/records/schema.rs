@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use crate::Result;
 
 /// The schema this program writes. A newer one is refused, an older one migrated.
-pub(crate) const VERSION: i64 = 7;
+pub(crate) const VERSION: i64 = 8;
 
 /// The size of a database page: small, because most transactions change a few short rows and the log holds whole pages.
 pub(crate) const PAGE_BYTES: u32 = 2048;
@@ -145,6 +145,15 @@ const VERSION_7: &str = "
 ALTER TABLE variant ADD COLUMN annotations TEXT NOT NULL DEFAULT '{}';
 ";
 
+/// Attestations that were pulled, and what is said of images without a name, came with version 8.
+const VERSION_8: &str = "
+ALTER TABLE variant ADD COLUMN attestations TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE said (
+  image TEXT NOT NULL PRIMARY KEY REFERENCES image (id) ON DELETE CASCADE,
+  predicates TEXT NOT NULL, annotations TEXT NOT NULL, attestations TEXT NOT NULL
+) WITHOUT ROWID;
+";
+
 /// Brings the tables from version `found` (0: none) to [`VERSION`].
 pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     if found < 1 {
@@ -167,6 +176,9 @@ pub(crate) fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<()> {
     }
     if found < 7 {
         transaction.execute_batch(VERSION_7)?;
+    }
+    if found < 8 {
+        transaction.execute_batch(VERSION_8)?;
     }
     Ok(())
 }

@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row, Transaction, params};
-use serde::{Deserialize, Serialize};
+use strata_types::ImageId;
 use strata_types::reference::Reference;
-use strata_types::{Digest, ImageId};
 
-use super::row;
+use super::{Said, row, said};
 use crate::{Key, Result, Store};
 
 /// One of the images a tag stands for.
@@ -20,45 +19,16 @@ pub struct VariantRecord {
     pub tag: Reference,
     /// The image, which is here.
     pub image: ImageId,
-    /// What is attested of it.
-    pub predicates: Vec<Predicate>,
-    /// What its manifest says that is no part of the image.
-    pub annotations: Annotations,
+    /// What is said of it under this tag.
+    pub said: Said,
 }
 
-/// What manifests, indexes and their descriptors say when an image is pushed or saved under its tag.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Annotations {
-    /// The manifest of the image.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub manifest: BTreeMap<String, String>,
-    /// What the index says of the manifest.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub manifest_descriptor: BTreeMap<String, String>,
-    /// The index, the same for all its images.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub index: BTreeMap<String, String>,
-    /// What names the index in an archive, the same for all its images.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub index_descriptor: BTreeMap<String, String>,
-}
-
-impl Annotations {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+impl VariantRecord {
+    /// Lets a tag stand for images.
+    pub fn all(tag: &Reference, parts: &[(ImageId, Said)]) -> Vec<Self> {
+        let one = |(image, said): &(ImageId, Said)| Self { tag: tag.clone(), image: image.clone(), said: said.clone() };
+        parts.iter().map(one).collect()
     }
-}
-
-/// Something attested of an image: the predicate of an in-toto statement, kept as a blob. The statement is made when the
-/// image is written or pushed, because it says the digest of the manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Predicate {
-    /// Its type, a URI.
-    pub kind: String,
-    /// The blob.
-    pub digest: Digest,
 }
 
 /// The variants of a store.
@@ -102,7 +72,8 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<VariantRecord>> {
 /// Records variants in this order; their tags and images are there, and the tags have none yet.
 pub(super) fn insert(transaction: &Transaction<'_>, variants: &[VariantRecord]) -> Result<()> {
     let mut insert = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO variant (tag, place, image, predicates, annotations) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO variant (tag, place, image, predicates, annotations, attestations)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let mut places: BTreeMap<String, i64> = BTreeMap::new();
     for variant in variants {
@@ -110,23 +81,17 @@ pub(super) fn insert(transaction: &Transaction<'_>, variants: &[VariantRecord]) 
         let place = *next;
         *next += 1;
         let (tag, image) = (variant.tag.to_string(), variant.image.to_string());
-        let (predicates, annotations) = (row::to_json(&variant.predicates), row::to_json(&variant.annotations));
-        insert.execute(params![tag, place, image, predicates, annotations])?;
+        let [predicates, annotations, attestations] = said::columns(&variant.said);
+        insert.execute(params![tag, place, image, predicates, annotations, attestations])?;
     }
     Ok(())
 }
 
 /// What variants need besides their images.
 pub(crate) fn keys(variants: &[VariantRecord]) -> impl Iterator<Item = Key> {
-    let blobs = variants.iter().flat_map(|variant| &variant.predicates);
-    blobs.map(|predicate| Key::Blob(predicate.digest.clone()))
+    variants.iter().flat_map(|variant| variant.said.keys())
 }
 
 fn read(found: &Row<'_>) -> Result<VariantRecord> {
-    Ok(VariantRecord {
-        tag: row::parsed(found, "tag")?,
-        image: row::parsed(found, "image")?,
-        predicates: row::json(found, "predicates")?,
-        annotations: row::json(found, "annotations")?,
-    })
+    Ok(VariantRecord { tag: row::parsed(found, "tag")?, image: row::parsed(found, "image")?, said: said::read(found)? })
 }

@@ -39,6 +39,7 @@ pub(crate) fn image(name: &str, layers: &[&str]) -> NewImage {
     let id = ImageId::new(Digest::sha256(config(name).as_bytes()));
     let record = |diff_id: &DiffId| LayerRecord { diff_id: diff_id.clone(), size_bytes: 1, added: now() };
     NewImage {
+        said: None,
         tags: vec![TagRecord {
             name: format!("localhost/{name}:latest").parse().unwrap(),
             image: id.clone(),

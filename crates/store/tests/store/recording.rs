@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use strata_store::records::{
-    CreatedVolume, ImageRecord, InUse, Inserted, LayerForm, Predicate, Removal, Removed, Renamed, TagRecord,
-    VariantRecord, VolumeRecord,
+    CreatedVolume, ImageRecord, InUse, Inserted, LayerForm, Predicate, PulledAttestation, Removal, Removed, Renamed,
+    Said, TagRecord, VariantRecord, VolumeRecord,
 };
 use strata_store::{Durability, Error, Store};
+use strata_types::document::Descriptor;
 use strata_types::reference::Reference;
 use strata_types::{ContainerId, Digest, ErrorClass, ImageId};
 
@@ -48,16 +49,34 @@ fn an_image_recorded_again_with_its_names_changes_their_times_and_what_is_new() 
         assert_eq!(store.tags().get(&again.tags[0].name).unwrap().as_ref(), Some(&again.tags[0]));
     }
     let predicates = vec![Predicate { kind: "kind".to_owned(), digest: Digest::sha256(b"predicate") }];
-    let variant = VariantRecord {
-        tag: again.tags[0].name.clone(),
-        image: again.image.id.clone(),
-        annotations: Default::default(),
-        predicates,
-    };
+    let said = Said { predicates, ..Said::default() };
+    let variant = VariantRecord { tag: again.tags[0].name.clone(), image: again.image.id.clone(), said };
     for variants in [vec![variant], Vec::new()] {
         store.images().add_all(std::slice::from_ref(&again), &variants).unwrap();
         assert_eq!(store.variants().of(&again.tags[0].name).unwrap(), variants);
     }
+}
+
+#[test]
+fn what_is_said_of_an_image_without_a_name_stays_until_something_else_is_or_the_image_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut new = image("a", &["base"]);
+    new.tags.clear();
+    let entry = Descriptor::of("application/vnd.oci.image.manifest.v1+json", b"attestation");
+    let pulled = PulledAttestation { entry, blobs: vec![Digest::sha256(b"statement")] };
+    let said = Said { attestations: vec![pulled], ..Said::default() };
+    for (now, expected) in
+        [(Some(said.clone()), said.clone()), (None, said.clone()), (Some(Said::default()), Said::default())]
+    {
+        new.said = now;
+        store.images().add(&new).unwrap();
+        assert_eq!(store.images().said(&new.image.id).unwrap(), expected);
+    }
+    new.said = Some(said);
+    store.images().add(&new).unwrap();
+    remove(&store, &new.image.id, InUse::Keep).unwrap();
+    assert_eq!(store.images().said(&new.image.id).unwrap(), Said::default());
 }
 
 #[test]
