@@ -71,16 +71,13 @@ impl Container {
         }
         self.give_up_shim(&before)?;
         record::put(&self.dir.join(record::SPEC), spec)?;
-        let Ahead { socket, program, moves } = ahead.map_or_else(|| reexec::spawn(&self.program), Ok)?;
+        let Ahead { socket, program } = ahead.map_or_else(|| reexec::spawn(&self.program), Ok)?;
         let (wish, streams) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
         let fds: Vec<_> = std::iter::once(program.as_fd()).chain(streams).collect();
         let request =
             Request::Start { id: self.id.clone(), dir: self.dir.clone(), run_dir: self.run_dir.clone(), attach: wish };
         wire::send(socket.as_fd(), &request, &fds, true).map_err(Error::step("speak to the shim"))?;
-        let started = started(wire::receive(&socket)?, socket, attach.is_some());
-        // The container is in its groups by now.
-        drop(moves);
-        started
+        started(wire::receive(&socket)?, socket, attach.is_some())
     }
 
     /// Says what it is doing now, by looking at its process.

@@ -7,8 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::fs::{Mode, OFlags};
-use strata_sys::cgroup::Cgroup;
-use strata_sys::{aside, packet, process, sealed};
+use strata_sys::{packet, process, sealed};
 
 use crate::wire::{self, Request};
 use crate::{Error, shim};
@@ -71,8 +70,6 @@ pub struct Ahead {
     /// The mount that its program is on. Closing the last descriptor of a mount waits for the kernel: it is handed to the
     /// shim, at whose end nobody waits.
     pub(crate) program: OwnedFd,
-    /// The kernel makes itself ready for the container's move into its control groups.
-    pub(crate) moves: Option<aside::Write>,
 }
 
 impl Ahead {
@@ -81,8 +78,7 @@ impl Ahead {
     /// # Errors
     /// When this program cannot be executed.
     pub fn spawn() -> Result<Self, Error> {
-        let moves = Cgroup::expect_join();
-        Ok(Self { moves, ..spawn(Path::new(OWN_PROGRAM))? })
+        spawn(Path::new(OWN_PROGRAM))
     }
 
     /// The same for a process that has just begun and has nothing open that a shim must not have: a copy of it becomes the
@@ -91,13 +87,10 @@ impl Ahead {
     /// # Errors
     /// When this program cannot be executed.
     pub fn fork() -> Result<Self, Error> {
-        match copy() {
-            Ok(ahead) => Ok(Self { moves: Cgroup::expect_join(), ..ahead }),
-            Err(error) => {
-                tracing::debug!(%error, "a copy cannot be the shim");
-                Self::spawn()
-            }
-        }
+        copy().or_else(|error| {
+            tracing::debug!(%error, "a copy cannot be the shim");
+            Self::spawn()
+        })
     }
 }
 
@@ -110,7 +103,7 @@ impl Ahead {
         let (socket, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
         wire::send(self.socket.as_fd(), &Request::Another, &[theirs.as_fd()], true).map_err(|_| Error::ShimGone)?;
         let program = self.program.try_clone().map_err(Error::io("copy a descriptor"))?;
-        Ok(Self { socket, program, moves: None })
+        Ok(Self { socket, program })
     }
 }
 
@@ -127,7 +120,7 @@ fn copy() -> Result<Ahead, Error> {
         u8::from(made.is_err())
     };
     sealed::fork(program.as_fd(), TITLE, become_shim).map_err(Error::step("make a copy of this process"))?;
-    Ok(Ahead { socket, program, moves: None })
+    Ok(Ahead { socket, program })
 }
 
 /// Copies of both that are all this process has open, besides the standard streams.
@@ -165,5 +158,5 @@ pub(crate) fn spawn(program: &Path) -> Result<Ahead, Error> {
     command.arg0(NAME).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().map_err(|error| failed()(error))?;
     drop(child);
-    Ok(Ahead { socket: ours, program: sealed, moves: None })
+    Ok(Ahead { socket: ours, program: sealed })
 }

@@ -4,7 +4,6 @@
 #![allow(unsafe_code, reason = "this crate is where it is allowed")]
 #![warn(missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
-pub mod aside;
 mod aufs;
 pub mod btrfs;
 pub mod caps;

@@ -24,11 +24,15 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use strata_sys::cgroup::Entrance;
 use strata_sys::process::NamespaceSet;
 use strata_sys::{detached, packet, process, seccomp};
 
 use crate::Error;
 use crate::spec::{Process, Spec};
+
+/// What a process does first.
+pub(crate) const ENTER: &str = "enter the container's control groups";
 
 /// How a process's standard streams are made.
 pub(crate) enum Streams {
@@ -56,6 +60,8 @@ pub(crate) struct First<'a> {
     pub(crate) network: Option<OwnedFd>,
     /// Directories of the container's own control groups, by controller.
     pub(crate) cgroups: Vec<(&'static str, PathBuf)>,
+    /// The way into them.
+    pub(crate) entrance: Entrance,
     pub(crate) streams: Streams,
     pub(crate) filter: Option<seccomp::Program>,
 }
@@ -68,8 +74,8 @@ pub(crate) struct Joining<'a> {
     pub(crate) namespaces: NamespaceSet,
     /// One of them is of users: the process is to be root in it first.
     pub(crate) mapped: bool,
-    /// The container's control groups, as the host sees them.
-    pub(crate) cgroup: &'a strata_sys::cgroup::Cgroup,
+    /// The way into the container's control groups.
+    pub(crate) entrance: Entrance,
     pub(crate) streams: Streams,
     pub(crate) filter: Option<seccomp::Program>,
 }
@@ -175,8 +181,9 @@ fn report(done: Result<u8, Error>, channel: &Channel) -> u8 {
 }
 
 fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Error> {
-    let First { spec, trees, mount_point, network, cgroups, streams, filter } = first;
+    let First { spec, trees, mount_point, network, cgroups, entrance, streams, filter } = first;
     confine::die_with_parent()?;
+    entrance.pass().map_err(Error::io(ENTER))?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let label = label::open(&spec.process)?;
     process::lead_session().map_err(Error::step("start a session"))?;
@@ -280,15 +287,12 @@ pub(crate) fn join(joining: Joining<'_>, channel: OwnedFd) -> u8 {
 }
 
 fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<Option<String>, Error> {
-    let Joining { process, target, namespaces, mapped, cgroup, streams, filter } = joining;
+    let Joining { process, target, namespaces, mapped, entrance, streams, filter } = joining;
     confine::die_with_parent()?;
+    entrance.pass().map_err(Error::io(ENTER))?;
     confine::hide_from_container()?;
     let label = label::open(process)?;
     process::lead_session().map_err(Error::step("start a session"))?;
-    if cgroup.layout() == strata_sys::cgroup::Layout::V1 {
-        // Writing 0 is this very process, whatever its number is elsewhere.
-        cgroup.join(0).map_err(Error::io("join the container's control groups"))?;
-    }
     process::join(target, namespaces).map_err(Error::step("join the container's namespaces"))?;
     if mapped {
         mapped::become_root()?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use strata_sys::cgroup::Cgroup;
+use strata_sys::cgroup::{Cgroup, Entrance, Layout};
 use strata_sys::process::{self as processes, Child, NamespaceSet};
 use strata_sys::{detached, packet, signal, user_namespace};
 use strata_types::runtime_spec::{Config, Resources};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::inside::bundle::mounts::{is_bind, open_bind};
 use crate::inside::bundle::options::Options;
-use crate::inside::{bundle, message};
+use crate::inside::{ENTER, bundle, message};
 use crate::shim::record;
 use crate::{seccomp, spec};
 
@@ -209,6 +209,10 @@ fn process_of(
     let rootfs = open_root(&checked.rootfs)?;
     let sources = sources(config, bundle)?;
     let listener = place.listen(dir)?;
+    let entrance = match checked.scope {
+        Some(_) => Entrance::default(),
+        None => group.entrance().map_err(crate::Error::io(ENTER))?,
+    };
     let (ours, theirs) = packet::pair().map_err(crate::Error::step("make a pair of sockets"))?;
     let state = StateDocument::new(known, Status::Creating);
     let first = bundle::First {
@@ -219,6 +223,7 @@ fn process_of(
         sources,
         namespaces,
         cgroups: group.dirs().map(|(controller, dir)| (controller, dir.to_owned())).collect(),
+        entrance,
         listener,
         filter: checked.filter.clone(),
         schedule: &checked.schedule,
@@ -361,8 +366,8 @@ fn see_through(
     Ok(terminal)
 }
 
-/// Puts the process into its control group, which is there and has its limits; systemd makes that only now, as it wants a
-/// process for it.
+/// Puts the process into its control group, which is there and has its limits, unless it goes in by itself; systemd makes
+/// that only now, as it wants a process for it.
 fn enter(
     scope: &mut Option<(Unit, Manager)>,
     id: &str,
@@ -371,7 +376,10 @@ fn enter(
     pid: i32,
 ) -> Result<(), Error> {
     let Some((unit, manager)) = scope else {
-        return Ok(group.join(pid).map_err(crate::Error::io("put the process into its control groups"))?);
+        return match group.layout() {
+            Layout::V1 => Ok(()),
+            _ => Ok(group.join(pid).map_err(crate::Error::io(ENTER))?),
+        };
     };
     manager.start(unit, id, pid, &resources::version_2(resources))?;
     if !group.exists() {

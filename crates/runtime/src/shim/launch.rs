@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use strata_net::Sandbox;
 use strata_sys::assemble::assemble;
-use strata_sys::cgroup::{self, Cgroup};
+use strata_sys::cgroup::{self, Cgroup, Entrance};
 use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::process::{self, Child, NamespaceSet};
 use strata_sys::{packet, signal, user_namespace};
@@ -53,9 +53,10 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
         Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
             .map_err(Error::io("make the container's control groups"))?;
     let (streams, ends) = streams(&spec.process, maps)?;
+    let entrance = entrance(&cgroup)?;
     let cgroups = cgroup.dirs().map(|(controller, dir)| (controller, dir.to_owned())).collect();
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
-    let entry = First { spec, trees, mount_point: &places.dir, network, cgroups, streams, filter };
+    let entry = First { spec, trees, mount_point: &places.dir, network, cgroups, entrance, streams, filter };
     let start_in = cgroup.start_in();
     let inside = || inside::first(entry, theirs);
     let mut sandbox = None;
@@ -69,9 +70,6 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
                     inside::mapped::furnish(spec, maps, pid, channel, &layers, &mut more)?;
                 }
                 set_oom_score(&spec.process, pid, &mut more);
-                if start_in.is_none() {
-                    join(&cgroup, pid)?;
-                }
                 sandbox = super::network::connect(spec, places, pid, &mut more)?;
                 Ok(())
             };
@@ -103,8 +101,8 @@ pub(super) fn trees(spec: &Spec, layers: &LayerMounts) -> Result<Trees, Error> {
     Ok(Trees { rootfs: mounted(&spec.rootfs)?, plans })
 }
 
-fn join(cgroup: &Cgroup, pid: i32) -> Result<(), Error> {
-    cgroup.join(pid).map_err(Error::io("put the process into its control groups"))
+fn entrance(cgroup: &Cgroup) -> Result<Entrance, Error> {
+    cgroup.entrance().map_err(Error::io(inside::ENTER))
 }
 
 /// Starts a process in the container whose first process is behind `target`.
@@ -123,7 +121,7 @@ pub(super) fn joining(
     let maps = spec.namespaces.user.as_ref();
     let (streams, ends) = streams(process, maps)?;
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
-    let start_in = cgroup.start_in();
+    let (start_in, entrance) = (cgroup.start_in(), entrance(cgroup)?);
     let mut joined = NamespaceSet::MOUNT;
     for (own, namespace) in [
         (spec.namespaces.ipc, NamespaceSet::IPC),
@@ -134,7 +132,7 @@ pub(super) fn joining(
     ] {
         joined = if own { joined.and(namespace) } else { joined };
     }
-    let entry = Joining { process, target, namespaces: joined, mapped: maps.is_some(), cgroup, streams, filter };
+    let entry = Joining { process, target, namespaces: joined, mapped: maps.is_some(), entrance, streams, filter };
     let inside = || inside::join(entry, theirs);
     let start_in = start_in.as_ref().map(AsFd::as_fd);
     let clone =
@@ -203,8 +201,8 @@ fn with_pids_of<T>(target: BorrowedFd<'_>, act: impl FnOnce() -> Result<T, Error
     done
 }
 
-/// Sees a new process through until it executes its program. `prepare` makes what it waits for, puts it into its control
-/// groups and connects its networks meanwhile: that waits for the kernel while the process mounts.
+/// Sees a new process through until it executes its program. `prepare` makes what it waits for and connects its networks
+/// meanwhile: that waits for the kernel while the process mounts.
 fn follow(
     child: Child,
     channel: OwnedFd,

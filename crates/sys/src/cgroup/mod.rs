@@ -5,6 +5,7 @@
 
 mod delegated;
 mod device;
+mod entrance;
 mod everywhere;
 mod limits;
 mod usage;
@@ -16,9 +17,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::{aside, user_namespace};
+use crate::user_namespace;
 
 pub use device::{DeviceEntry, DeviceRule};
+pub use entrance::Entrance;
 pub use limits::{DeviceLimit, Limits};
 pub use usage::Usage;
 
@@ -166,16 +168,10 @@ impl Cgroup {
         self.dirs.first().and_then(|(_, dir)| crate::process::open_dir(dir).ok())
     }
 
-    /// Moves a process into it. The first move for a while waits 9 to 14 ms in version 1, until the kernel is sure that
-    /// nobody forks.
+    /// Moves another process into it. The first move for a while waits 8 to 20 ms, until the kernel is sure that nobody
+    /// forks: whoever can goes in by the [`entrance`](Self::entrance).
     pub fn join(&self, pid: i32) -> io::Result<()> {
         self.dirs.iter().try_for_each(|(_, dir)| write(dir, "cgroup.procs", &pid.to_string()))
-    }
-
-    /// Somebody is going to [`join`](Self::join) a group: begins to wait now for what the first move waits for. That goes
-    /// on beside this process until the result is dropped; nothing where there is nothing to wait for.
-    pub fn expect_join() -> Option<aside::Write> {
-        v1::expect_join()
     }
 
     /// Its processes, as far as they are visible here, lowest first.

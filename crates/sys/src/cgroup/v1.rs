@@ -4,8 +4,6 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use crate::aside;
-
 use super::{DeviceRule, Limits, MOUNT_POINT, Warnings, below, make, open, read, write, write_once};
 
 /// What every container gets: limits, and what pause, top and stats need.
@@ -46,14 +44,6 @@ pub(super) fn create(
         }
     }
     Ok(made)
-}
-
-/// Moves a process that does nothing else, and ends, into the group above all containers'. The kernel lets a move wait
-/// until every processor was idle or switched tasks once, unless another move has waited for that just now.
-pub(super) fn expect_join() -> Option<aside::Write> {
-    let parent = Path::new(MOUNT_POINT).join("freezer").join(super::PARENT);
-    let begun = aside::Write::begin(open(&parent, "cgroup.procs").ok()?.into(), b"0");
-    begun.inspect_err(|errno| tracing::debug!(%errno, "no move of control groups ahead")).ok()
 }
 
 /// Makes a group, its parent too if need be; says no if the controller is not mounted.

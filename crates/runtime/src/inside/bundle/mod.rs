@@ -4,7 +4,7 @@
 //! ```text
 //! runtime (create)                      this process
 //!   clone                         ──▶   joins namespaces
-//!   ids, control groups, "go"     ──▶   mounts everything
+//!   ids, "go"                     ──▶   in its control groups; mounts everything
 //!   prestart, createRuntime       ◀──   HOOKS
 //!   "go"                          ──▶   createContainer; pivots, hides, takes privileges away
 //!   writes the state, ends        ◀──   READY (the terminal before)
@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use strata_sys::cgroup::Entrance;
 use strata_sys::process::NamespaceSet;
 use strata_sys::{detached, packet, process};
 use strata_types::runtime_spec::Config;
@@ -50,6 +51,8 @@ pub(crate) struct First<'a> {
     pub(crate) namespaces: &'a oci::Namespaces,
     /// Directories of the container's control groups, by controller.
     pub(crate) cgroups: Vec<(&'static str, PathBuf)>,
+    /// The way into them, if it goes there by itself.
+    pub(crate) entrance: Entrance,
     /// Where `start` connects.
     pub(crate) listener: OwnedFd,
     pub(crate) filter: Option<oci::Filter>,
@@ -88,8 +91,9 @@ pub(crate) fn first(first: First<'_>, channel: OwnedFd) -> u8 {
     super::report(start(config, process, state, waiting, &channel), &channel)
 }
 
-fn prepare(first: First<'_>, channel: &Channel) -> Result<Waiting, Error> {
+fn prepare(mut first: First<'_>, channel: &Channel) -> Result<Waiting, Error> {
     super::confine::die_with_parent()?;
+    std::mem::take(&mut first.entrance).pass().map_err(Error::io(super::ENTER))?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let label = first.process.map_or(Ok(None), label::open)?;
     process::lead_session().map_err(Error::step("start a session"))?;
