@@ -91,6 +91,7 @@ mod tests {
         assert_eq!((sealed, sealed), (works_in(dir.path()).unwrap(), is_sealed(File::open(&path).unwrap()).unwrap()));
         assert_eq!(sealed, File::options().write(true).open(&path).is_err());
         assert_eq!(seal(&path).unwrap(), sealed);
+        assert!(crate::lock::is_open_here_only(&File::open(&path).unwrap()));
         assert_eq!(std::fs::read(&path).unwrap(), vec![7; 100_000]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -16,6 +16,7 @@ const PROGRAMS: &[&str] = &[
     "btrfs",
     "busybox",
     "cat",
+    "cp",
     "dmsetup",
     "fsck.erofs",
     "ip",

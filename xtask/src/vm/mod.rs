@@ -32,17 +32,33 @@ const SUITES: &[Suite] = &[
         filter: &["--skip", "btrfs::", "--skip", "quota::"],
         driver: ZFS,
     },
-    Suite { package: "strata-sys", target: &["--lib"], filter: &["cgroup", "fuse::", "verity"], driver: THIN },
+    Suite {
+        package: "strata-snapshot",
+        target: &["--test", "lending"],
+        filter: &["sealed::", "whoever_sees"],
+        driver: THIN,
+    },
+    Suite {
+        package: "strata-sys",
+        target: &["--lib"],
+        filter: &["cgroup", "fuse::", "lock::", "verity"],
+        driver: THIN,
+    },
     Suite {
         package: "strata-cli",
         target: &["--test", "containers"],
         filter: &["drivers::", "integrity::", "limits::", "roots_files_are_its_own", "secrets::", "version_2::"],
         driver: THIN,
     },
+    Suite { package: "strata-cli", target: &["--test", "killed"], filter: &["commit_can", "gc_can"], driver: THIN },
+    Suite { package: "strata-cli", target: &["--test", "killed"], filter: &["commit_can", "gc_can"], driver: ZFS },
+    Suite { package: "strata-cli", target: &["--test", "killed"], filter: &["rmi_of_a_lender"], driver: SEALED },
     Suite { package: "strata-cli", target: &["--test", "rootless"], filter: &["delegated::"], driver: THIN },
 ];
 
 const THIN: &str = "devicemapper";
+/// On an ext4 with fs-verity.
+const SEALED: &str = "erofs";
 /// Where it was built.
 const ZFS: &str = "zfs";
 

@@ -97,12 +97,10 @@ fn check_with(operation: &Operation, registry: Option<&Registry>, ground: Ground
     };
     let mut visits = copy("trace").trace(operation);
     assert!(visits.len() >= operation.failpoints_min, "only these failpoints are met: {visits:?}");
-    if operation.scope == Scope::Steps && template.driver != Ground::FIRST.driver {
-        visits.retain(|name, _| !name.starts_with("store."));
-    }
+    visits.retain(|name, _| ground.meets(operation.scope, name));
     let mut cases = Vec::new();
     for (name, count) in visits {
-        let visits = if count == 1 { vec![1] } else { vec![1, count] };
+        let visits = if count == 1 || Ground::is_guest() { vec![1] } else { vec![1, count] };
         cases.extend(visits.into_iter().map(|visit| format!("{name}:{visit}")));
     }
     let cases = Mutex::new(cases.into_iter().enumerate());

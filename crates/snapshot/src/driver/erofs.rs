@@ -23,10 +23,11 @@ use crate::import::TarFile;
 use crate::{Error, Result};
 
 mod index;
+mod leaving;
 mod lending;
 mod runs;
 
-pub(crate) use lending::Leaving;
+pub(crate) use leaving::Leaving;
 
 /// Both, and limits of what containers hold.
 #[derive(Debug)]
@@ -114,11 +115,11 @@ impl Driver for Erofs {
     }
 
     fn leaving(&self, layer: &Path, derived: &Path) -> Result<Option<Leaving>> {
-        lending::leaving(layer, &runs::with(layer, derived)?)
+        leaving::leaving(layer, &runs::with(layer, derived)?)
     }
 
     fn reclaim(&self, home: &Path, leaving: &Leaving) -> Result<()> {
-        lending::reclaim(home, leaving)
+        leaving::reclaim(home, leaving)
     }
 
     fn of_others(&self, layer: &Path) -> Option<PathBuf> {
@@ -126,7 +127,7 @@ impl Driver for Erofs {
     }
 
     fn kept_of_the_gone(&self, layer: &Path) -> Result<u64> {
-        lending::kept_of_the_gone(layer)
+        leaving::kept_of_the_gone(layer)
     }
 
     fn discard_derived(&self, layer: &Path, derived: &Path) -> Result<Vec<String>> {

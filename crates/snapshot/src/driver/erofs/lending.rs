@@ -17,20 +17,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, XattrFlags};
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use strata_layer::lending::{BLOCK_BYTES, Borrowed, Contents, HOLE_BYTES_MIN, Loan, Piece, PieceDigest, Whole};
+use strata_layer::lending::{Borrowed, Contents, HOLE_BYTES_MIN, Loan, Piece, PieceDigest, Whole};
 use strata_layer::tar::BLOCK_BYTES as TAR_BLOCK_BYTES;
 use strata_sys::durable::Durability;
-use strata_sys::lock::{Lock, Mode, is_open_here_only};
-use strata_sys::{durable, failpoint, verity};
+use strata_sys::lock::{Lock, Mode};
+use strata_sys::{durable, failpoint};
 
-use super::{INDEX, TAR};
+use super::TAR;
 use crate::snapshots::names;
-use crate::staging::Staging;
 use crate::{Error, Result};
 
 const BORROWED: &str = "borrowed";
@@ -268,183 +266,11 @@ fn give_back(layer: &Path, borrowed: &Borrowed) -> Result<bool> {
     Ok(true)
 }
 
-fn make_hole(file: &File, hole: Range<u64>) -> rustix::io::Result<()> {
+pub(super) fn make_hole(file: &File, hole: Range<u64>) -> rustix::io::Result<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     rustix::fs::fallocate(file, flags, hole.start, hole.end - hole.start)
 }
 
-/// What has to be known of a layer that shares bytes with others before it goes.
-#[derive(Debug)]
-pub(crate) struct Leaving {
-    /// Its index, and those of runs that it is in: what somebody sees of it, they see through these.
-    indexes: Vec<File>,
-    /// The tars that it has, by inode.
-    tars: HashSet<u64>,
-}
-
-/// Looks at a layer that is about to be removed; nothing if it shares no bytes.
-pub(super) fn leaving(layer: &Path, runs: &[PathBuf]) -> Result<Option<Leaving>> {
-    let mut found = HashSet::new();
-    for tar in tars(layer)? {
-        match std::fs::metadata(&tar) {
-            Ok(metadata) if metadata.nlink() > 1 => drop(found.insert(metadata.ino())),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::at("look at", &tar)(error)),
-        }
-    }
-    if found.is_empty() {
-        return Ok(None);
-    }
-    // Somebody may unpack and mount it at the last moment; then it is this one.
-    if let Err(error) = super::index::unpacked(layer) {
-        tracing::debug!(%error, "the index of a layer that goes cannot be mounted");
-    }
-    let indexes = [layer].into_iter().chain(runs.iter().map(PathBuf::as_path));
-    let indexes = indexes.filter_map(|dir| File::open(dir.join(INDEX)).ok()).collect();
-    Ok(Some(Leaving { indexes, tars: found }))
-}
-
-/// The tars in the directory of all layers whose own layer is gone, by inode, with all their names.
-fn orphans(home: &Path) -> Result<BTreeMap<u64, Vec<PathBuf>>> {
-    let mut owned = HashSet::new();
-    let mut lent: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
-    for name in names(home)? {
-        // One in the making, or on its way out, may hold on to a tar, but nobody knows it by its own.
-        let is_layer = !name.starts_with('.');
-        for (number, tar) in tars(&home.join(&name))?.into_iter().enumerate() {
-            let Ok(metadata) = std::fs::metadata(&tar) else { continue };
-            match number {
-                0 if is_layer => drop(owned.insert(metadata.ino())),
-                0 => {}
-                _ => lent.entry(metadata.ino()).or_default().push(tar),
-            }
-        }
-    }
-    lent.retain(|inode, _| !owned.contains(inode));
-    Ok(lent)
-}
-
-/// Gives back what nobody borrows of the tars that a layer had which is gone now. If somebody still sees that layer, they
-/// stay as they are for good.
-pub(super) fn reclaim(home: &Path, leaving: &Leaving) -> Result<()> {
-    let lock = lock_path(home);
-    // Who chooses lenders just now may need what nobody needed so far. It does not take long.
-    let _alone = Lock::wait(&lock, Mode::Exclusive).map_err(Error::at("lock", &lock))?;
-    let is_seen = !leaving.indexes.iter().all(is_open_here_only);
-    for (inode, names) in orphans(home)? {
-        if !leaving.tars.contains(&inode) {
-            continue;
-        }
-        // Some of its names may be on their way out.
-        let opened = names.iter().find_map(|name| Some((File::open(name).ok()?, name)));
-        let Some((file, path)) = opened else { continue };
-        if is_seen {
-            rustix::fs::fsetxattr(&file, SEEN, b"y", XattrFlags::empty()).map_err(Error::at("mark", path))?;
-        }
-        if rustix::fs::fgetxattr(&file, SEEN, &mut [0_u8; 1][..]).is_ok() {
-            tracing::debug!(path = %path.display(), "somebody saw it when its layer went: it stays whole");
-            continue;
-        }
-        let mut needed: Vec<Range<u64>> = Vec::new();
-        for name in &names {
-            needed.extend(needed_of(name)?);
-        }
-        if verity::is_sealed(&file).map_err(Error::at("look at", path))? {
-            replace(home, &names, &file, needed)?;
-        } else {
-            let file = File::options().write(true).open(path).map_err(Error::at("open", path))?;
-            keep_only(&file, needed).map_err(Error::at("make a hole in", path))?;
-        }
-        failpoint!("snapshot.reclaim");
-    }
-    Ok(())
-}
-
-/// The attribute of a tar that has to stay as it is.
-const SEEN: &str = "user.strata.seen";
-
-/// Makes holes of all blocks of a file of which nothing is in `needed`.
-fn keep_only(file: &File, mut needed: Vec<Range<u64>>) -> io::Result<()> {
-    needed.sort_by_key(|range| range.start);
-    let end = file.metadata()?.len().next_multiple_of(BLOCK_BYTES);
-    let mut free_from = 0;
-    for range in needed.into_iter().chain(std::iter::once(end..end)) {
-        let until = range.start / BLOCK_BYTES * BLOCK_BYTES;
-        if free_from < until {
-            make_hole(file, free_from..until)?;
-        }
-        free_from = free_from.max(range.end.next_multiple_of(BLOCK_BYTES));
-    }
-    Ok(())
-}
-
-/// In a sealed tar no holes can be made. Those who borrow of it get a copy of what they need, sealed in its turn: killed in
-/// between, some have the one and some the other, which are equal to each of them.
-fn replace(home: &Path, names: &[PathBuf], from: &File, needed: Vec<Range<u64>>) -> Result<()> {
-    let new = Staging::new(home)?;
-    let (copy, link) = (new.path().join(TAR), new.path().join("link"));
-    copy_only(from, &copy, needed).map_err(Error::at("copy a part of a layer to", &copy))?;
-    super::seal(&copy)?;
-    for name in names {
-        std::fs::hard_link(&copy, &link).map_err(Error::at("link", &link))?;
-        match durable::rename(&link, name) {
-            Ok(()) => {}
-            // It was on its way out.
-            Err(error) if error.source.kind() == io::ErrorKind::NotFound => drop(durable::remove(&link)?),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Makes a file as long as `from` that has those of its blocks of which something is in `needed`; synced.
-fn copy_only(from: &File, to: &Path, mut needed: Vec<Range<u64>>) -> io::Result<()> {
-    const PIECE_BYTES: usize = 1 << 20;
-    let length = from.metadata()?.len();
-    let to = File::create_new(to)?;
-    to.set_len(length)?;
-    needed.sort_by_key(|range| range.start);
-    let (mut done, mut buffer) = (0, vec![0; PIECE_BYTES]);
-    for range in needed {
-        let mut at = done.max(range.start / BLOCK_BYTES * BLOCK_BYTES);
-        let end = range.end.next_multiple_of(BLOCK_BYTES).min(length);
-        while at < end {
-            let piece = &mut buffer[..usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE_BYTES)];
-            from.read_exact_at(piece, at)?;
-            to.write_all_at(piece, at)?;
-            at += piece.len() as u64;
-        }
-        done = done.max(end);
-    }
-    to.sync_all()
-}
-
-/// What a layer borrows of the lender that it knows by this name.
-fn needed_of(name: &Path) -> Result<Vec<Range<u64>>> {
-    let layer = name.parent().and_then(Path::parent).unwrap_or(name);
-    let number = tars(layer)?.iter().position(|tar| tar == name);
-    let borrowed = borrowed(layer)?;
-    let loans = borrowed.loans().iter().filter(|loan| Some(usize::from(loan.tar)) == number);
-    Ok(loans.map(|loan| loan.at..loan.at + loan.bytes).collect())
-}
-
-/// What a layer keeps on the disk of layers that are gone, shared among those who do.
-pub(super) fn kept_of_the_gone(layer: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for tar in tars(layer)?.iter().skip(1) {
-        let metadata = std::fs::metadata(tar).map_err(Error::at("look at", tar))?;
-        let owner = tar.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'));
-        let owner = owner.map(|(_, name)| layer.with_file_name(name).join(TAR));
-        let is_there =
-            owner.is_some_and(|owner| std::fs::metadata(owner).is_ok_and(|owner| owner.ino() == metadata.ino()));
-        if !is_there {
-            bytes += metadata.blocks() * 512 / metadata.nlink().max(1);
-        }
-    }
-    Ok(bytes)
-}
-
-fn lock_path(home: &Path) -> PathBuf {
+pub(super) fn lock_path(home: &Path) -> PathBuf {
     home.with_extension("lock")
 }

@@ -2,114 +2,19 @@
 //! of either can always be had.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
+mod sealed;
+mod store;
+
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use strata_layer::lending::{Borrowed, Contents, Piece};
-use strata_snapshot::{DriverName, Options, Snapshots};
-use strata_store::{Depth, Key, LayerFiles};
+use strata_store::{Depth, Key, LayerFiles as _};
 use strata_testkit::tar::Tar;
-use strata_testkit::{host, need, private};
-use strata_types::{DiffId, Digest, Silent};
+use strata_testkit::{host, need};
+use strata_types::{DiffId, Silent};
 
-const MIB: usize = 1 << 20;
-
-/// Bytes that are in no other content.
-fn noise(seed: usize, count: usize) -> Vec<u8> {
-    let mut state = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-/// A layer of files with these contents, `(seed, bytes)`, and one small file that makes it another than the others.
-fn tar(name: &str, contents: &[(usize, usize)]) -> Vec<u8> {
-    let named = Tar::new().file("name", 0o644, name.as_bytes());
-    let put = |tar: Tar, (number, (seed, bytes)): (usize, &(usize, usize))| {
-        tar.file(&format!("dir/{number}"), 0o644, &noise(*seed, *bytes))
-    };
-    contents.iter().enumerate().fold(named, put).finish()
-}
-
-struct Store {
-    _dir: tempfile::TempDir,
-    root: PathBuf,
-    snapshots: Snapshots,
-}
-
-/// Runs a check in a mount namespace of its own, with a store of tars and indexes.
-fn with_store(check: impl FnOnce(Store) + Send + 'static) {
-    let checked = std::thread::spawn(|| {
-        private::mounts();
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let root = dir.path().join("store");
-        let options = Options { root: root.clone(), run_dir: "/run/strata".into(), driver: Some(DriverName::Erofs) };
-        match Snapshots::open(options) {
-            Ok(snapshots) => check(Store { _dir: dir, root, snapshots }),
-            Err(_) => host::skipped(module_path!(), "a filesystem for the driver erofs"),
-        }
-    });
-    checked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-}
-
-impl Store {
-    fn import(&self, tar: &[u8]) -> DiffId {
-        let expected = DiffId::new(Digest::sha256(tar));
-        self.snapshots.import_layer(&[], Some(&expected), &mut &*tar, &Silent).unwrap();
-        expected
-    }
-
-    fn tar_of(&self, layer: &DiffId) -> Vec<u8> {
-        let mut tar = Vec::new();
-        self.snapshots.open_layer_tar(std::slice::from_ref(layer)).unwrap().read_to_end(&mut tar).unwrap();
-        tar
-    }
-
-    /// What `dir/NUMBER` of the uppermost layer that has it is, as the kernel shows it.
-    fn seen(&self, layers: &[DiffId], number: usize) -> Vec<u8> {
-        self.all_seen(layers, [number]).remove(0)
-    }
-
-    /// The same for several.
-    fn all_seen(&self, layers: &[DiffId], numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
-        let root = self.snapshots.open_root(&self.snapshots.view(layers).unwrap()).unwrap();
-        let read = |number| {
-            let file = root.open(Path::new(&format!("dir/{number}")), rustix::fs::OFlags::RDONLY).unwrap();
-            let mut bytes = Vec::new();
-            std::fs::File::from(file).read_to_end(&mut bytes).unwrap();
-            bytes
-        };
-        numbers.into_iter().map(read).collect()
-    }
-
-    fn remove(&self, layer: &DiffId) {
-        assert!(LayerFiles::remove(&self.snapshots, &Key::Layer(layer.clone())).unwrap());
-    }
-
-    /// MiB of the disk that all layers take.
-    fn used_mib(&self) -> usize {
-        (self.used_kib() + 512) / 1024
-    }
-
-    /// KiB of the disk that all layers take, as du counts them.
-    fn used_kib(&self) -> usize {
-        rustix::fs::sync();
-        let du = std::process::Command::new("du").args(["-s", "--block-size=1K"]).arg(&self.root).output().unwrap();
-        String::from_utf8(du.stdout).unwrap().split('\t').next().unwrap().parse().unwrap()
-    }
-
-    fn assert_whole(&self, layers: &[(&DiffId, &[u8])]) {
-        for (layer, tar) in layers {
-            assert!(self.tar_of(layer) == *tar, "another tar");
-            assert_eq!(self.snapshots.verify(&Key::Layer((*layer).clone()), Depth::Bytes, &Silent).unwrap(), None);
-            assert_eq!(self.snapshots.verify(&Key::Layer((*layer).clone()), Depth::Structure, &Silent).unwrap(), None);
-        }
-    }
-}
+use store::{MIB, noise, tar, victim, with_store};
 
 #[test]
 fn the_same_content_is_stored_once_and_outlives_the_layer_it_came_with() {
@@ -346,18 +251,8 @@ fn an_index_is_compressed_until_it_is_mounted() {
 #[test]
 fn who_unpacks_an_index_can_be_killed_anywhere() {
     need!(host::root(), host::filesystem("erofs"));
-    const NAME: &str = "who_unpacks_an_index_can_be_killed_anywhere";
-    const ROOT: &str = "STRATA_TEST_ROOT";
-    const LAYER: &str = "STRATA_TEST_LAYER";
-    let mount = |store: &Path, layer: &str| {
-        let options = Options { root: store.into(), run_dir: "/run/strata".into(), driver: Some(DriverName::Erofs) };
-        let layer: Digest = layer.parse().unwrap();
-        Snapshots::open(options).unwrap().view(&[DiffId::new(layer)]).map(drop)
-    };
-    // The one who is killed is this test again.
-    if let (Ok(root), Ok(layer)) = (std::env::var(ROOT), std::env::var(LAYER)) {
-        mount(Path::new(&root), &layer).unwrap();
-        return;
+    if let Some((snapshots, layer)) = victim() {
+        return drop(snapshots.view(&[layer]).unwrap());
     }
     with_store(move |store| {
         let mut tars = vec![squashed(&[1])];
@@ -365,14 +260,7 @@ fn who_unpacks_an_index_can_be_killed_anywhere() {
         for (number, failpoint) in ["snapshot.index.unpacked", "snapshot.index.linked"].into_iter().enumerate() {
             tars.push(squashed(&[300 + number]));
             let layer = store.import(&tars[number + 1]);
-            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-            command.args([NAME, "--exact"]).env(ROOT, &store.root).env(LAYER, layer.digest().to_string());
-            let killed = command.env(strata_sys::failpoint::VARIABLE, failpoint).output().unwrap();
-            assert_eq!(
-                std::os::unix::process::ExitStatusExt::signal(&killed.status),
-                Some(9),
-                "{failpoint}: {killed:?}"
-            );
+            store.killed_at(failpoint, "who_unpacks_an_index_can_be_killed_anywhere", &layer);
             store.assert_whole(&[(&layer, &tars[number + 1])]);
             let seen = store.all_seen(std::slice::from_ref(&layer), 0..1200);
             let expected = (0..1200).map(|file| squashed_content(file, &[300 + number]));
@@ -382,8 +270,7 @@ fn who_unpacks_an_index_can_be_killed_anywhere() {
         }
         // What the dead left goes with the next import.
         store.import(&squashed(&[2]));
-        let names = std::fs::read_dir(store.root.join("layers/erofs")).unwrap();
-        assert_eq!(names.count(), 4);
+        assert_eq!(store.count(), 4);
     });
 }
 
