@@ -380,7 +380,9 @@ impl Snapshots {
     /// The digests by which sealed layers are named. Clears away what makers that died left behind.
     pub(crate) fn sealed(&self) -> Result<Vec<Digest>> {
         staging::sweep(&self.layers_dir())?;
-        let names = names(&self.layers_dir())?;
+        self.driver.tidy()?;
+        let mut names = names(&self.layers_dir())?;
+        names.retain(|name| self.layers_dir().join(name).is_dir());
         Ok(names.iter().filter_map(|name| digest_of_hex(name)).collect())
     }
 

@@ -12,6 +12,7 @@
 //! A device whose other name is gone belongs to nobody. So who removes the directory of a layer or container has removed its
 //! device, too, and [`Pool::tidy`] gives the blocks back.
 
+use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -26,7 +27,7 @@ use rustix::mount::MountAttrFlags;
 use crate::dm::Control;
 use crate::durable::{self, Durability};
 use crate::lock::{Lock, Mode as LockMode};
-use crate::{detached, loop_device};
+use crate::{detached, failpoint, loop_device};
 
 /// How large a sparse pool is; and every filesystem in it, like Docker's.
 const POOL_BYTES: u64 = 100 << 30;
@@ -98,7 +99,10 @@ impl Pool {
         }
         let origin = read(below.unwrap_or(&empty))?;
         let number = self.reserve(sectors.unwrap_or(origin.sectors), at)?;
-        Ok(control.message(&pool, &format!("create_snap {number} {}", origin.number))?)
+        failpoint!("sys.thin.reserved");
+        control.message(&pool, &format!("create_snap {number} {}", origin.number))?;
+        failpoint!("sys.thin.made");
+        Ok(())
     }
 
     /// Mounts the filesystem whose name is `at` as a detached mount. The device is there as long as it is mounted.
@@ -116,6 +120,7 @@ impl Pool {
         let mut tries = TRIES_MAX;
         loop {
             let number = start(&control, &pool, &device)?;
+            failpoint!("sys.thin.started");
             let mounted = mount(&Node::new(number)?, options);
             control.remove(&name)?;
             tries -= 1;
@@ -146,7 +151,14 @@ impl Pool {
             }
             let Some((control, pool)) = &names else { continue };
             let number = entry.file_name().to_string_lossy().into_owned();
-            match control.message(pool, &format!("delete {number}")) {
+            let delete = || control.message(pool, &format!("delete {number}"));
+            let deleted = match delete() {
+                // Whoever started it may have been killed before saying that it may go.
+                Err(Errno::BUSY) => control.remove(&device_name(pool, &number)).map(|()| delete())?,
+                deleted => deleted,
+            };
+            failpoint!("sys.thin.deleted");
+            match deleted {
                 // Never made, or gone already.
                 Ok(()) | Err(Errno::NODATA) => drop(durable::remove(&entry.path()).map_err(|error| error.source)?),
                 // Somebody still sees it.
@@ -237,7 +249,7 @@ fn start(control: &Control, pool: &str, device: &Device) -> io::Result<u64> {
     Err(io::ErrorKind::ResourceBusy.into())
 }
 
-fn device_name(pool: &str, number: u32) -> String {
+fn device_name(pool: &str, number: impl Display) -> String {
     format!("{pool}-{number}")
 }
 

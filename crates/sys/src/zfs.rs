@@ -18,9 +18,9 @@ use std::process::{Command, Stdio};
 
 use rustix::mount::MountAttrFlags;
 
-use crate::detached;
 use crate::durable::{self, Durability};
 use crate::lock::{Lock, Mode};
+use crate::{detached, failpoint};
 
 /// `ZFS_SUPER_MAGIC`.
 const MAGIC: i64 = 0x2fc1_2fc1;
@@ -65,10 +65,12 @@ impl Datasets {
         // Whoever dies after this leaves a file that `tidy` takes for that of a dataset that nobody has.
         let written = durable::write_file(&path, name.as_bytes(), 0o600, Durability::Durable);
         written.map_err(|error| error.source)?;
+        failpoint!("sys.zfs.reserved");
         match origin {
             Some(origin) => self.run(&["clone", "-o", "mountpoint=legacy", "-o", "readonly=off", &origin, &name])?,
             None => self.run(&["create", "-o", "mountpoint=legacy", &name])?,
         };
+        failpoint!("sys.zfs.made");
         std::fs::hard_link(&path, at)
     }
 
@@ -107,6 +109,7 @@ impl Datasets {
                         kept.push((path, name));
                     }
                     _ => {
+                        failpoint!("sys.zfs.destroyed");
                         durable::remove(&path).map_err(|error| error.source)?;
                     }
                 }

@@ -244,6 +244,14 @@ fn a_store_of_thin_devices() {
     // It is found again after the machine has lost all its devices, as in a reboot.
     machine.sh(&format!("dmsetup remove --retry {pool}")).ok();
     assert_eq!(machine.strata(["run", "--rm", "--network", "none", "made", "cat", "/etc/new"]).ok(), "new\n");
+    // Whoever is killed between starting a device and mounting it leaves it started.
+    machine.strata(["create", "--name", "cut", "--network", "none", "made"]).ok();
+    for failpoint in ["sys.thin.started", "sys.thin.reserved"] {
+        let mut command = machine.strata_command(["commit", "cut", "more"]);
+        let killed: Ran = command.env(strata_sys::failpoint::VARIABLE, failpoint).output().unwrap().into();
+        assert_eq!(killed.code, 128 + 9, "{failpoint}: {killed:?}");
+    }
+    machine.strata(["rm", "cut"]).ok();
     machine.strata(["system", "prune", "-af"]).ok();
     // The empty filesystem is all that is left.
     assert_eq!(used().lines().count(), 1, "{}", used());
