@@ -37,6 +37,12 @@ pub fn of(failure: &Failure) -> Vec<&'static str> {
     if has(ErrorKind::ReadOnlyFilesystem) {
         hints.push("choose another directory with --root");
     }
+    if failure.causes().any(|cause| cause.downcast_ref().is_some_and(EngineError::is_of_records)) {
+        hints.push(
+            "put a copy of `strata.db` back, or move the store's directory away and begin anew: \
+             volumes and what containers wrote are in directories there",
+        );
+    }
     if failure.causes().any(is_silent) {
         hints
             .push("`kill -CONT` lets a process go on that was stopped; `strata stop` and `strata rm -f` do without it");

@@ -63,6 +63,82 @@ fn what_images_share_and_what_is_their_own_adds_up() {
     assert!(shown.contains("Layers space usage:\n\nLAYER          IMAGES    SIZE"), "{shown}");
 }
 
+/// What a layer borrows is counted where it lies, and with those who have it when its own layer is gone.
+/// Without records nothing is taken for rubbish, and it is said what can be done.
+#[test]
+fn a_store_whose_database_is_lost_is_left_alone() {
+    need!(host::root(), host::program("busybox"));
+    let machine = machine(&[("one", 1)]);
+    machine.strata(["run", "--name", "box", "--network", "none", "one", "sh", "-c", "echo mine > /mine"]).ok();
+    machine.sh("mkdir kept && cp -a store/strata.db* kept").ok();
+    let cases = [
+        ("rm store/strata.db*", "the database of the store at "),
+        ("rm store/strata.db*; echo no database > store/strata.db", "cannot open the store's database: "),
+        ("truncate -s 5000 store/strata.db; rm store/strata.db-*", "cannot open the store's database: "),
+    ];
+    for (damage, said) in cases {
+        machine.sh(damage).ok();
+        for words in [&["ps", "-a"][..], &["check", "--repair"], &["images"], &["system", "prune", "-af"]] {
+            let refused = machine.strata(words).fails(1);
+            assert!(refused.starts_with(&format!("strata: {said}")), "{refused}");
+            assert!(refused.contains("\nhint: put a copy of `strata.db` back, or "), "{refused}");
+        }
+        machine.sh("rm store/strata.db*; cp -a kept/* store").ok();
+        assert_eq!(machine.strata(["cp", "box:/mine", "-"]).code, 0, "{damage}");
+        assert!(machine.strata(["check"]).ok().starts_with("no problems"), "{damage}");
+    }
+    // What is not a layer is nobody's to remove, whatever its name.
+    let name = "0".repeat(64);
+    machine.sh(&format!("ln -s /etc/passwd store/layers/$(cat store/driver)/{name}")).ok();
+    machine.strata(["system", "prune", "-f"]).ok();
+    assert!(machine.strata(["check", "--repair"]).ok().starts_with("no problems"));
+    machine.sh("echo nonsense > store/driver").ok();
+    let refused = machine.strata(["run", "one"]).fails(125);
+    assert!(refused.contains("/store/driver: unknown storage driver `nonsense`: there are erofs, "), "{refused}");
+}
+
+#[test]
+fn what_is_borrowed_is_counted_once_whoever_goes() {
+    need!(host::root(), host::program("busybox"), host::filesystem("erofs"));
+    let machine = Machine::start();
+    let noise = |seed: usize| -> Vec<u8> {
+        let lines = (0..MIB / 16).map(|line| format!("{:15}\n", line.wrapping_mul(2_654_435_761) ^ (seed << 40)));
+        lines.flat_map(String::into_bytes).collect()
+    };
+    // Pairs of them have something in common.
+    for (name, seeds) in [("first", [1, 2]), ("second", [2, 3]), ("third", [3, 1])] {
+        let tar = Tar::new().file("name", 0o644, name.as_bytes());
+        let tar = seeds.into_iter().fold(tar, |tar, seed| tar.file(&seed.to_string(), 0o644, &noise(seed)));
+        let image = Image::busybox().layer(tar.finish(), Compression::Plain).docker_archive(name);
+        machine.strata_with_input(["load", "-q"], &image).ok();
+    }
+    // Each file once, whatever its names, and the directories of names that others have.
+    let blocks = "find store/layers/erofs \\( -type f -o -name lenders \\) -printf '%i %b\\n' | sort -u | \
+                  awk '{ sum += $2 * 512 } END { print sum + 0 }'";
+    let adds_up = |mib: usize| {
+        let used = details(&machine);
+        let sum: u64 =
+            used["Layers"].as_array().unwrap().iter().map(|layer| layer["DiskBytes"].as_u64().unwrap()).sum();
+        let disk: u64 = machine.sh(blocks).ok().trim().parse().unwrap();
+        assert_eq!(sum, disk);
+        assert_eq!(disk as usize / MIB, mib);
+    };
+    // Beside them there is busybox, which all have.
+    let base = details(&machine)["Layers"].as_array().unwrap().len();
+    assert_eq!(base, 4);
+    adds_up(5);
+    machine.strata(["rmi", "first"]).ok();
+    adds_up(5);
+    machine.strata(["run", "--name", "box", "--network", "none", "third", "sh", "-c", "cat /3 > /copy"]).ok();
+    machine.strata(["commit", "box", "fourth"]).ok();
+    machine.strata(["rm", "box"]).ok();
+    adds_up(5);
+    machine.strata(["rmi", "second"]).ok();
+    adds_up(4);
+    machine.strata(["rmi", "third", "fourth"]).ok();
+    adds_up(0);
+}
+
 #[test]
 fn what_was_used_longest_ago_goes_first_and_nothing_that_is_needed() {
     need!(host::root(), host::program("busybox"));

@@ -90,6 +90,14 @@ impl From<ManifestListError> for Error {
 }
 
 impl Error {
+    /// Whether the store's database is damaged or lost, so that nothing is known of what is there.
+    pub fn is_of_records(&self) -> bool {
+        let of_database = |error: &strata_store::Error| {
+            matches!(error, strata_store::Error::Database { .. } | strata_store::Error::RecordsLost { .. })
+        };
+        matches!(self, Self::Store(error) if of_database(error) && error.class() == ErrorClass::Corrupt)
+    }
+
     /// What kind of trouble it is.
     pub fn class(&self) -> ErrorClass {
         match self {

@@ -511,7 +511,10 @@ const DRIVER: &str = "driver";
 fn recorded_driver(root: &Path) -> Result<Option<DriverName>> {
     let path = root.join(DRIVER);
     match std::fs::read_to_string(&path) {
-        Ok(name) => name.trim().parse().map(Some),
+        Ok(name) => {
+            let driver = name.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+            driver.map(Some).map_err(Error::at("read", &path))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::at("read", &path)(error)),
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-use strata_sys::durable::{Durability, FileError};
+use strata_sys::durable::{self, Durability, FileError};
 use strata_sys::failpoint;
 use strata_sys::lock::{Lock, Mode};
 use strata_types::ErrorClass;
@@ -187,6 +187,7 @@ fn prepare(root: &Path, path: &Path) -> Result<Session> {
         return Err(Error::Newer { root: root.to_owned(), found, known: schema::VERSION });
     }
     if found == 0 {
+        refuse_if_lost(root)?;
         connection.execute_batch(&format!("PRAGMA page_size={};", schema::PAGE_BYTES))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
     }
@@ -198,9 +199,19 @@ fn prepare(root: &Path, path: &Path) -> Result<Session> {
     if found == 0 {
         session.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         session.make_room()?;
+        durable::sync_dir(root)?;
     }
     drop(lock);
     Ok(session)
+}
+
+/// To a new database everything would be rubbish that is in the store.
+fn refuse_if_lost(root: &Path) -> Result<()> {
+    let has_files = |dir: &str| std::fs::read_dir(root.join(dir)).is_ok_and(|mut entries| entries.next().is_some());
+    if ["containers", "blobs/sha256"].into_iter().any(has_files) {
+        return Err(Error::RecordsLost { root: root.to_owned() });
+    }
+    Ok(())
 }
 
 /// Makes an empty file that only its owner reads, because containers' environments hold secrets; SQLite gives its log the

@@ -26,6 +26,12 @@ pub enum Error {
         #[source]
         source: rusqlite::Error,
     },
+    /// Something is there that only records explain, and they are not.
+    #[error("the database of the store at {} is lost: there are files, but no records of them in `strata.db`", root.display())]
+    RecordsLost {
+        /// The store's root directory.
+        root: PathBuf,
+    },
     /// A newer program made this store.
     #[error("the store at {} has format {found}, this program knows formats up to {known}", root.display())]
     Newer {
@@ -116,9 +122,11 @@ impl Error {
             Self::File(error) => error.class(),
             Self::Database { source, .. } => database_class(source),
             Self::Newer { .. } => ErrorClass::Unsupported,
-            Self::Record { .. } | Self::BlobDamaged { .. } | Self::WrongDigest { .. } | Self::WrongSize { .. } => {
-                ErrorClass::Corrupt
-            }
+            Self::RecordsLost { .. }
+            | Self::Record { .. }
+            | Self::BlobDamaged { .. }
+            | Self::WrongDigest { .. }
+            | Self::WrongSize { .. } => ErrorClass::Corrupt,
             Self::Ambiguous { .. } => ErrorClass::InvalidInput,
             Self::BlobMissing(_) => ErrorClass::NotFound,
             Self::TooLarge { .. } => ErrorClass::Exhausted,

@@ -286,6 +286,28 @@ fn a_file_that_is_no_database_is_said_to_be_damaged() {
 }
 
 #[test]
+fn a_lost_database_is_not_replaced_by_one_to_which_all_files_are_rubbish() {
+    let dir = tempfile::tempdir().unwrap();
+    bring(&Store::open(dir.path()).unwrap(), "a", &["one"]).unwrap();
+    for how in ["removed", "emptied"] {
+        for name in ["strata.db", "strata.db-wal", "strata.db-shm"] {
+            let path = dir.path().join(name);
+            if how == "removed" || name != "strata.db" {
+                let _may_be_gone = std::fs::remove_file(path);
+            } else {
+                std::fs::write(path, "").unwrap();
+            }
+        }
+        let refused = Store::open(dir.path()).unwrap_err();
+        assert_eq!(refused.class(), ErrorClass::Corrupt, "{how}");
+        assert!(refused.to_string().contains("is lost: there are files, but no records"), "{refused}");
+    }
+    std::fs::remove_dir_all(dir.path().join("blobs/sha256")).unwrap();
+    std::fs::create_dir(dir.path().join("blobs/sha256")).unwrap();
+    assert!(Store::open(dir.path()).unwrap().images().list().unwrap().is_empty());
+}
+
+#[test]
 fn processes_write_at_once_and_nothing_is_lost() {
     const TASK: &str = "recording::processes_write_at_once_and_nothing_is_lost";
     const EACH: usize = 25;
