@@ -41,6 +41,8 @@ pub struct LayerMounts {
 const STORE: &str = "/s";
 /// Where layers are inside the namespace.
 const LAYERS: &str = "/l";
+/// How often the namespace may turn out to be another store's: others may be letting go of it, too.
+const TRIES_MAX: usize = 10;
 
 impl LayerMounts {
     /// Names the store and its run directory, both absolute.
@@ -54,13 +56,26 @@ impl LayerMounts {
     }
 
     /// Does something inside the namespace: on a thread of its own if the process has several, which stay where they are.
-    /// Makes the namespace when it is missing, which needs CAP_SYS_ADMIN. No layer is forgotten meanwhile.
+    /// Makes the namespace when it is missing, which needs CAP_SYS_ADMIN, and anew if it has another store than the one that
+    /// is there now. No layer is forgotten meanwhile.
     pub fn inside<T: Send>(&self, act: impl FnOnce(&Inside<'_>) -> io::Result<T> + Send) -> io::Result<T> {
-        let namespace = match self.pinned()? {
-            Some(namespace) => namespace,
-            None => self.create()?,
-        };
-        self.enter(namespace, FlockOperation::LockShared, act)
+        let (store, mut act) = (identity(&self.store_root)?, Some(act));
+        for _ in 0..TRIES_MAX {
+            let namespace = match self.pinned()? {
+                Some(namespace) => namespace,
+                None => self.create()?,
+            };
+            let done = self.enter(namespace, FlockOperation::LockShared, |inside| {
+                let act = if identity(Path::new(STORE))? == store { act.take() } else { None };
+                act.map(|act| act(inside)).transpose()
+            });
+            match done? {
+                Some(done) => return Ok(done),
+                // It was removed by hand and made again, or something was mounted over it.
+                None => self.drop_all()?,
+            }
+        }
+        Err(io::ErrorKind::ResourceBusy.into())
     }
 
     /// Unmounts a layer here; containers that use it keep their own hold on it. It may not be mounted.
@@ -105,6 +120,7 @@ impl LayerMounts {
     pub fn drop_all(&self) -> io::Result<()> {
         let Some(_exists) = self.pinned()? else { return Ok(()) };
         let _lock = self.lock()?;
+        let Some(_still_exists) = self.pinned()? else { return Ok(()) };
         rustix::mount::unmount(self.pin(), UnmountFlags::DETACH)?;
         match rustix::mount::unmount(&self.run_dir, UnmountFlags::DETACH) {
             Ok(()) | Err(Errno::INVAL) => Ok(()),
@@ -297,6 +313,12 @@ pub(crate) fn new_mount(fs: &str, options: &[(&str, Option<&str>)], attributes: 
 pub(crate) fn open_tree(path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     Ok(rustix::mount::open_tree(CWD, path, flags)?)
+}
+
+/// What tells a file from every other that is there.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::stat(path)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 fn open_dir(path: &str) -> io::Result<OwnedFd> {

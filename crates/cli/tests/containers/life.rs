@@ -85,3 +85,17 @@ fn input_reaches_the_program_and_ends() {
     assert_eq!(ran.ok().trim(), "1048576");
     lab.is_clean();
 }
+
+/// What the layers' mounts stand on is found again where it is now.
+#[test]
+fn a_store_that_was_removed_by_hand_begins_anew() {
+    need!(needs());
+    let lab = Lab::start();
+    lab.strata("run --rm --network none box true").ok();
+    let anew = ["rm -rf store", "mount -t tmpfs tmpfs store", "umount store", "rm -rf store/* store/.[!.]*"];
+    for by_hand in anew {
+        lab.machine.sh(by_hand).ok();
+        lab.strata("load -qi box.tar").ok();
+        assert_eq!(lab.strata("run --rm --network none box echo there").ok(), "there\n", "{by_hand}");
+    }
+}
