@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 use crate::exit::Exit;
+use crate::format::count::counted;
 use crate::opts::number;
 use crate::verb::Entry;
 
@@ -84,13 +85,13 @@ fn operand_error(command: &Command, path: &str) -> String {
         least += usize::from(operand.is_required_set());
         most = if many { None } else { most.map(|most| most + 1) };
     }
-    let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
+    let arguments = |count| counted(count, "argument");
     match most {
         Some(0) => format!("{path:?} accepts no arguments."),
-        Some(most) if most == least => format!("{path:?} requires exactly {most} {}.", plural(most)),
-        Some(most) if least == 0 => format!("{path:?} requires at most {most} {}.", plural(most)),
-        Some(most) => format!("{path:?} requires at least {least} and at most {most} {}.", plural(most)),
-        None => format!("{path:?} requires at least {least} {}.", plural(least)),
+        Some(most) if most == least => format!("{path:?} requires exactly {}.", arguments(most)),
+        Some(most) if least == 0 => format!("{path:?} requires at most {}.", arguments(most)),
+        Some(most) => format!("{path:?} requires at least {least} and at most {}.", arguments(most)),
+        None => format!("{path:?} requires at least {}.", arguments(least)),
     }
 }
 

@@ -71,11 +71,30 @@ fn a_store_moves_to_subvolumes_and_back() {
 fn what_cannot_be_moved_is_refused_in_words() {
     need!(host::root(), host::program("busybox"), host::filesystem("erofs"));
     let machine = machine("erofs");
-    assert_eq!(machine.strata(["system", "migrate", "zip"]).fails(1), "strata: unknown storage driver `zip`\n");
-    machine.strata(["run", "-d", "--network", "none", "--name", "web", "base", "sleep", "1000"]).ok();
+    let known = "erofs, overlay, btrfs, zfs, fuse, vfs, aufs, devicemapper, windowsfilter";
+    for words in [&["system", "migrate", "zip"][..], &["--storage-driver", "zip", "--root", "other", "info"]] {
+        assert_eq!(
+            machine.strata(words).fails(1),
+            format!("strata: unknown storage driver `zip`: there are {known}\n")
+        );
+    }
+    assert_eq!(
+        machine.strata(["--storage-driver", "vfs", "info"]).fails(1),
+        "strata: this store uses the storage driver `erofs`, not `vfs`: `strata system migrate vfs` moves it\n"
+    );
+    for name in ["web", "db"] {
+        machine.strata(["run", "-d", "--network", "none", "--name", name, "base", "sleep", "1000"]).ok();
+    }
+    machine.strata(["pause", "db"]).ok();
     let refused = machine.strata(["system", "migrate", "overlay"]).fails(1);
-    assert!(refused.contains("1 containers run: stop them first"), "{refused}");
-    machine.strata(["rm", "-f", "web"]).ok();
+    let names = refused.strip_prefix("strata: containers run that have to be stopped first: ").unwrap();
+    let mut names: Vec<&str> = names.trim_end().split(", ").collect();
+    names.sort_unstable();
+    assert_eq!(names, ["db", "web"]);
+    // Why it cannot be is said before what would have to be done first.
+    let refused = machine.strata(["system", "migrate", "windowsfilter"]).fails(1);
+    assert!(refused.contains("the storage driver `windowsfilter` is not available: "), "{refused}");
+    machine.strata(["rm", "-f", "web", "db"]).ok();
     machine.strata(["system", "migrate", "overlay"]).ok();
 }
 

@@ -62,7 +62,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// There is no driver of that name.
-    #[error("unknown storage driver `{0}`")]
+    #[error("unknown storage driver `{0}`: there are {known}", known = DriverName::names())]
     UnknownDriver(String),
     /// The driver cannot work here.
     #[error("the storage driver `{driver}` is not available: {reason}")]
@@ -116,7 +116,7 @@ pub enum Error {
     #[error("others are using this store just now")]
     InUse,
     /// The store was made with another driver.
-    #[error("this store uses the storage driver `{used}`, not `{asked}`")]
+    #[error("this store uses the storage driver `{used}`, not `{asked}`: `strata system migrate {asked}` moves it")]
     OtherDriver {
         /// What it uses.
         used: DriverName,

@@ -1,6 +1,7 @@
 //! From values to text: templates, tables, JSON, sizes and ages.
 
 pub mod age;
+pub mod count;
 pub mod inspect;
 pub mod list;
 pub mod shorten;

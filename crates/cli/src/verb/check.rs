@@ -2,6 +2,7 @@
 
 use strata_engine::system::{Checked, Depth, Finding, Problem};
 
+use crate::format::count::counted;
 use crate::verb::prelude::*;
 
 /// What `strata check` understands.
@@ -38,7 +39,8 @@ impl Verb for Args {
         }
         if checked.findings.is_empty() && checked.fetched.is_empty() {
             let Checked { images, blobs, layers, .. } = checked;
-            writeln!(session.out, "no problems in {images} images, {layers} layers, {blobs} blobs")?;
+            let of = [counted(images, "image"), counted(layers, "layer"), counted(blobs, "blob")];
+            writeln!(session.out, "no problems in {}", of.join(", "))?;
             return Ok(Exit::SUCCESS);
         }
         // That an image lacked something is over once it was fetched.

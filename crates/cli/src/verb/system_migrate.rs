@@ -3,6 +3,7 @@
 use strata_engine::system::Migrated;
 use strata_types::Silent;
 
+use crate::format::count::counted;
 use crate::verb::prelude::*;
 
 /// What `strata system migrate` understands.
@@ -24,7 +25,7 @@ Interrupted, it goes on when it is said again. Containers move along, and have t
         let Migrated { from, to, layers } = session.engine()?.migrate(&self.driver, &Silent)?;
         match from == to {
             true => writeln!(session.out, "the store is with {to}")?,
-            false => writeln!(session.out, "moved {layers} layers from {from} to {to}")?,
+            false => writeln!(session.out, "moved {} from {from} to {to}", counted(layers, "layer"))?,
         }
         Ok(Exit::SUCCESS)
     }

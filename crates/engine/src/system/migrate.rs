@@ -12,8 +12,8 @@ use crate::{Engine, Error, Result};
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// They write.
-    #[error("{0} containers run: stop them first")]
-    Running(usize),
+    #[error("containers run that have to be stopped first: {}", .0.join(", "))]
+    Running(Vec<String>),
 }
 
 impl MigrateError {
@@ -47,11 +47,12 @@ impl Engine {
         let to: DriverName = driver.parse().map_err(Error::Snapshot)?;
         let snapshots = self.snapshots()?;
         let from = snapshots.driver_name();
+        // From here on nobody else makes a container, or starts one.
+        let mut migration = snapshots.migrate(to)?;
         let containers = self.container_records()?;
         if from != to {
             self.refuse_running(&containers)?;
         }
-        let mut migration = snapshots.migrate(to)?;
         let go_on = || if watch.cancelled() { Err(Error::Cancelled) } else { Ok(()) };
         if from != to {
             for image in self.store().images().list()? {
@@ -75,11 +76,13 @@ impl Engine {
     }
 
     fn refuse_running(&self, containers: &[ContainerRecord]) -> Result<()> {
-        let mut running = 0;
+        let mut running = Vec::new();
         for container in containers {
             let status = self.process(&container.id).state()?.status;
-            running += usize::from(matches!(status, Status::Running | Status::Paused | Status::Restarting));
+            if matches!(status, Status::Running | Status::Paused | Status::Restarting) {
+                running.push(container.name.clone());
+            }
         }
-        if running > 0 { Err(MigrateError::Running(running).into()) } else { Ok(()) }
+        if running.is_empty() { Ok(()) } else { Err(MigrateError::Running(running).into()) }
     }
 }

@@ -249,6 +249,11 @@ impl DriverName {
         }
     }
 
+    /// All of them, as they are written.
+    pub(crate) fn names() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
+    }
+
     /// It, for the store at `root`.
     pub(crate) fn driver(self, root: &Path) -> Box<dyn Driver> {
         match self {
