@@ -25,6 +25,8 @@ impl Engine {
                 "{command} images ls -q | xargs -r {command} images rm --sync >/dev/null 2>&1; \
                  {command} content ls -q | xargs -r {command} content rm >/dev/null 2>&1; :"
             ),
+            // A cache of builds keeps the layers that it stands on, and the next pull would find them.
+            "docker" => format!("{command} system prune -af >/dev/null"),
             _ => format!("{command} images -q | sort -u | xargs -r {command} rmi -f >/dev/null 2>&1; :"),
         }
     }

@@ -4,6 +4,7 @@ use crate::bench::Bench;
 use crate::bench::arena::REGISTRY;
 use crate::bench::measure::{Entry, Took, median, once};
 use crate::bench::report::Table;
+use crate::bench::rows::space::{room, room_of_nothing};
 use crate::shell::Done;
 
 /// What is measured of each, in this order.
@@ -43,6 +44,7 @@ pub(super) fn measure(bench: &Bench) -> Done<Table> {
         }
     }
     if let Some(docker) = bench.engines.iter().find(|engine| engine.name == "docker") {
+        arena.setup(&docker.forget_images())?;
         let store = format!("{}/overlay2", arena.store("docker").display());
         contenders.push(Contender { name: "docker's overlay2".to_owned(), command: docker.command.clone(), store });
     }
@@ -69,9 +71,7 @@ fn line(bench: &Bench, contender: &Contender) -> Done<String> {
     let Contender { command, store, .. } = contender;
     let image = format!("{REGISTRY}/tomcat:latest");
     let run = format!("{command} run --rm --network none {image}");
-    let forget = format!("{command} images -q | sort -u | xargs -r {command} rmi -f >/dev/null 2>&1; :");
-    arena.setup(&forget)?;
-    let before = room(bench, store)?;
+    let before = room_of_nothing(bench, store)?;
     let cold = "sync; echo 3 >/proc/sys/vm/drop_caches";
     let largest = "set -- $(find /usr -xdev -type f -printf \"%s %p\\n\" | sort -n | tail -1); echo >>$2";
     let steps = [
@@ -102,16 +102,4 @@ fn line(bench: &Bench, contender: &Contender) -> Done<String> {
     };
     let cells: String = tooks.iter().map(cell).collect();
     Ok(format!("{cells} {:.0} MB, {:.0} |", taken.0 / 1e6, taken.1))
-}
-
-/// Bytes and inodes of a directory on the disk.
-fn room(bench: &Bench, path: &str) -> Done<(f64, f64)> {
-    let said = bench.arena.setup(&format!(
-        "sync -f {path}; du -s --block-size=1 {path} 2>/dev/null | cut -f1; du -s --inodes {path} 2>/dev/null | cut -f1"
-    ))?;
-    let numbers: Vec<f64> = said.lines().filter_map(|line| line.trim().parse().ok()).collect();
-    match numbers[..] {
-        [bytes, inodes] => Ok((bytes, inodes)),
-        _ => Err(format!("du says `{}`", said.trim())),
-    }
 }

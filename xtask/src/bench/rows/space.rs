@@ -132,7 +132,7 @@ pub(super) fn corpus(bench: &Bench) -> Done<Table> {
             }
             name => (engine.command.clone(), arena.store(name).display().to_string()),
         };
-        let before = if engine.name == "strata" { 0.0 } else { bytes(bench, &store)? };
+        let before = if engine.name == "strata" { 0.0 } else { room_of_nothing(bench, &store)?.0 };
         for name in images::names() {
             arena.setup(&crate::bench::engine::Engine { command: command.clone(), ..engine.clone() }.pull(name))?;
         }
@@ -158,6 +158,29 @@ pub(super) fn corpus(bench: &Bench) -> Done<Table> {
 
 /// What a directory takes on the disk.
 fn bytes(bench: &Bench, path: &str) -> Done<f64> {
-    let said = bench.arena.setup(&format!("sync -f {path}; du -s --block-size=1 {path} | cut -f1"))?;
-    said.trim().parse().map_err(|_| format!("du says `{}`", said.trim()))
+    room(bench, path).map(|(bytes, _)| bytes)
+}
+
+/// Bytes and inodes of a directory on the disk.
+pub(super) fn room(bench: &Bench, path: &str) -> Done<(f64, f64)> {
+    let said = bench.arena.setup(&format!(
+        "sync -f {path}; du -s --block-size=1 {path} 2>/dev/null | cut -f1; du -s --inodes {path} 2>/dev/null | cut -f1"
+    ))?;
+    let numbers: Vec<f64> = said.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    match numbers[..] {
+        [bytes, inodes] => Ok((bytes, inodes)),
+        _ => Err(format!("du says `{}`", said.trim())),
+    }
+}
+
+/// The same of a store without images. What earlier rows left there would be missing in what this one finds.
+pub(super) fn room_of_nothing(bench: &Bench, path: &str) -> Done<(f64, f64)> {
+    /// Databases and their logs; no layer of the bench's images is as small.
+    const EMPTY_BYTES_MAX: f64 = 50e6;
+    match room(bench, path)? {
+        (bytes, _) if bytes > EMPTY_BYTES_MAX => {
+            Err(format!("{path} has {:.0} MB of something before anything is pulled", bytes / 1e6))
+        }
+        room => Ok(room),
+    }
 }
