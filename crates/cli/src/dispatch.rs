@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::mem::ManuallyDrop;
 
 use crate::exit::{Exit, Failure, Result};
 use crate::session::Session;
@@ -166,7 +167,8 @@ fn runtime(words: Vec<OsString>, session: &mut Session) -> Outcome {
 
 /// Parses a verb's words and runs it.
 fn call(entry: &Entry, path: String, mut words: Vec<OsString>, session: &mut Session) -> Outcome {
-    let mut command = (entry.command)();
+    // Nobody takes it apart: the program ends with the verb.
+    let mut command = ManuallyDrop::new((entry.command)());
     if entry.options_end_at_name {
         argv::end_options_at_first_operand(&command, &mut words);
     }

@@ -18,11 +18,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 
 /// Returns `2 * N` random lower-case hex digits, for names that nobody else has.
 pub fn hex<const N: usize>() -> String {
-    use std::fmt::Write as _;
-    bytes::<N>().iter().fold(String::with_capacity(2 * N), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-        hex
-    })
+    strata_types::hex::encode(&bytes::<N>())
 }
 
 #[cfg(test)]

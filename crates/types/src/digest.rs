@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::hex;
+
 /// A digest algorithm that may name content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
@@ -151,12 +153,7 @@ impl Hasher {
 
     /// Ends the computation.
     pub fn finish(self) -> Digest {
-        use fmt::Write as _;
-        let value = self.context.finish();
-        let mut hex = String::with_capacity(self.algorithm.hex_len());
-        for byte in value.as_ref() {
-            write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-        }
+        let hex = hex::encode(self.context.finish().as_ref());
         Digest { algorithm: self.algorithm, hex: hex.into() }
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Digest, DigestError};
+use crate::{Digest, DigestError, Hasher};
 
 macro_rules! digest_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -80,7 +80,12 @@ impl ChainId {
 
     /// Computes the chain id of one more layer on top of this chain.
     pub fn with(&self, layer: &DiffId) -> Self {
-        Self(Digest::sha256(format!("{self} {layer}").as_bytes()))
+        let (below, above) = (&self.0, &layer.0);
+        let mut hasher = Hasher::sha256();
+        for part in [below.algorithm().name(), ":", below.hex(), " ", above.algorithm().name(), ":", above.hex()] {
+            hasher.update(part.as_bytes());
+        }
+        Self(hasher.finish())
     }
 }
 
@@ -98,12 +103,7 @@ macro_rules! random_id {
         impl $name {
             /// Makes an id of 32 random bytes, which the caller provides.
             pub fn from_random(bytes: [u8; 32]) -> Self {
-                use fmt::Write as _;
-                let mut hex = String::with_capacity(64);
-                for byte in bytes {
-                    write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-                }
-                Self(hex.into())
+                Self($crate::hex::encode(&bytes).into())
             }
 
             /// All 64 digits.

@@ -9,6 +9,7 @@ pub mod credential;
 mod digest;
 pub mod document;
 mod error;
+pub mod hex;
 mod id;
 pub mod ids;
 pub mod listed_manifest;
