@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use strata_sys::cgroup::Cgroup;
+use strata_sys::cgroup::{Cgroup, Layout};
 use strata_sys::process::{self as processes, NamespaceSet};
 use strata_sys::{packet, process::Child};
 use strata_types::runtime_spec::{Config, Process};
@@ -12,7 +12,7 @@ use strata_types::runtime_spec::{Config, Process};
 use super::create::{end, go_on, send_terminal, set_oom_score, write_pid};
 use super::record::{Record, StateDocument, Status};
 use super::{Error, Namespaces, Runtime, Schedule, life, process};
-use crate::inside::{bundle, message};
+use crate::inside::{ENTER, bundle, message};
 use crate::seccomp;
 
 /// What `exec` is told besides the process.
@@ -68,10 +68,13 @@ impl Runtime {
             return Err(Error::NotRunning);
         }
         let groups = groups(&known.cgroup, options.cgroup.as_deref())?;
+        let entrances = groups.iter().map(Cgroup::entrance).collect::<std::io::Result<_>>();
+        let entrances = entrances.map_err(crate::Error::io(ENTER))?;
         let (ours, theirs) = packet::pair().map_err(crate::Error::step("make a pair of sockets"))?;
         let joining = bundle::Joining {
             process: &process,
             namespaces: &namespaces,
+            entrances,
             filter,
             schedule: &schedule,
             descriptors: options.descriptors,
@@ -147,16 +150,20 @@ fn see_through(
     Ok(terminal)
 }
 
-/// Puts the process into the group; where that has groups of its own below (version 2), to the container's first process.
+/// Puts the process into the group, unless it goes there by itself; where that has groups of its own below (version 2), to
+/// the container's first process.
 fn join(group: &Cgroup, pid: i32, first: i32) -> Result<(), Error> {
-    match group.join(pid) {
+    if group.layout() == Layout::V1 {
+        return Ok(());
+    }
+    let joined = match group.join(pid) {
         Err(error) if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
             let path = group_of(first).ok_or_else(|| crate::Error::io("find the container's control group")(error))?;
-            let joined = Cgroup::open_everywhere(&path).join(pid);
-            Ok(joined.map_err(crate::Error::io("put the process into its control groups"))?)
+            Cgroup::open_everywhere(&path).join(pid)
         }
-        joined => Ok(joined.map_err(crate::Error::io("put the process into its control groups"))?),
-    }
+        joined => joined,
+    };
+    Ok(joined.map_err(crate::Error::io(ENTER))?)
 }
 
 /// Where a process is in version 2.

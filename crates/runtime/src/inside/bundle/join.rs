@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 
+use strata_sys::cgroup::Entrance;
 use strata_sys::process;
 
-use super::super::{Channel, confine, label, program, report, standing};
+use super::super::{Channel, ENTER, confine, label, program, report, standing};
 use super::privileges;
 use crate::spec::Process;
 use crate::{Error, oci};
@@ -15,6 +16,8 @@ pub(crate) struct Joining<'a> {
     pub(crate) process: &'a Process,
     /// The namespaces of the container's first process.
     pub(crate) namespaces: &'a oci::Namespaces,
+    /// The ways into its control groups, if it goes there by itself.
+    pub(crate) entrances: Vec<Entrance>,
     pub(crate) filter: Option<oci::Filter>,
     pub(crate) schedule: &'a oci::Schedule,
     pub(crate) descriptors: u32,
@@ -28,13 +31,14 @@ pub(crate) fn join(joining: Joining<'_>, channel: OwnedFd) -> u8 {
 }
 
 fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<u8, Error> {
-    let Joining { process, namespaces, filter, schedule, descriptors, new_keyring } = joining;
+    let Joining { process, namespaces, entrances, filter, schedule, descriptors, new_keyring } = joining;
     confine::die_with_parent()?;
     confine::hide_from_container()?;
     let label = label::open(process)?;
     process::lead_session().map_err(Error::step("start a session"))?;
     schedule.stay_on_cpus(false)?;
     // In its control groups from here on.
+    entrances.into_iter().try_for_each(Entrance::pass).map_err(Error::io(ENTER))?;
     channel.wait()?;
     schedule.stay_on_cpus(true)?;
     schedule.set()?;
