@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -90,14 +90,14 @@ impl Links {
         Socket::route().map(Self)
     }
 
-    /// The number of the interface of that name; none if there is none.
+    /// The number of the interface of that name, or alternative name; none if there is none. Asked for by ioctl(2)
+    /// (netdevice(7)): a netlink message would be answered with all there is to say of an interface, under a lock.
     pub(crate) fn find(&mut self, name: &str) -> io::Result<Option<u32>> {
-        let found = self.0.get(GET_LINK, |message| {
-            link(message, 0, 0, 0);
-            message.text(NAME, name);
-        })?;
-        // Another name may be an alternative name of an interface; that one is found as well.
-        Ok(found.and_then(|message| number(message.content.get(4..)?)))
+        match rustix::net::netdevice::name_to_index(self.0.as_fd(), name) {
+            Ok(index) => Ok(Some(index)),
+            Err(Errno::NODEV) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Makes a bridge and sets it up, with these addresses; its number.
@@ -203,12 +203,14 @@ impl Links {
     pub(crate) fn furnish(&mut self, name: &str, addresses: &[(IpAddr, u8)], ipv6: bool) -> io::Result<()> {
         let index = self.find(name)?.ok_or(Errno::NODEV)?;
         let mut batch = Batch::default();
-        batch.message(NEW_LINK, 0, |message| {
-            link(message, index, UP, UP);
-            if !ipv6 {
+        if !ipv6 {
+            // Before it is up: of one message the kernel does that first, and an interface that is ready has its address then.
+            batch.message(NEW_LINK, 0, |message| {
+                link(message, index, 0, 0);
                 no_link_local(message);
-            }
-        });
+            });
+        }
+        batch.message(NEW_LINK, 0, |message| link(message, index, UP, UP));
         for (address, prefix) in addresses {
             put_address(&mut batch, index, *address, *prefix);
         }

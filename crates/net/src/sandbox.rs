@@ -209,7 +209,9 @@ impl Sandbox {
         let Some(at) = self.held.iter().position(|held| held.endpoint.network == network) else { return Ok(false) };
         let held = self.held.remove(at);
         let interface = held.endpoint.interface.clone();
-        self.inside(|links| links.remove(&interface)).map_err(Error::step("remove an interface of the container"))?;
+        self.inside()
+            .and_then(|mut links| links.remove(&interface))
+            .map_err(Error::step("remove an interface of the container"))?;
         self.let_go(vec![held])?;
         self.route_out()?;
         Ok(true)
@@ -248,7 +250,11 @@ impl Sandbox {
             };
             Ok(Some((interface, mac, address(true), address(false))))
         };
-        let found = self.inside(look).map_err(failed()).inspect_err(|_| tracing::debug!("pasta made nothing"));
+        let found = self
+            .inside()
+            .and_then(|mut links| look(&mut links))
+            .map_err(failed())
+            .inspect_err(|_| tracing::debug!("pasta made nothing"));
         let (interface, mac, ipv4, ipv6) = match found {
             Ok(Some(found)) => found,
             other => {
@@ -459,16 +465,18 @@ impl Sandbox {
         let addresses: Vec<(IpAddr, u8)> =
             endpoint.addresses().map(|address| (address.address, address.prefix)).collect();
         let has_ipv6 = endpoint.ipv6.is_some();
-        self.inside(|links| links.furnish(&endpoint.interface, &addresses, has_ipv6)).map_err(failed())?;
+        let mut inside = self.inside().map_err(failed())?;
+        inside.furnish(&endpoint.interface, &addresses, has_ipv6).map_err(failed())?;
         let of_others: Vec<&Endpoint> = self.held.iter().map(|held| &held.endpoint).collect();
-        self.route_by(endpoint, &of_others)
+        route_by(&mut inside, endpoint, &of_others)
     }
 
     /// Sets the ways out that are still missing after an interface was removed.
     fn route_out(&self) -> Result<()> {
+        let mut inside = self.inside().map_err(Error::step("speak to the container's network"))?;
         let mut before: Vec<&Endpoint> = Vec::new();
         for held in &self.held {
-            match self.route_by(&held.endpoint, &before) {
+            match route_by(&mut inside, &held.endpoint, &before) {
                 // The way was there already.
                 Err(Error::Step { source, .. }) if is(&source, Errno::EXIST) => {}
                 other => other?,
@@ -478,28 +486,11 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Makes an interface the way out, of each kind for which none of the `others` is.
-    fn route_by(&self, endpoint: &Endpoint, others: &[&Endpoint]) -> Result<()> {
-        let failed = || Error::step(format!("route by way of network {}", endpoint.network_name));
-        for address in endpoint.addresses() {
-            let ipv4 = address.address.is_ipv4();
-            let leads_out = |other: &&Endpoint| {
-                other.addresses().any(|address| address.address.is_ipv4() == ipv4 && address.gateway.is_some())
-            };
-            let Some(gateway) = address.gateway else { continue };
-            if others.iter().any(leads_out) {
-                continue;
-            }
-            self.inside(|links| links.set_default_route(&endpoint.interface, Some(gateway), ipv4)).map_err(failed())?;
-        }
-        Ok(())
-    }
-
-    /// Does something in the container's network namespace.
-    fn inside<T>(&self, act: impl FnOnce(&mut Links) -> std::io::Result<T>) -> std::io::Result<T> {
+    /// The interfaces of the container's network namespace.
+    fn inside(&self) -> std::io::Result<Links> {
         let sockets = self.within(|| Ok(vec![Links::open()?.into()]))?;
         let socket = sockets.into_iter().next().ok_or(Errno::BADF)?;
-        act(&mut Links::from(socket))
+        Ok(Links::from(socket))
     }
 
     /// Opens sockets in the container's network namespace.
@@ -513,6 +504,23 @@ impl Sandbox {
         process::join(own.as_fd(), NamespaceSet::NET)?;
         opened
     }
+}
+
+/// Makes an interface the way out, of each kind for which none of the `others` is.
+fn route_by(inside: &mut Links, endpoint: &Endpoint, others: &[&Endpoint]) -> Result<()> {
+    let failed = || Error::step(format!("route by way of network {}", endpoint.network_name));
+    for address in endpoint.addresses() {
+        let ipv4 = address.address.is_ipv4();
+        let leads_out = |other: &&Endpoint| {
+            other.addresses().any(|address| address.address.is_ipv4() == ipv4 && address.gateway.is_some())
+        };
+        let Some(gateway) = address.gateway else { continue };
+        if others.iter().any(leads_out) {
+            continue;
+        }
+        inside.set_default_route(&endpoint.interface, Some(gateway), ipv4).map_err(failed())?;
+    }
+    Ok(())
 }
 
 /// Opens sockets in another network namespace where there is no return from that: whoever is not root may not enter the

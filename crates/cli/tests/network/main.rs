@@ -58,12 +58,14 @@ impl Lab {
         self.machine.sh(script)
     }
 
-    /// Starts a container `name` that answers HTTP requests on port 80 with its name.
+    /// Starts a container `name` that answers HTTP requests on port 80 with its name, and does so when this returns.
     fn serve(&self, name: &str, options: &str) {
         let script = format!("mkdir /www; echo {name} >/www/index.html; exec httpd -f -p 80 -h /www");
         let options = options.split(' ').filter(|word| !word.is_empty());
         let words: Vec<&str> = ["run", "-d", "--name", name].into_iter().chain(options).collect();
         self.machine.strata([words.as_slice(), &["box", "sh", "-c", &script]].concat()).ok();
+        let listens = "until grep -q ':0050 .* 0A ' /proc/net/tcp /proc/net/tcp6; do :; done";
+        self.machine.strata(["exec", name, "sh", "-c", listens]).ok();
     }
 
     /// What a command prints once it succeeds.
