@@ -14,7 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("snapshot", &["layer", "store", "sys", "types"]),
     ("registry", &["store", "sys", "types"]),
     ("runtime", &["net", "sys", "types"]),
-    ("engine", &["layer", "net", "registry", "runtime", "snapshot", "store", "sys", "types"]),
+    ("engine", &["dockerfile", "layer", "net", "registry", "runtime", "snapshot", "store", "sys", "types"]),
     ("build", &["dockerfile", "engine", "layer", "sys", "types"]),
     ("cli", &["build", "dockerfile", "engine", "net", "runtime", "sys", "types"]),
     ("testkit", &["sys", "types"]),
