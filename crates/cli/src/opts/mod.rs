@@ -4,7 +4,6 @@
 //! A parser has the form that clap's `value_parser` takes: `#[arg(long, value_parser = opts::size::bytes)]`.
 
 pub mod block_device;
-pub mod change;
 pub mod csv;
 pub mod detach_keys;
 pub mod device;

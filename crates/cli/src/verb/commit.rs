@@ -4,7 +4,6 @@ use strata_engine::image::CommitWish;
 use strata_types::reference::Reference;
 
 use crate::exposure;
-use crate::opts::change::changes;
 use crate::progress::{Progress, Show};
 use crate::verb::prelude::*;
 
@@ -55,12 +54,11 @@ impl Verb for Args {
             (None, container, image) => (container, image),
         };
         let name = image.as_deref().map(str::parse::<Reference>).transpose()?;
-        let changes = changes(&self.change)?;
         let wish = CommitWish {
             name,
             author: self.author.unwrap_or_default(),
             message: self.message.unwrap_or_default(),
-            changes,
+            changes: self.change,
             pause: self.pause,
         };
         let engine = session.engine()?;

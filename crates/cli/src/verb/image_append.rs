@@ -3,7 +3,6 @@
 use strata_engine::image::AppendWish;
 use strata_types::reference::Reference;
 
-use crate::opts::change::changes;
 use crate::progress::{Progress, Show};
 use crate::streams::source;
 use crate::verb::prelude::*;
@@ -31,10 +30,10 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let name = self.name.as_deref().map(str::parse::<Reference>).transpose()?;
-        let changes = changes(&self.change)?;
         let engine = session.engine()?;
         let mut tar = source(&self.source)?;
-        let wish = AppendWish { name, message: self.message.unwrap_or_default(), changes, source: self.source };
+        let wish =
+            AppendWish { name, message: self.message.unwrap_or_default(), changes: self.change, source: self.source };
         let progress = Progress::start(session, Show::Nowhere)?;
         let id = engine.append(&self.image, &mut tar, wish, &progress);
         progress.finish();

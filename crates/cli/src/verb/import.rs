@@ -4,7 +4,6 @@ use strata_engine::image::ImportWish;
 use strata_types::Platform;
 use strata_types::reference::Reference;
 
-use crate::opts::change::changes;
 use crate::progress::{Progress, Show};
 use crate::streams::source;
 use crate::verb::prelude::*;
@@ -33,7 +32,6 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let name = self.image.as_deref().map(str::parse::<Reference>).transpose()?;
-        let changes = changes(&self.change)?;
         let engine = session.engine()?;
         let platform = self.platform.as_deref().map(|text| Platform::parse(text, &engine.platform())).transpose()?;
         if self.source.starts_with("http://") || self.source.starts_with("https://") {
@@ -41,7 +39,7 @@ impl Verb for Args {
             return Err(Failure::new("images are not imported from URLs").hint(hint));
         }
         let mut tar = source(&self.source)?;
-        let wish = ImportWish { name, message: self.message, changes, platform, source: self.source };
+        let wish = ImportWish { name, message: self.message, changes: self.change, platform, source: self.source };
         let progress = Progress::start(session, Show::Nowhere)?;
         let id = engine.import(&mut tar, &wish, &progress);
         progress.finish();

@@ -6,7 +6,6 @@ use strata_store::Key;
 use strata_types::reference::Reference;
 use strata_types::{ImageId, Watch};
 
-use super::change::Change;
 use super::commit::{CommitWish, From};
 use crate::events::{Happening, Kind};
 use crate::layers::Keeper;
@@ -20,7 +19,7 @@ pub struct AppendWish {
     /// A remark.
     pub message: String,
     /// Changes to its configuration.
-    pub changes: Vec<Change>,
+    pub changes: Vec<String>,
     /// Where the layer came from, for the history: `-` or a file's name.
     pub source: String,
 }
@@ -35,13 +34,13 @@ impl Engine {
         let lease = self.store().lease()?;
         lease.protect(&Key::of_layers(&base.layers))?;
         let config = self.config(&base.id)?;
-        let layer = self.import_unknown_layer(Keeper::of(&config), &base.layers, &lease, tar, watch)?;
-        let layers = base.layers.iter().chain([&layer.diff_id]).cloned().collect();
         let AppendWish { name, message, changes, source } = wish;
-        let run = config.fields.config;
-        let from = From { image: &base.id, layers, run, step: format!("append {source}"), new_layer: Some(layer) };
         let label = name.as_ref().map_or_else(String::new, Reference::familiar);
         let wish = CommitWish { name, message, changes, ..CommitWish::default() };
+        let (run, _) = wish.run_of(config.fields.config.clone())?;
+        let layer = self.import_unknown_layer(Keeper::of(&config), &base.layers, &lease, tar, watch)?;
+        let layers = base.layers.iter().chain([&layer.diff_id]).cloned().collect();
+        let from = From { image: &base.id, layers, run, step: format!("append {source}"), new_layer: Some(layer) };
         let id = self.record_commit(from, &lease, &wish)?;
         lease.release()?;
         self.record_event(Happening::new(Kind::Image, "append", &id).with("name", &label));

@@ -3,15 +3,15 @@
 
 mod words;
 
-use std::str::FromStr;
-
+use strata_dockerfile::ExpandError;
+use strata_sys::signal::Signal;
 use strata_types::config::{Healthcheck, RunConfig};
 
-use words::{exec_or_shell, json_words, pairs, split_words};
+use words::{Variables, exec_or_shell, json_words, pairs, raw_words};
 
 /// One instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+enum Change {
     /// `CMD`; without a list it is run by the shell.
     Cmd(Command),
     /// `ENTRYPOINT`.
@@ -38,7 +38,7 @@ pub enum Change {
 
 /// What `CMD` or `ENTRYPOINT` run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+enum Command {
     /// A list of words.
     Exec(Vec<String>),
     /// A line for the shell.
@@ -63,6 +63,17 @@ pub enum ChangeError {
     /// A name is empty.
     #[error("{0} names can not be blank")]
     Blank(&'static str),
+    /// Quotes or braces do not close, or a variable that must be set is not.
+    #[error("cannot replace the variables of `{text}`")]
+    Expand {
+        /// What was to be read.
+        text: String,
+        /// What is wrong with it.
+        source: ExpandError,
+    },
+    /// It is not a signal.
+    #[error("invalid signal: {0}")]
+    Signal(String),
     /// It is not a port.
     #[error("invalid port `{0}`")]
     Port(String),
@@ -74,41 +85,54 @@ pub enum ChangeError {
     Trigger(String),
 }
 
-impl FromStr for Change {
-    type Err = ChangeError;
-
-    fn from_str(text: &str) -> Result<Self, ChangeError> {
+impl Change {
+    /// Reads one; `variables` are those of the configuration as the changes before it left it.
+    fn parse(text: &str, variables: Variables<'_>) -> Result<Self, ChangeError> {
         let text = text.trim();
         let (instruction, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let rest = rest.trim();
         if instruction.is_empty() {
             return Err(ChangeError::Empty);
         }
-        match instruction.to_ascii_lowercase().as_str() {
-            "cmd" => Ok(Self::Cmd(exec_or_shell(rest))),
-            "entrypoint" => Ok(Self::Entrypoint(exec_or_shell(rest))),
-            "env" => Ok(Self::Env(pairs("ENV", rest)?)),
-            "label" => Ok(Self::Label(pairs("LABEL", rest)?)),
-            "expose" => {
-                let words = some("EXPOSE", split_words(rest))?;
+        let one = |instruction| match rest {
+            "" => Err(ChangeError::Argument(instruction)),
+            rest => variables.expand(rest),
+        };
+        match instruction.to_ascii_uppercase().as_str() {
+            "CMD" => Ok(Self::Cmd(exec_or_shell(rest))),
+            "ENTRYPOINT" => Ok(Self::Entrypoint(exec_or_shell(rest))),
+            "ENV" => Ok(Self::Env(pairs("ENV", rest, variables)?)),
+            "LABEL" => Ok(Self::Label(pairs("LABEL", rest, variables)?)),
+            "EXPOSE" => {
+                let words = some("EXPOSE", variables.all(&raw_words(rest))?)?;
                 Ok(Self::Expose(words.iter().map(|word| ports(word)).collect::<Result<Vec<_>, _>>()?.concat()))
             }
-            "onbuild" => on_build(rest),
-            "stopsignal" => Ok(Self::StopSignal(one("STOPSIGNAL", rest)?)),
-            "user" => Ok(Self::User(one("USER", rest)?)),
-            "workdir" => Ok(Self::WorkingDir(one("WORKDIR", rest)?)),
-            "volume" => Ok(Self::Volume(some("VOLUME", json_words(rest).unwrap_or_else(|| split_words(rest)))?)),
-            "healthcheck" => Ok(Self::Healthcheck(healthcheck(rest)?)),
+            "ONBUILD" => on_build(rest),
+            "STOPSIGNAL" => {
+                let signal = one("STOPSIGNAL")?;
+                signal.parse::<Signal>().map_err(|_| ChangeError::Signal(signal.clone()))?;
+                Ok(Self::StopSignal(signal))
+            }
+            "USER" => Ok(Self::User(one("USER")?)),
+            "WORKDIR" => Ok(Self::WorkingDir(one("WORKDIR")?)),
+            "VOLUME" => {
+                let words = json_words(rest).unwrap_or_else(|| raw_words(rest));
+                Ok(Self::Volume(some("VOLUME", variables.all(&words)?)?))
+            }
+            "HEALTHCHECK" => Ok(Self::Healthcheck(healthcheck(rest)?)),
             other => Err(ChangeError::Instruction(other.to_owned())),
         }
     }
 }
 
 /// Applies changes in order. An entrypoint drops the command it finds, unless one of the changes set that command.
-pub fn apply(changes: &[Change], config: &mut RunConfig) {
+///
+/// # Errors
+/// When one of them is no instruction that changes a configuration.
+pub(super) fn apply(changes: &[String], config: &mut RunConfig) -> Result<(), ChangeError> {
     let mut command_is_ours = false;
-    for change in changes {
-        match change {
+    for text in changes {
+        match Change::parse(text, Variables(&config.env))? {
             Change::Cmd(command) => {
                 config.cmd = Some(words_of(command, config));
                 command_is_ours = true;
@@ -120,27 +144,24 @@ pub fn apply(changes: &[Change], config: &mut RunConfig) {
                 }
             }
             Change::Env(pairs) => pairs.iter().for_each(|(name, value)| config.set_variable(name, value)),
-            Change::Expose(ports) => config.exposed_ports.extend(ports.iter().cloned()),
-            Change::Label(pairs) => config.labels.extend(pairs.iter().cloned()),
-            Change::OnBuild(instruction) => config.on_build.push(instruction.clone()),
-            Change::StopSignal(signal) => config.stop_signal.clone_from(signal),
-            Change::User(user) => config.user.clone_from(user),
-            Change::Volume(paths) => config.volumes.extend(paths.iter().cloned()),
-            Change::WorkingDir(path) => config.working_dir = config.at_working_dir(path),
-            Change::Healthcheck(check) => config.healthcheck = Some(check.clone()),
+            Change::Expose(ports) => config.exposed_ports.extend(ports),
+            Change::Label(pairs) => config.labels.extend(pairs),
+            Change::OnBuild(instruction) => config.on_build.push(instruction),
+            Change::StopSignal(signal) => config.stop_signal = signal,
+            Change::User(user) => config.user = user,
+            Change::Volume(paths) => config.volumes.extend(paths),
+            Change::WorkingDir(path) => config.working_dir = config.at_working_dir(&path),
+            Change::Healthcheck(check) => config.healthcheck = Some(check),
         }
     }
+    Ok(())
 }
 
-fn words_of(command: &Command, config: &RunConfig) -> Vec<String> {
+fn words_of(command: Command, config: &RunConfig) -> Vec<String> {
     match command {
-        Command::Exec(words) => words.clone(),
-        Command::Shell(line) => config.line_shell().into_iter().chain([line.clone()]).collect(),
+        Command::Exec(words) => words,
+        Command::Shell(line) => config.line_shell().into_iter().chain([line]).collect(),
     }
-}
-
-fn one(instruction: &'static str, rest: &str) -> Result<String, ChangeError> {
-    if rest.is_empty() { Err(ChangeError::Argument(instruction)) } else { Ok(words::unquote(rest)) }
 }
 
 fn some(instruction: &'static str, words: Vec<String>) -> Result<Vec<String>, ChangeError> {
@@ -210,8 +231,7 @@ mod tests {
             working_dir: "/srv".to_owned(),
             ..RunConfig::default()
         };
-        let changes: Vec<Change> = changes.iter().map(|text| text.parse().unwrap()).collect();
-        apply(&changes, &mut config);
+        apply(&changes.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(), &mut config).unwrap();
         let base = r#""Env":["PATH=/bin","A=1"]"#;
         assert_eq!(serde_json::to_string(&config).unwrap().replace(base, "ENV"), expected);
     }
@@ -235,6 +255,27 @@ mod tests {
             r#"{"Env":["PATH=/bin","A=2","B=x y","C=q","D=e f"],"Cmd":["bash"],"WorkingDir":"/srv"}"#,
         );
         check(&["LABEL a=b c=\"d e\""], r#"{ENV,"Cmd":["bash"],"WorkingDir":"/srv","Labels":{"a":"b","c":"d e"}}"#);
+    }
+
+    #[test]
+    fn variables_are_those_set_before() {
+        check(
+            &[
+                "ENV PATH=$PATH:/opt B='$A' C=${A}x",
+                "ENV D \"$C y\"",
+                "LABEL at=$D",
+                "WORKDIR /$A",
+                "VOLUME [\"/v$A\"]",
+            ],
+            concat!(
+                r#"{"Env":["PATH=/bin:/opt","A=1","B=$A","C=1x","D=1x y"],"Cmd":["bash"],"Volumes":{"/v1":{}},"#,
+                r#""WorkingDir":"/1","Labels":{"at":"1x y"}}"#
+            ),
+        );
+        check(
+            &["USER $NOBODY", "EXPOSE ${A}0 $A"],
+            r#"{"ExposedPorts":{"1/tcp":{},"10/tcp":{}},ENV,"Cmd":["bash"],"WorkingDir":"/srv"}"#,
+        );
     }
 
     #[test]
@@ -265,8 +306,11 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_a_sentence() {
         let cases = [
-            ("RUN x", "run is not a valid change command"),
+            ("RUN x", "RUN is not a valid change command"),
+            ("nope x", "NOPE is not a valid change command"),
             ("", "the change is empty"),
+            ("STOPSIGNAL NOPE", "invalid signal: NOPE"),
+            ("ENV A='b", "cannot replace the variables of `'b`"),
             ("EXPOSE x", "invalid port `x`"),
             ("ENV", "ENV requires at least one argument"),
             ("LABEL a=b c", "Syntax error - can't find = in \"c\". Must be of the form: name=value"),
@@ -274,7 +318,8 @@ mod tests {
             ("HEALTHCHECK --x=1 CMD y", "invalid health check: `--x=1`"),
         ];
         for (text, expected) in cases {
-            assert_eq!(text.parse::<Change>().unwrap_err().to_string(), expected);
+            let error = apply(&[text.to_owned()], &mut RunConfig::default()).unwrap_err();
+            assert_eq!(error.to_string(), expected);
         }
     }
 }

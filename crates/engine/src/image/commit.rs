@@ -7,7 +7,8 @@ use strata_types::config::{Fields, History, ImageConfig, RunConfig};
 use strata_types::reference::Reference;
 use strata_types::{DiffId, ImageId, Watch};
 
-use super::change::{Change, apply};
+use super::ImageError;
+use super::change::apply;
 use crate::container::{ContainerError, Document};
 use crate::{Engine, Result, events};
 
@@ -20,10 +21,22 @@ pub struct CommitWish {
     pub author: String,
     /// A remark.
     pub message: String,
-    /// Changes to the container's configuration.
-    pub changes: Vec<Change>,
+    /// Changes to the container's configuration: instructions of a Dockerfile.
+    pub changes: Vec<String>,
     /// Whether its processes stand still meanwhile.
     pub pause: bool,
+}
+
+impl CommitWish {
+    /// A configuration with the changes, and what the history says of the step: the command as it was before them.
+    pub(super) fn run_of(&self, mut run: RunConfig) -> Result<(RunConfig, String)> {
+        if self.name.as_ref().is_some_and(|name| name.digest().is_some()) {
+            return Err(ImageError::DigestTag.into());
+        }
+        let step = run.cmd.as_deref().unwrap_or_default().join(" ");
+        apply(&self.changes, &mut run).map_err(ImageError::from)?;
+        Ok((run, step))
+    }
 }
 
 impl Engine {
@@ -35,6 +48,8 @@ impl Engine {
     pub fn commit(&self, container: &str, wish: &CommitWish, watch: &dyn Watch) -> Result<ImageId> {
         let known = self.container(container)?;
         let container = &known.record;
+        // What is wrong with the wish is said before anything stands still.
+        let (run, step) = wish.run_of(known.document.config.run.clone())?;
         let lease = self.store().lease()?;
         lease.protect(&Key::of_layers(&container.layers))?;
         // They go on even if this process is killed.
@@ -46,8 +61,6 @@ impl Engine {
         let mut layers = container.layers.clone();
         layers.extend(layer.as_ref().map(|layer| layer.diff_id.clone()));
         let event = events::of(&known, "commit").with("comment", &wish.message);
-        let run = known.document.config.run;
-        let step = run.cmd.as_deref().unwrap_or_default().join(" ");
         let from = From { image: &container.image, layers, run, step, new_layer: layer };
         let id = self.record_commit(from, &lease, wish)?;
         lease.release()?;
@@ -68,8 +81,8 @@ impl Engine {
         }
         let document = Document::parse(&snapshot.spec)
             .map_err(|source| ContainerError::Record(snapshot.container.clone(), source))?;
-        let (image, layers, run) = (&snapshot.image, snapshot.layers.clone(), document.config.run);
-        let step = run.cmd.as_deref().unwrap_or_default().join(" ");
+        let (image, layers) = (&snapshot.image, snapshot.layers.clone());
+        let (run, step) = wish.run_of(document.config.run)?;
         let id = self.record_commit(From { image, layers, run, step, new_layer: None }, &lease, wish)?;
         lease.release()?;
         Ok(id)
@@ -103,6 +116,7 @@ pub(super) struct From<'a> {
     pub(super) image: &'a ImageId,
     /// All layers, the lowest first.
     pub(super) layers: Vec<DiffId>,
+    /// The configuration, with the changes.
     pub(super) run: RunConfig,
     /// What the history says made the uppermost layer.
     pub(super) step: String,
@@ -123,12 +137,11 @@ fn bare_config(engine: &Engine, layers: &[strata_types::DiffId]) -> ImageConfig 
 /// for each further layer.
 fn child(
     mut config: ImageConfig,
-    (mut run, step): (RunConfig, String),
+    (run, step): (RunConfig, String),
     wish: &CommitWish,
     layers: &[DiffId],
     now: &str,
 ) -> ImageConfig {
-    apply(&wish.changes, &mut run);
     config.config = run;
     config.created = Some(now.to_owned());
     config.author.clone_from(&wish.author);
@@ -172,9 +185,10 @@ mod tests {
         let base = ImageConfig::parse(base.as_bytes()).unwrap();
         let mut run = base.config.clone();
         run.cmd = Some(vec!["touch".to_owned(), "/x".to_owned()]);
-        let changes = vec![r#"CMD ["vi"]"#.parse().unwrap()];
+        let changes = vec![r#"CMD ["vi"]"#.to_owned()];
         let wish = CommitWish { author: "me".to_owned(), message: "why".to_owned(), changes, ..CommitWish::default() };
-        let run = (run, "touch /x".to_owned());
+        let run = wish.run_of(run).unwrap();
+        assert_eq!(run.1, "touch /x");
         let made = child(base, run, &wish, &[layer(2).parse().unwrap()], "2024-01-01T00:00:00Z");
         let expected = format!(
             concat!(

@@ -12,7 +12,7 @@ pub enum ImageError {
     #[error("No such image: {0}")]
     NotFound(String),
     /// The name does not parse.
-    #[error("{source}: `{name}`")]
+    #[error("cannot use the name `{name}`")]
     Reference {
         /// What was given.
         name: String,
@@ -35,6 +35,9 @@ pub enum ImageError {
         /// What is wrong with it.
         source: DocumentError,
     },
+    /// A change to a configuration cannot be read.
+    #[error(transparent)]
+    Change(#[from] super::ChangeError),
     /// A tag cannot have a digest.
     #[error("refusing to create a tag with a digest reference")]
     DigestTag,
@@ -142,9 +145,12 @@ impl ImageError {
             Self::NotFound(_) | Self::NothingToPush(_) | Self::NoPlatform { .. } | Self::WrongPlatform { .. } => {
                 ErrorClass::NotFound
             }
-            Self::Reference { .. } | Self::DigestTag | Self::TagWithAll | Self::PushDigest | Self::Archive { .. } => {
-                ErrorClass::InvalidInput
-            }
+            Self::Reference { .. }
+            | Self::Change(_)
+            | Self::DigestTag
+            | Self::TagWithAll
+            | Self::PushDigest
+            | Self::Archive { .. } => ErrorClass::InvalidInput,
             Self::Config { .. } | Self::LayerCount { .. } | Self::IndexDepth(_) => ErrorClass::Corrupt,
             Self::Manifest { source: DocumentError::Schema1 | DocumentError::MediaType(_), .. }
             | Self::NotAnImage { .. }

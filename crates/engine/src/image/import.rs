@@ -6,7 +6,8 @@ use strata_types::config::{Fields, History, ImageConfig, RootFs, RunConfig};
 use strata_types::reference::Reference;
 use strata_types::{ImageId, Platform, Watch};
 
-use super::change::{Change, apply};
+use super::ImageError;
+use super::change::apply;
 use crate::events::{Happening, Kind};
 use crate::layers::Keeper;
 use crate::{Engine, Result};
@@ -19,7 +20,7 @@ pub struct ImportWish {
     /// A remark; where it came from, if none.
     pub message: Option<String>,
     /// Changes to its empty configuration.
-    pub changes: Vec<Change>,
+    pub changes: Vec<String>,
     /// What it runs on; this host if none.
     pub platform: Option<Platform>,
     /// Where it came from, for the remark: `-` or a file's name.
@@ -32,13 +33,13 @@ impl Engine {
     /// # Errors
     /// When it is no tar, or something in it is not allowed.
     pub fn import(&self, tar: &mut dyn Read, wish: &ImportWish, watch: &dyn Watch) -> Result<ImageId> {
+        let mut run = RunConfig::default();
+        apply(&wish.changes, &mut run).map_err(ImageError::from)?;
         let lease = self.store().lease()?;
         let platform = wish.platform.clone().unwrap_or_else(|| self.platform());
         let keeper = if platform.is_windows() { Keeper::Windows } else { Keeper::Driver };
         let layer = self.import_unknown_layer(keeper, &[], &lease, tar, watch)?;
         let now = self.now();
-        let mut run = RunConfig::default();
-        apply(&wish.changes, &mut run);
         let message = wish.message.clone().filter(|text| !text.is_empty());
         let comment = message.unwrap_or_else(|| format!("Imported from {}", wish.source));
         let config = ImageConfig::from(Fields {

@@ -3,7 +3,7 @@
 mod append;
 mod archive;
 mod attestation;
-pub mod change;
+mod change;
 mod commit;
 mod compare;
 mod error;
@@ -32,7 +32,7 @@ pub use append::AppendWish;
 pub use archive::LayoutName;
 pub(crate) use archive::{Bundle, find_named};
 pub use attestation::{Attested, PREDICATE_BYTES_MAX, statement};
-pub use change::{Change, ChangeError};
+pub use change::ChangeError;
 pub use commit::CommitWish;
 pub use error::ImageError;
 pub use exposed::Exposed;

@@ -1,5 +1,7 @@
 //! How Dockerfile instructions are split into words.
 
+use strata_dockerfile::Expander;
+
 use super::{ChangeError, Command};
 
 /// A JSON list of strings, or a line for the shell.
@@ -12,42 +14,45 @@ pub(super) fn json_words(rest: &str) -> Option<Vec<String>> {
     rest.starts_with('[').then(|| serde_json::from_str(rest).ok()).flatten()
 }
 
-/// Splits at blanks outside of quotes; quotes and backslashes are taken away.
-pub(super) fn split_words(rest: &str) -> Vec<String> {
-    raw_words(rest).iter().map(|word| unquote(word)).collect()
+/// The variables that words may name.
+#[derive(Clone, Copy)]
+pub(super) struct Variables<'a>(pub(super) &'a [String]);
+
+impl Variables<'_> {
+    /// Replaces variables, and takes quotes and backslashes away.
+    pub(super) fn expand(self, text: &str) -> Result<String, ChangeError> {
+        let value = |name: &str| {
+            let pair = |entry: &String| Some(entry.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+            self.0.iter().rev().find_map(pair)
+        };
+        let expanded = Expander::new('\\').expand(text, &value);
+        Ok(expanded.map_err(|source| ChangeError::Expand { text: text.to_owned(), source })?.text)
+    }
+
+    /// The same with each of some words.
+    pub(super) fn all(self, words: &[String]) -> Result<Vec<String>, ChangeError> {
+        words.iter().map(|word| self.expand(word)).collect()
+    }
 }
 
 /// `NAME=VALUE …`, or `NAME VALUE` with the value to the end of the line.
-pub(super) fn pairs(instruction: &'static str, rest: &str) -> Result<Vec<(String, String)>, ChangeError> {
+pub(super) fn pairs(
+    instruction: &'static str,
+    rest: &str,
+    variables: Variables<'_>,
+) -> Result<Vec<(String, String)>, ChangeError> {
     let words = raw_words(rest);
     let first = words.first().ok_or(ChangeError::Argument(instruction))?;
     if !first.contains('=') {
         let (name, value) = rest.split_once(char::is_whitespace).ok_or_else(|| ChangeError::Pair(first.clone()))?;
-        return Ok(vec![(name.to_owned(), unquote(value.trim()))]);
+        return Ok(vec![(name.to_owned(), variables.expand(value.trim())?)]);
     }
     let pair = |word: &String| {
         let (name, value) = word.split_once('=').ok_or_else(|| ChangeError::Pair(word.clone()))?;
-        let name = unquote(name);
-        if name.is_empty() { Err(ChangeError::Blank(instruction)) } else { Ok((name, unquote(value))) }
+        let name = variables.expand(name)?;
+        if name.is_empty() { Err(ChangeError::Blank(instruction)) } else { Ok((name, variables.expand(value)?)) }
     };
     words.iter().map(pair).collect()
-}
-
-/// Takes quotes and backslashes away. Inside single quotes a backslash is a backslash.
-pub(super) fn unquote(word: &str) -> String {
-    let mut plain = String::with_capacity(word.len());
-    let mut quote = None;
-    let mut chars = word.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (c, quote) {
-            ('\'' | '"', None) => quote = Some(c),
-            (c, Some(open)) if c == open => quote = None,
-            ('\\', None) => plain.extend(chars.next()),
-            ('\\', Some('"')) if matches!(chars.peek(), Some('"' | '\\' | '$')) => plain.extend(chars.next()),
-            (c, _) => plain.push(c),
-        }
-    }
-    plain
 }
 
 /// Parses a duration as Go writes it, such as `1m30s` or `500ms`.
@@ -78,7 +83,7 @@ pub(super) fn nanoseconds(text: &str) -> Option<i64> {
 }
 
 /// Splits at blanks outside of quotes and keeps quotes and backslashes.
-fn raw_words(rest: &str) -> Vec<String> {
+pub(super) fn raw_words(rest: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quote = None;
