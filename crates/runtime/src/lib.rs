@@ -31,6 +31,7 @@ mod session;
 mod shim;
 pub mod spec;
 mod state;
+pub mod sysctl;
 pub mod user;
 mod wait;
 mod wire;

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use strata_runtime::sysctl;
 use strata_sys::caps::{CapSet, Capability};
+use strata_sys::process::NamespaceSet;
 use strata_sys::signal::Signal;
 
 use crate::Result;
-use crate::container::{ContainerError, HostConfig, Resources, life, logging, user_namespace};
+use crate::container::{ContainerError, HostConfig, Resources, cpuset, life, logging, user_namespace};
 
 /// Less memory than this and no program starts.
 const MEMORY_BYTES_MIN: i64 = 6 << 20;
@@ -15,12 +17,15 @@ const MEMORY_BYTES_MIN: i64 = 6 << 20;
 pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
     memory(&mut host.resources)?;
     cpus(&host.resources)?;
+    cpuset::check(&host.resources)?;
     network(host)?;
+    sysctls(host)?;
     life::check_restart(host)?;
     for (mode, flag, known) in [
         (&host.ipc_mode, "IPC", &["", "private", "none", "shareable", "host"][..]),
         (&host.pid_mode, "PID", &["", "host", "private"]),
         (&host.uts_mode, "UTS", &["", "host", "private"]),
+        (&host.cgroupns_mode, "CGROUP", &["", "host", "private"]),
     ] {
         if mode.starts_with("container:") {
             return Err(unsupported(format!(
@@ -38,6 +43,21 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
     runtime(&host.runtime)?;
     user_namespace::wish(host)?;
     capabilities(host)?;
+    Ok(())
+}
+
+/// A container sets what is its own; the machine's settings are not reached through it.
+fn sysctls(host: &HostConfig) -> Result<()> {
+    for (name, value) in &host.sysctls {
+        let (shared, whose) = match sysctl::namespace(name) {
+            Some(NamespaceSet::NET) => (host.network_mode == "host", "network"),
+            Some(NamespaceSet::IPC) => (host.ipc_mode == "host", "ipc"),
+            _ => return Err(invalid(format!("sysctl '{name}={value}' is not allowed"))),
+        };
+        if shared {
+            return Err(invalid(format!("sysctl {name:?} not allowed in host {whose} namespace")));
+        }
+    }
     Ok(())
 }
 
@@ -224,8 +244,27 @@ mod tests {
         assert_eq!(swap, "You should always set the Memory limit when using Memoryswap limit, see usage");
         let capability = refused(|host| host.cap_add = Some(vec!["nope".into()]));
         assert_eq!(capability, "invalid capability: unknown capability: CAP_NOPE");
+        let cgroupns = refused(|host| host.cgroupns_mode = "x".into());
+        assert_eq!(cgroupns, "CGROUP: invalid CGROUP mode: x");
         let driver = refused(|host| host.log_config.kind = "x".into());
         assert_eq!(driver, "logger: no log driver named 'x' is registered");
+    }
+
+    #[test]
+    fn the_machines_settings_are_not_a_containers() {
+        let with = |name: &str, change: fn(&mut HostConfig)| {
+            refused(|host| {
+                host.sysctls.insert(name.to_owned(), "1".to_owned());
+                change(host);
+            })
+        };
+        for name in ["vm.swappiness", "kernel.hostname", "kernel.core_pattern", "net/../vm/swappiness"] {
+            assert_eq!(with(name, |_| {}), format!("sysctl '{name}=1' is not allowed"));
+        }
+        let net = with("net.ipv4.ip_forward", |host| "host".clone_into(&mut host.network_mode));
+        assert_eq!(net, "sysctl \"net.ipv4.ip_forward\" not allowed in host network namespace");
+        let ipc = with("kernel.shmmax", |host| "host".clone_into(&mut host.ipc_mode));
+        assert_eq!(ipc, "sysctl \"kernel.shmmax\" not allowed in host ipc namespace");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
 use strata_runtime::spec::{DeviceLimit, Limits};
 
-use crate::container::{ContainerError, DeviceRate, HostConfig, Known, Resources, RestartPolicy, check, life};
+use crate::container::{ContainerError, DeviceRate, HostConfig, Known, Resources, RestartPolicy, check, cpuset, life};
 use crate::{Engine, Result, events};
 
 /// Processes and threads of a container that does not say: far more than programs have, far fewer than a machine can.
@@ -76,6 +76,7 @@ impl Engine {
         merge(&mut document.host.resources, &change.resources)?;
         check::memory(&mut document.host.resources)?;
         check::cpus(&document.host.resources)?;
+        cpuset::check(&document.host.resources)?;
         if change.resources.pids_limit.is_some_and(|limit| limit <= 0) {
             document.host.resources.pids_limit = Some(-1);
         }

@@ -12,6 +12,7 @@ mod backing;
 mod boot;
 pub(crate) mod check;
 mod config;
+mod cpuset;
 mod create;
 mod debris;
 mod devices;

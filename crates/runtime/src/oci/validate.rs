@@ -62,26 +62,11 @@ fn paths(config: &Config) -> Result<(), Error> {
 
 /// A kernel setting that is not of one of the container's namespaces would be the machine's.
 fn sysctl(name: &str, namespaces: NamespaceSet) -> Result<(), Error> {
-    const IPC: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    let dotted = name.replace('/', ".");
-    let of = match dotted.as_str() {
-        dotted if IPC.contains(&dotted) || dotted.starts_with("fs.mqueue.") => NamespaceSet::IPC,
-        dotted if dotted.starts_with("net.") => NamespaceSet::NET,
-        "kernel.domainname" => NamespaceSet::UTS,
-        "kernel.hostname" => {
-            return Err(Error::Config(format!("sysctl {name:?} conflicts with the OCI \"hostname\" field")));
-        }
-        dotted if dotted.starts_with("user.") => NamespaceSet::USER,
-        _ => return Err(Error::Config(format!("sysctl {name:?} is not in a separate kernel namespace"))),
+    if name.replace('/', ".") == "kernel.hostname" {
+        return Err(Error::Config(format!("sysctl {name:?} conflicts with the OCI \"hostname\" field")));
+    }
+    let Some(of) = crate::sysctl::namespace(name) else {
+        return Err(Error::Config(format!("sysctl {name:?} is not in a separate kernel namespace")));
     };
     if namespaces.has(of) {
         return Ok(());
@@ -118,6 +103,10 @@ mod tests {
         check_config(
             r#""linux": {"namespaces": [{"type": "network"}], "sysctl": {"vm.swappiness": "1"}}"#,
             Err("sysctl \"vm.swappiness\" is not in a separate kernel namespace"),
+        );
+        check_config(
+            r#""linux": {"namespaces": [{"type": "network"}], "sysctl": {"net/../vm/swappiness": "1"}}"#,
+            Err("sysctl \"net/../vm/swappiness\" is not in a separate kernel namespace"),
         );
         check_config(r#""linux": {"maskedPaths": ["x"]}"#, Err("the path x to hide or protect is not absolute"));
         check_config(r#""linux": {"intelRdt": {"closID": "a/b"}}"#, Err("invalid intelRdt.closID \"a/b\""));
