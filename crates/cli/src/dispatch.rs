@@ -49,6 +49,9 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
     }
     let (globals, mut words) = match globals::parse(words.clone()) {
         Ok(parsed) => parsed,
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
+            return print(session, &help::program(columns(session)));
+        }
         Err(error) => {
             let sentence =
                 usage::option_error(&error, &globals::command(), &words).unwrap_or_else(|| error.to_string());
@@ -80,10 +83,7 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
     }
     match verb::find(&name) {
         Some(entry) => call(entry, format!("strata {name}"), words, session),
-        None => {
-            let text = format!("strata: '{name}' is not a strata command.\nSee 'strata --help'\n");
-            misuse(session, &text, Exit::FAILURE)
-        }
+        None => misuse(session, &usage::no_command(&name), Exit::FAILURE),
     }
 }
 

@@ -61,7 +61,12 @@ fn wrong_options_end_with_125_in_dockers_words() {
     wrong_option("image ls --foo", "unknown flag: --foo", "strata image ls");
     wrong_option("image --foo", "unknown flag: --foo", "strata image");
     wrong_option("--foo", "unknown flag: --foo", "strata");
-    wrong_option("-H tcp://x ps", "unknown shorthand flag: 'H' in -H", "strata");
+    let no_daemon = "there is no daemon to connect to";
+    wrong_option("-H tcp://x ps", &format!("unknown shorthand flag: 'H' in -H ({no_daemon})"), "strata");
+    wrong_option("--context=x ps", &format!("unknown flag: --context ({no_daemon})"), "strata");
+    wrong_option("ps -H", "unknown shorthand flag: 'H' in -H", "strata ps");
+    let gpus = "it needs a vendor's runtime: `--runtime` and `--device` may do";
+    wrong_option("run --gpus all x", &format!("unknown flag: --gpus ({gpus})"), "strata run");
     let not_bool = r#"strconv.ParseBool: parsing "x": invalid syntax"#;
     wrong_option(
         "run -it=x debian",
@@ -92,6 +97,8 @@ fn wrong_numbers_of_words_end_with_1_and_the_usage() {
 #[test]
 fn unknown_commands_are_named() {
     refused("foo", 1, "strata: 'foo' is not a strata command.\nSee 'strata --help'\n");
+    let compose = "strata: 'compose' is not a strata command (it is a program of its own, which needs Docker's API).";
+    refused("compose up", 1, &format!("{compose}\nSee 'strata --help'\n"));
     let (code, out, err) = strata("image foo");
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.starts_with("\nUsage:  strata image COMMAND\n"), "{err}");
@@ -100,7 +107,7 @@ fn unknown_commands_are_named() {
 
 #[test]
 fn help_is_data() {
-    for line in ["", "--help", "-h", "help"] {
+    for line in ["", "--help", "-h", "help", "--root /x --help", "-D -h"] {
         let (code, out, err) = strata(line);
         assert_eq!((code, err.as_str()), (0, ""), "{line}");
         assert!(out.starts_with("\nUsage:  strata [OPTIONS] COMMAND\n"), "{line}: {out}");

@@ -88,6 +88,11 @@ impl Filters {
     }
 }
 
+/// Whether a name fits as it is, or as a regular expression; an expression that makes no sense fits nothing.
+pub fn matches(name: &str, wanted: &str) -> bool {
+    wanted == name || regex::Regex::new(wanted).is_ok_and(|expression| expression.is_match(name))
+}
+
 /// Whether a name fits a pattern as Go's `path.Match` sees it: `*` and `?` stop at slashes, `[a-z]`, `\` escapes.
 pub fn glob(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();

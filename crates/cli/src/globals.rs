@@ -6,9 +6,12 @@ use clap::{Args as _, FromArgMatches as _};
 
 use crate::argv;
 
-/// What may stand between `strata` and the verb. `-H` is left free.
+/// What may stand between `strata` and the verb.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Globals {
+    /// Location of client config files (default "~/.docker")
+    #[arg(long)]
+    pub config: Option<OsString>,
     /// Enable debug mode
     #[arg(short = 'D', long)]
     pub debug: bool,

@@ -156,9 +156,9 @@ impl Session {
         (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
     }
 
-    /// Docker's `config.json`: `$DOCKER_CONFIG/config.json`, else the one in the home directory.
+    /// Docker's `config.json`: in the directory of `--config`, else `$DOCKER_CONFIG/config.json`, else the one in the home directory.
     pub fn docker_config(&self) -> Option<PathBuf> {
-        let dir = self.path("DOCKER_CONFIG");
+        let dir = self.globals.config.clone().map(PathBuf::from).or_else(|| self.path("DOCKER_CONFIG"));
         dir.or_else(|| self.home().map(|home| home.join(".docker"))).map(|dir| dir.join("config.json"))
     }
 

@@ -15,7 +15,45 @@ use crate::verb::Entry;
 const NOT_HERE: &[(&str, &str)] = &[
     ("disable-content-trust", "signed tags went out of use, and none are checked"),
     ("isolation", "it is for Windows"),
+    ("gpus", "it needs a vendor's runtime: `--runtime` and `--device` may do"),
+    ("link-local-ip", "it went out of use"),
+    ("kernel-memory", "kernels have no such limit any more"),
+    ("host", NO_DAEMON),
+    ("context", NO_DAEMON),
+    ("tls", NO_DAEMON),
+    ("tlscacert", NO_DAEMON),
+    ("tlscert", NO_DAEMON),
+    ("tlskey", NO_DAEMON),
+    ("tlsverify", NO_DAEMON),
+    ("config-from", "there are no swarms"),
+    ("config-only", "there are no swarms"),
+    ("ingress", "there are no swarms"),
+    ("scope", "there are no swarms, and all networks are local"),
 ];
+
+/// Why nothing is connected to.
+const NO_DAEMON: &str = "there is no daemon to connect to";
+
+/// Docker's commands that are not here, and why not or what is.
+const NO_COMMANDS: &[(&str, &str)] = &[
+    ("compose", "it is a program of its own, which needs Docker's API"),
+    ("config", "there are no swarms; `strata run --secret` and `-v` bring files into containers"),
+    ("context", NO_DAEMON),
+    ("checkpoint", "`strata snapshot` keeps a container's files, nothing keeps its memory"),
+    ("node", "there are no swarms"),
+    ("plugin", "there are no plugins"),
+    ("search", "registries have no search; Docker Hub has a web page for it"),
+    ("service", "there are no swarms"),
+    ("stack", "there are no swarms"),
+    ("swarm", "there are no swarms"),
+    ("trust", "signed tags went out of use"),
+];
+
+/// What is said of a word that is no command.
+pub fn no_command(name: &str) -> String {
+    let why = NO_COMMANDS.iter().find(|(known, _)| *known == name).map(|(_, why)| format!(" ({why})"));
+    format!("strata: '{name}' is not a strata command{}.\nSee 'strata --help'\n", why.unwrap_or_default())
+}
 
 /// A wrong call: what to print on stderr, and the exit code.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,17 +81,21 @@ pub fn misuse(error: &clap::Error, command: &Command, path: &str, entry: &Entry,
 pub fn option_error(error: &clap::Error, command: &Command, words: &[OsString]) -> Option<String> {
     let word = context(error, ContextKind::InvalidArg);
     let option = word.as_deref().and_then(|word| option_named(command, word));
+    let is_global = command.get_name() == "strata";
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let word = word?;
             if let Some(long) = word.strip_prefix("--").filter(|long| !long.is_empty()) {
                 let name = long.split('=').next().unwrap_or(long);
-                let known = NOT_HERE.iter().find(|(known, _)| *known == name);
-                let why = known.map_or_else(String::new, |(_, why)| format!(" ({why})"));
-                return Some(format!("unknown flag: --{name}{why}"));
+                return Some(format!("unknown flag: --{name}{}", why_not(name)));
             }
             let short = word.strip_prefix('-').and_then(|rest| rest.chars().next())?;
-            Some(format!("unknown shorthand flag: '{short}' in {word}"))
+            let long = match short {
+                'H' if is_global => "host",
+                'c' if is_global => "context",
+                _ => "",
+            };
+            Some(format!("unknown shorthand flag: '{short}' in {word}{}", why_not(long)))
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::TooFewValues | ErrorKind::NoEquals => {
             let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
@@ -75,6 +117,11 @@ pub fn option_error(error: &clap::Error, command: &Command, words: &[OsString]) 
         ErrorKind::InvalidUtf8 => Some(String::from("an argument is not valid UTF-8")),
         _ => None,
     }
+}
+
+/// Why an option of Docker's is not here, in brackets; nothing if it is none.
+fn why_not(name: &str) -> String {
+    NOT_HERE.iter().find(|(known, _)| *known == name).map_or_else(String::new, |(_, why)| format!(" ({why})"))
 }
 
 /// Docker's sentence about the number of words after the options.

@@ -112,6 +112,10 @@ fn a_running_container_is_copied_from_and_to() {
     machine.strata(["exec", "two", "sh", "-c", "echo 2 > /tmp/g"]).ok();
     machine.strata(["cp", "two:/tmp/g", "."]).ok();
     assert_eq!(machine.sh("cat g").ok(), "2\n");
+    for (from, to) in [("two:/", "all"), ("two:/.", "contents")] {
+        machine.strata(["cp", from, to]).ok();
+        assert_eq!(machine.sh(&format!("cat {to}/tmp/f {to}/tmp/g; ls {to}/proc")).ok(), "1\n2\n");
+    }
     machine.strata(["commit", "two", "live"]).ok();
     assert_eq!(machine.strata(["run", "--rm", "--network", "none", "live", "cat", "/tmp/f", "/tmp/g"]).ok(), "1\n2\n");
     machine.strata(["rm", "-f", "two"]).ok();

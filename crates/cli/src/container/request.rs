@@ -92,7 +92,8 @@ pub fn request(session: &Session, options: &ContainerOptions, given: Given) -> R
     };
     let secrets = options.secret.clone();
     let networks = networks(options, &mut host)?;
-    Ok(CreateRequest { name: options.name.clone(), image, image_name, config, host, mounts, secrets, networks })
+    let name = options.name.clone().filter(|name| !name.is_empty());
+    Ok(CreateRequest { name, image, image_name, config, host, mounts, secrets, networks })
 }
 
 fn run_config(session: &Session, options: &ContainerOptions, command: Vec<String>) -> Result<RunConfig> {
@@ -366,6 +367,15 @@ fn networks(options: &ContainerOptions, host: &mut HostConfig) -> Result<Vec<End
         let is_joined = mode.starts_with("container:");
         if is_joined && options.hostname.is_some() {
             return Err(Failure::new("conflicting options: hostname and the network mode"));
+        }
+        if is_joined && !(host.dns.is_empty() && host.dns_search.is_empty() && host.dns_options.is_empty()) {
+            return Err(Failure::new("conflicting options: dns and the network mode"));
+        }
+        if is_joined && host.extra_hosts.is_some() {
+            return Err(Failure::new("conflicting options: custom host-to-IP mapping and the network mode"));
+        }
+        if !is_pasta(mode) && (options.ip.is_some() || options.ip6.is_some()) {
+            return Err(Failure::new("user specified IP address is supported on user defined networks only"));
         }
         if is_joined && !options.expose.is_empty() {
             return Err(Failure::new("conflicting options: port exposing and the container type network mode"));

@@ -18,6 +18,11 @@ pub fn align(text: &str) -> String {
     align_by(text, Stops { width_min: WIDTH_MIN, padding: PADDING })
 }
 
+/// The same with columns of at least some width.
+pub fn align_widely(text: &str, width_min: usize) -> String {
+    align_by(text, Stops { width_min, padding: PADDING })
+}
+
 /// The same with columns as narrow as they can be, and this many spaces between them.
 pub fn align_closely(text: &str, padding: usize) -> String {
     align_by(text, Stops { width_min: 0, padding })
@@ -83,6 +88,7 @@ mod tests {
         assert_eq!(align("a\tb\tc\nd\te"), "a         b         c\nd         e");
         assert_eq!(align(""), "");
         assert_eq!(align("é\tx"), "é         x");
+        assert_eq!(align_widely("PID\tCMD\n1\tsh\n", 20), "PID                 CMD\n1                   sh\n");
         assert_eq!(align_closely("a\tb\nlonger\tc\n", 1), "a      b\nlonger c\n");
     }
 }

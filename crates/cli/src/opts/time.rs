@@ -9,7 +9,10 @@ use super::{Invalid, Result, duration};
 /// Parses a point in time. `now` is what `10m` counts back from, `zone` that of times without one.
 pub fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp> {
     let invalid = || Invalid(format!("failed to parse value as time or duration: {text:?}"));
-    if let Ok(ago) = duration::parse(text) {
+    // Zero alone is the moment from which seconds are counted, as with Docker.
+    if let Ok(ago) = duration::parse(text)
+        && text != "0"
+    {
         let ago = SignedDuration::try_from(ago).map_err(|_| invalid())?;
         return now.checked_sub(ago).map_err(|_| invalid());
     }
@@ -57,6 +60,8 @@ mod tests {
     fn times_have_many_forms() {
         check("10m", "2024-03-01T11:50:00Z");
         check("1h30m", "2024-03-01T10:30:00Z");
+        check("0", "1970-01-01T00:00:00Z");
+        check("0s", "2024-03-01T12:00:00Z");
         check("1136073600", "2006-01-01T00:00:00Z");
         check("1136073600.000000001", "2006-01-01T00:00:00.000000001Z");
         check("2006-01-02T15:04:05Z", "2006-01-02T15:04:05Z");

@@ -33,6 +33,15 @@ impl Verb for Args {
         "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tstrata cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
+        // Joined to the working directory, nothing would be all of it.
+        for (end, what) in [(&self.source, "source"), (&self.destination, "destination")] {
+            if end.is_empty() {
+                return Err(Failure::new(format!("{what} can not be empty")));
+            }
+            if let End::Container(_, "") = End::parse(end) {
+                return Err(Failure::new(format!("the path of the {what} can not be empty")));
+            }
+        }
         let wish = CopyWish { follow_link: self.follow_link, archive: self.archive };
         let engine = session.engine()?;
         let bytes = match (End::parse(&self.source), End::parse(&self.destination)) {

@@ -52,7 +52,8 @@ pub(super) fn make(
         return Err(Failure::new(format!("container ID file found, {advice} {path}")));
     }
     let pull = Pull::parse(pull)?;
-    let image = image(session, engine, &image_name, pull, options.platform.as_deref(), options.quiet)?;
+    let platform = options.platform.as_deref().filter(|platform| !platform.is_empty());
+    let image = image(session, engine, &image_name, pull, platform, options.quiet)?;
     let request = request(session, options, Given { image, image_name, command, detach });
     // Docker tells options that contradict each other from what the engine refuses.
     let request = request.map_err(|failure| failure.exit(Exit::ENGINE))?;

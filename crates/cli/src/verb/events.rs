@@ -32,7 +32,11 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let filters = Filters::new(&self.filter, FILTERS)?;
         let time = |text: &Option<String>| -> Result<Option<Timestamp>> {
-            Ok(text.as_deref().map(|text| opts::time::parse(text, session.now(), session.zone())).transpose()?)
+            Ok(text
+                .as_deref()
+                .filter(|text| !text.is_empty())
+                .map(|text| opts::time::parse(text, session.now(), session.zone()))
+                .transpose()?)
         };
         let mut span = Span { since: time(&self.since)?, until: time(&self.until)? };
         if span.until.is_some_and(|until| until <= session.now()) && span.since.is_none() {

@@ -1,6 +1,6 @@
-//! `strata inspect`: return low-level information on containers and images, whichever has the name.
+//! `strata inspect`: return low-level information on whatever has the name.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use strata_engine::Engine;
 use strata_types::ErrorClass;
 
@@ -22,32 +22,36 @@ pub struct Args {
     /// Return JSON for specified type
     #[arg(long = "type")]
     pub kind: Option<String>,
-    /// Containers or images
+    /// Containers, images, networks, volumes or secrets
     #[arg(required = true)]
     pub names: Vec<String>,
 }
 
-/// What may have the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Any,
-    Container,
-    Image,
-}
+/// What may have a name, in the order in which it is looked for.
+const KINDS: [(&str, Find); 5] =
+    [("container", container), ("image", image), ("network", network), ("volume", volume), ("secret", secret)];
+
+/// Looks for something of one kind; also says whether sizes are wanted.
+type Find = fn(&Engine, &str, bool) -> Result<Json, strata_engine::Error>;
 
 impl Verb for Args {
     const ABOUT: &str = "Return low-level information on strata objects";
     const USAGE: &str = "[OPTIONS] NAME|ID [NAME|ID...]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let kind = match self.kind.as_deref() {
-            None | Some("") => Kind::Any,
-            Some("container") => Kind::Container,
-            Some("image") => Kind::Image,
-            Some(other) => return Err(Failure::new(format!("{other:?} is not a valid value for --type"))),
-        };
+        let kinds: Vec<Find> = KINDS
+            .iter()
+            .filter(|(kind, _)| self.kind.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == *kind))
+            .map(|(_, find)| *find)
+            .collect();
+        if let (true, Some(kind)) = (kinds.is_empty(), &self.kind) {
+            let known = KINDS.map(|(kind, _)| kind).join(", ");
+            return Err(
+                Failure::new(format!("{kind:?} is not a valid value for --type")).hint(format!("types are {known}"))
+            );
+        }
         let engine = session.engine()?;
-        show(session, self.format.as_deref(), self.reveal, &self.names, |name| thing(&engine, name, kind, self.size))
+        show(session, self.format.as_deref(), self.reveal, &self.names, |name| thing(&engine, name, &kinds, self.size))
     }
 }
 
@@ -86,20 +90,36 @@ pub(super) fn mask_note(session: &mut Session, reveal: bool, output: &str) -> Re
     Ok(())
 }
 
-fn thing(engine: &Engine, name: &str, kind: Kind, with_size: bool) -> Result<Json> {
-    if kind != Kind::Image {
-        match engine.container(name) {
-            Ok(known) => return Ok(engine.inspect_container(&known, with_size)?),
-            Err(error) if kind == Kind::Any && error.class() == ErrorClass::NotFound => {}
+/// The first thing of some kinds that has the name.
+fn thing(engine: &Engine, name: &str, kinds: &[Find], with_size: bool) -> Result<Json> {
+    for find in kinds {
+        match find(engine, name, with_size) {
+            Ok(found) => return Ok(found),
+            // A name that cannot be of one kind may still have been meant for another.
+            Err(error)
+                if kinds.len() > 1 && matches!(error.class(), ErrorClass::NotFound | ErrorClass::InvalidInput) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    match engine.inspect_image(name) {
-        Ok(image) => Ok(serde_json::to_value(image)?),
-        // A name that cannot be an image's may still have been meant for a container.
-        Err(error) if kind == Kind::Any && matches!(error.class(), ErrorClass::NotFound | ErrorClass::InvalidInput) => {
-            Err(Failure::new(format!("No such object: {name}")))
-        }
-        Err(error) => Err(error.into()),
-    }
+    Err(Failure::new(format!("No such object: {name}")))
+}
+
+fn container(engine: &Engine, name: &str, with_size: bool) -> Result<Json, strata_engine::Error> {
+    engine.inspect_container(&engine.container(name)?, with_size)
+}
+
+fn image(engine: &Engine, name: &str, _: bool) -> Result<Json, strata_engine::Error> {
+    Ok(json!(engine.inspect_image(name)?))
+}
+
+fn network(engine: &Engine, name: &str, _: bool) -> Result<Json, strata_engine::Error> {
+    engine.inspect_network(&engine.network(name)?)
+}
+
+fn volume(engine: &Engine, name: &str, _: bool) -> Result<Json, strata_engine::Error> {
+    Ok(super::volume_inspect::shown(&engine.volume(name)?))
+}
+
+fn secret(engine: &Engine, name: &str, _: bool) -> Result<Json, strata_engine::Error> {
+    Ok(super::secret_inspect::shown(&engine.secret(name)?))
 }

@@ -22,9 +22,9 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let signal = match &self.signal {
+        let signal = match self.signal.as_deref() {
+            None | Some("") => Signal::KILL,
             Some(signal) => opts::signal::parse(signal)?,
-            None => Signal::KILL,
         };
         let engine = session.engine()?;
         operands::each(session, &self.containers, |session, name| {

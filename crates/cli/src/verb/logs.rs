@@ -43,7 +43,10 @@ impl Verb for Args {
             return Err(Failure::new("configured logging driver does not support reading"));
         }
         let time = |option: &str, text: &Option<String>| -> Result<Option<Timestamp>> {
-            let parsed = text.as_deref().map(|text| opts::time::parse(text, session.now(), session.zone()));
+            let parsed = text
+                .as_deref()
+                .filter(|text| !text.is_empty())
+                .map(|text| opts::time::parse(text, session.now(), session.zone()));
             parsed.transpose().map_err(|error| Failure::new(format!("invalid value for \"{option}\": {error}")))
         };
         let filter = Filter {

@@ -43,7 +43,7 @@ impl Verb for Args {
             let kind = if network.is_builtin() { "builtin" } else { "custom" };
             let fits = filters.fits("driver", |driver| driver == record.driver)
                 && filters.fits("id", |id| record.id.starts_with(id))
-                && filters.fits("name", |name| record.name.contains(name))
+                && filters.fits("name", |name| filter::matches(&record.name, name))
                 && filters.fits("scope", |scope| scope == "local")
                 && filters.fits("type", |wanted| wanted == kind)
                 && filters.fits_labels(|key| record.labels.get(key).map(String::as_str));

@@ -30,13 +30,19 @@ impl Verb for Args {
         }
         let labels = |labels: &BTreeMap<String, String>| filters.fits_labels(|key| labels.get(key).map(String::as_str));
         let pruned = session.engine()?.prune_networks(until, &labels)?;
-        if !pruned.is_empty() {
-            writeln!(session.out, "Deleted Networks:")?;
-            for name in pruned {
-                writeln!(session.out, "{name}")?;
-            }
-            writeln!(session.out)?;
-        }
+        show(session, &pruned)?;
         Ok(Exit::SUCCESS)
     }
+}
+
+/// Prints what was removed.
+pub(super) fn show(session: &mut Session, pruned: &[String]) -> Result<()> {
+    if pruned.is_empty() {
+        return Ok(());
+    }
+    writeln!(session.out, "Deleted Networks:")?;
+    for name in pruned {
+        writeln!(session.out, "{name}")?;
+    }
+    Ok(writeln!(session.out)?)
 }

@@ -212,12 +212,9 @@ fn health_of(listed: &Listed) -> &'static str {
     listed.state.health.as_ref().map_or("none", |health| health.status.as_str())
 }
 
-/// Whether a name fits: as it is, or as a regular expression, with or without the slash that Docker puts before names.
-/// An expression that makes no sense fits nothing.
+/// Whether a name fits, with or without the slash that Docker puts before names of containers.
 fn has_name(name: &str, wanted: &str) -> bool {
-    let slashed = format!("/{name}");
-    let fits = |expression: regex::Regex| expression.is_match(name) || expression.is_match(&slashed);
-    wanted == name || wanted == slashed || regex::Regex::new(wanted).is_ok_and(fits)
+    filter::matches(name, wanted) || filter::matches(&format!("/{name}"), wanted)
 }
 
 #[cfg(test)]

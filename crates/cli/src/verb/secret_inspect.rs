@@ -1,9 +1,10 @@
 //! `strata secret inspect`: display detailed information on one or more secrets, never their values.
 
 use serde_json::{Value as Json, json};
+use strata_engine::secret::Secret;
 
+use crate::verb::inspect;
 use crate::verb::prelude::*;
-use crate::{format, operands};
 
 /// What `strata secret inspect` understands.
 #[derive(Debug, clap::Args)]
@@ -22,17 +23,16 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
-        let mut things: Vec<Json> = Vec::new();
-        let exit = operands::each(session, &self.secrets, |_, name| {
-            let secret = engine.secret(name)?;
-            let created = secret.created.to_string();
-            things.push(json!({
-                "ID": secret.id, "Version": {}, "CreatedAt": created, "UpdatedAt": created,
-                "Spec": { "Name": secret.name, "Labels": secret.labels },
-            }));
-            Ok(())
-        })?;
-        session.out.write_all(format::inspect(self.format.as_deref(), &things)?.as_bytes())?;
-        Ok(exit)
+        let find = |name: &str| Ok(shown(&engine.secret(name)?));
+        inspect::show(session, self.format.as_deref(), true, &self.secrets, find)
     }
+}
+
+/// What is known about a secret, which is not its value.
+pub(super) fn shown(secret: &Secret) -> Json {
+    let created = secret.created.to_string();
+    json!({
+        "ID": secret.id, "Version": {}, "CreatedAt": created, "UpdatedAt": created,
+        "Spec": { "Name": secret.name, "Labels": secret.labels },
+    })
 }

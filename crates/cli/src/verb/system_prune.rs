@@ -46,6 +46,7 @@ impl Verb for Args {
         let containers = engine.prune_containers(&PruneFilter { until, labels: &fits })?;
         super::container_prune::show(session, &containers)?;
         let mut reclaimed_bytes = containers.reclaimed_bytes;
+        super::network_prune::show(session, &engine.prune_networks(until, &fits)?)?;
         if self.volumes {
             let volumes = engine.prune_volumes(false, &fits)?;
             super::volume_prune::show(session, &volumes)?;
@@ -73,7 +74,7 @@ impl Args {
     }
 
     fn warning(&self) -> String {
-        let mut lines = vec!["  - all stopped containers"];
+        let mut lines = vec!["  - all stopped containers", "  - all networks not used by at least one container"];
         if self.volumes {
             lines.push("  - all anonymous volumes not used by at least one container");
         }

@@ -3,6 +3,9 @@
 use crate::format::tabs;
 use crate::verb::prelude::*;
 
+/// Docker's columns are as wide as this here, and nowhere else.
+const WIDTH_MIN: usize = 20;
+
 /// What `strata top` understands.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -25,7 +28,7 @@ impl Verb for Args {
         for row in &processes.rows {
             text += &(row.join("\t") + "\n");
         }
-        session.out.write_all(tabs::align(&text).as_bytes())?;
+        session.out.write_all(tabs::align_widely(&text, WIDTH_MIN).as_bytes())?;
         Ok(Exit::SUCCESS)
     }
 }

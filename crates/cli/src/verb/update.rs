@@ -71,9 +71,10 @@ impl Verb for Args {
         let engine = session.engine()?;
         operands::each(session, &self.containers, |session, name| {
             let known = engine.container(name)?;
-            let warnings = engine
-                .update_container(&known, &change)
-                .map_err(|error| Failure::new(format!("Cannot update container {}: {error}", known.id())))?;
+            let warnings = engine.update_container(&known, &change).map_err(|error| {
+                let why = Failure::from(error).message().unwrap_or_default();
+                Failure::new(format!("Cannot update container {}: {why}", known.id()))
+            })?;
             for warning in warnings {
                 writeln!(session.err, "WARNING: {warning}")?;
             }

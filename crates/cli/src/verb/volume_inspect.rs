@@ -1,9 +1,9 @@
 //! `strata volume inspect`: display detailed information on one or more volumes.
 
 use serde_json::{Value as Json, json};
+use strata_engine::container::VolumeUse;
 
-use crate::format;
-use crate::operands;
+use crate::verb::inspect;
 use crate::verb::prelude::*;
 
 /// What `strata volume inspect` understands.
@@ -23,18 +23,17 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
-        let mut things: Vec<Json> = Vec::new();
-        let exit = operands::each(session, &self.volumes, |_, name| {
-            let volume = engine.volume(name)?;
-            let record = &volume.record;
-            let options = if record.options.is_empty() { Json::Null } else { json!(record.options) };
-            things.push(json!({
-                "CreatedAt": record.created.to_string(), "Driver": record.driver, "Labels": record.labels,
-                "Mountpoint": volume.mountpoint, "Name": record.name, "Options": options, "Scope": "local",
-            }));
-            Ok(())
-        })?;
-        session.out.write_all(format::inspect(self.format.as_deref(), &things)?.as_bytes())?;
-        Ok(exit)
+        let find = |name: &str| Ok(shown(&engine.volume(name)?));
+        inspect::show(session, self.format.as_deref(), true, &self.volumes, find)
     }
+}
+
+/// A volume as Docker shows it.
+pub(super) fn shown(volume: &VolumeUse) -> Json {
+    let record = &volume.record;
+    let options = if record.options.is_empty() { Json::Null } else { json!(record.options) };
+    json!({
+        "CreatedAt": record.created.to_string(), "Driver": record.driver, "Labels": record.labels,
+        "Mountpoint": volume.mountpoint, "Name": record.name, "Options": options, "Scope": "local",
+    })
 }

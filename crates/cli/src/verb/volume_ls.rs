@@ -32,7 +32,7 @@ impl Verb for Args {
         let fits = |volume: &&VolumeUse| {
             dangling.is_none_or(|dangling| dangling == (volume.containers == 0))
                 && filters.fits("driver", |driver| driver == volume.record.driver)
-                && filters.fits("name", |name| volume.record.name.contains(name))
+                && filters.fits("name", |name| filter::matches(&volume.record.name, name))
                 && filters.fits_labels(|key| volume.record.labels.get(key).map(String::as_str))
         };
         let rows: Vec<Json> = volumes.iter().filter(fits).map(row).collect();

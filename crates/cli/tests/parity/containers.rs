@@ -168,3 +168,25 @@ fn containers_look_the_same() {
     pair.same_by(&["ps", "-a", "--filter", "name=ended", "--format", "{{.Labels}}"], sorted_labels);
     pair.finish();
 }
+
+#[test]
+fn a_change_of_a_commit_names_variables_the_same() {
+    need!(needs());
+    let machine = Machine::isolated();
+    let mut pair = pair(&machine);
+    pair.prepare(&run(&["--name", "one", "-e", "A=1", "box", "touch", "/new"]));
+    for (change, field) in [
+        ("ENV PATH=$PATH:/opt B='$A' C=\"${A:-2} ${D:-3}\"", "Env"),
+        ("ENV E $A x", "Env"),
+        ("LABEL a=$A \"b c\"='$A'", "Labels"),
+        ("WORKDIR /w$A", "WorkingDir"),
+        ("USER u$A", "User"),
+        ("EXPOSE ${A}0/udp $A", "ExposedPorts"),
+        ("VOLUME [\"/v$A\"]", "Volumes"),
+        ("CMD echo $A", "Cmd"),
+    ] {
+        pair.prepare(&["commit", "-c", change, "one", "two"]);
+        pair.same(&["inspect", "-f", &format!("{{{{json .Config.{field}}}}}"), "two"]);
+    }
+    pair.finish();
+}

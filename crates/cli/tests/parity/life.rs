@@ -59,6 +59,9 @@ fn restarts_and_health_look_the_same() {
     pair.same_by(&["ps", "--format", "{{.Status}}"], |text| {
         text.lines().map(|line| line.split(" (").nth(1).unwrap_or_default().to_owned()).collect()
     });
+    for since in ["0", "", "1h"] {
+        pair.same(&["logs", "--since", since, "failing"]);
+    }
     pair.same(&["stop", "-t", "0", "sick"]);
     pair.same(&["inspect", "-f", "{{.State.Health.Status}} {{.State.ExitCode}}", "sick"]);
     for options in [

@@ -14,6 +14,9 @@ const SHOWN: &[&[&str]] = &[
     &["network", "ls", "-f", "type=custom", "--format", "{{.Name}}"],
     &["network", "ls", "-f", "type=builtin", "--format", "{{.Name}}"],
     &["network", "ls", "-f", "name=l", "--format", "{{.Name}}"],
+    &["network", "ls", "-f", "name=^[br]..e?$", "--format", "{{.Name}}"],
+    &["inspect", "-f", "{{.Name}} {{.Driver}}", "blue"],
+    &["inspect", "--type", "network", "-f", "{{.Name}}", "red"],
     &["network", "ls", "-f", "label=k=v", "--format", "{{.Name}} {{.Labels}}"],
     &["network", "ls", "-f", "label=k", "-f", "driver=bridge", "--format", "{{.Name}}"],
     &["network", "ls", "-f", "scope=local", "--format", "{{.Name}}"],
@@ -162,6 +165,7 @@ fn networks_look_the_same_and_nonsense_is_refused_the_same() {
     pair.same(&["network", "disconnect", "-f", "red", "nothing"]);
     pair.same(&["network", "rm", "red"]);
     pair.prepare(&["rm", "-f", "web"]);
+    pair.same_by(&["system", "prune", "-f", "--filter", "label=k"], super::sorted);
     pair.same_by(&["network", "prune", "-f"], super::sorted);
     pair.same_by(&["network", "ls"], without_ids);
     pair.finish();

@@ -63,6 +63,9 @@ const SAID: &[&[&str]] = &[
     &["commit", "up", "BAD"],
     &["commit", "-c", "NONSENSE", "up", "x:1"],
     &["commit", "-c", "ENV", "up", "x:1"],
+    &["commit", "-c", "STOPSIGNAL NONSENSE", "up", "x:1"],
+    &["commit", "-c", "EXPOSE $NOTHING-x", "up", "x:1"],
+    &["commit", "up", "x@sha256:69e80a7d60b1bcb6b0acbc8f06d126a590a8ec9eef1bf8eed8be810312c5e59f"],
     &["cp", "nothing:/x", "."],
     &["cp", "up:/nothing", "."],
     &["cp", "nothing-here", "up:/"],
@@ -73,6 +76,9 @@ const SAID: &[&[&str]] = &[
     &["cp", "box.tar", "up:/bin/busybox/"],
     &["cp", "up:", "."],
     &["cp", "-", "up:/nothing"],
+    &["cp", "", "up:/"],
+    &["cp", "up:/etc", ""],
+    &["cp", "box.tar", "up:"],
     &["export", "nothing"],
     &["export", "-o", "/nothing/x", "up"],
     &["import", "nothing.tar"],
@@ -92,6 +98,9 @@ const SAID: &[&[&str]] = &[
     &["history", "--format", "{{", "box"],
     &["inspect", "--type", "nonsense", "box"],
     &["inspect", "nothing", "box"],
+    &["inspect", "--type", "volume", "nothing"],
+    &["inspect", "--type", "network", "none"],
+    &["inspect", "--type", "network", "box"],
     &["pull", "BAD"],
     &["pull", "127.0.0.1:1/x"],
     &["pull", "-a", "127.0.0.1:1/x:1"],
@@ -143,6 +152,17 @@ const SAID: &[&[&str]] = &[
     &["run", "--network", "none", "--tmpfs", "/t:nonsense", "box", "true"],
     &["run", "--network", "none", "--sysctl", "nonsense", "box", "true"],
     &["run", "--network", "none", "--sysctl", "kernel.nonsense=1", "box", "true"],
+    &["run", "--network", "none", "--sysctl", "vm.swappiness=60", "box", "true"],
+    &["run", "--network", "none", "--sysctl", "kernel.hostname=x", "box", "true"],
+    &["run", "--network", "host", "--sysctl", "net.ipv4.ip_forward=1", "box", "true"],
+    &["run", "--network", "none", "--cgroupns", "nonsense", "box", "true"],
+    &["run", "--network", "none", "--cpuset-cpus", "8000", "box", "true"],
+    &["run", "--network", "none", "--cpuset-mems", "nonsense", "box", "true"],
+    &["run", "--network", "none", "--ip", "10.1.2.3", "box", "true"],
+    &["run", "--network", "container:up", "--dns", "1.1.1.1", "box", "true"],
+    &["run", "--network", "container:up", "--add-host", "a:1.1.1.1", "box", "true"],
+    &["run", "--rm", "--network", "none", "--name", "", "box", "true"],
+    &["run", "--rm", "--network", "none", "--platform", "", "box", "true"],
     &["run", "--network", "none", "--group-add", "nonsense", "box", "true"],
     &["run", "--network", "none", "--ipc", "nonsense", "box", "true"],
     &["run", "--network", "none", "--pid", "nonsense", "box", "true"],
@@ -162,9 +182,20 @@ fn nonsense_ends_with_the_same_code() {
     pair.prepare(&["load", "-qi", "box.tar"]);
     pair.prepare(&["run", "-d", "--network", "none", "--name", "up", "box", "sleep", "1000"]);
     pair.prepare(&["create", "--network", "none", "--name", "made", "box", "true"]);
+    processes(&mut pair);
     for words in SAID {
         pair.same_code(words);
     }
     pair.prepare(&["rm", "-f", "up"]);
     pair.finish();
+}
+
+/// What ps(1) can be told, and the widths of the columns.
+fn processes(pair: &mut Pair<'_>) {
+    // Processes have other numbers in each engine.
+    let without_numbers = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "").replace(' ', "");
+    for options in [&[][..], &["-e"], &["-ef"], &["ax"], &["aux"], &["-o", "pid,args"], &["axo", "pid,comm"]] {
+        pair.same_by(&[&["top", "up"], options].concat(), without_numbers);
+    }
+    pair.same_by(&["top", "up", "-o", "comm,pid"], |text| text.split_at(20).0.to_owned());
 }

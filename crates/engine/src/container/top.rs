@@ -34,6 +34,7 @@ enum Field {
     State,
     Start,
     Time,
+    Minutes,
     Elapsed,
     Nice,
     Threads,
@@ -86,6 +87,19 @@ const FULL: &[(&str, Field)] = &[
     ("CMD", Field::Command),
 ];
 
+/// `ps -e`.
+const SIMPLE: &[(&str, Field)] =
+    &[("PID", Field::Pid), ("TTY", Field::Tty), ("TIME", Field::Time), ("CMD", Field::Name)];
+
+/// `ps ax`.
+const SHORT: &[(&str, Field)] = &[
+    ("PID", Field::Pid),
+    ("TTY", Field::Tty),
+    ("STAT", Field::State),
+    ("TIME", Field::Minutes),
+    ("COMMAND", Field::Command),
+];
+
 /// `ps aux`.
 const BSD: &[(&str, Field)] = &[
     ("USER", Field::User),
@@ -97,7 +111,7 @@ const BSD: &[(&str, Field)] = &[
     ("TTY", Field::Tty),
     ("STAT", Field::State),
     ("START", Field::Start),
-    ("TIME", Field::Time),
+    ("TIME", Field::Minutes),
     ("COMMAND", Field::Command),
 ];
 
@@ -105,7 +119,7 @@ const BSD: &[(&str, Field)] = &[
 const TICKS: u64 = 100;
 
 impl Engine {
-    /// The processes of a running container. `options` are those of ps(1): none, `-ef`, `aux`, `-o COLUMN,…`.
+    /// The processes of a running container. `options` are those of ps(1): none, `-ef`, `aux`, `axo COLUMN,…`.
     ///
     /// # Errors
     /// When it does not run, or the options are not understood.
@@ -130,22 +144,34 @@ impl Engine {
 
 fn columns(options: &[String]) -> Result<Vec<(&'static str, Field)>> {
     let mut wanted = Vec::new();
-    let mut format = FULL;
+    let mut format = if options.is_empty() { FULL } else { SIMPLE };
     let mut words = options.iter().flat_map(|word| word.split_whitespace());
     while let Some(word) = words.next() {
-        let list = match word {
-            "-o" | "-eo" | "o" | "--format" => words.next().unwrap_or_default(),
-            "aux" | "-aux" | "axu" | "u" => {
-                format = BSD;
-                continue;
+        if let Some(list) = word.strip_prefix("--format") {
+            add(&mut wanted, list.strip_prefix('=').or_else(|| words.next()).unwrap_or_default())?;
+            continue;
+        }
+        let dashed = word.strip_prefix('-');
+        let letters = dashed.unwrap_or(word);
+        // `-aux` is taken for `aux`, as ps does.
+        let is_bsd = dashed.is_none() || letters.contains(['u', 'x']);
+        if is_bsd && format == SIMPLE {
+            format = SHORT;
+        }
+        for (at, letter) in letters.char_indices() {
+            match letter {
+                'o' => {
+                    let list = &letters[at + 1..];
+                    add(&mut wanted, if list.is_empty() { words.next().unwrap_or_default() } else { list })?;
+                    break;
+                }
+                'u' => format = BSD,
+                'f' if !is_bsd => format = FULL,
+                // All processes and whole lines are shown anyway.
+                'a' | 'w' | 'x' => {}
+                'A' | 'd' | 'e' if !is_bsd => {}
+                _ => return Err(refused(word)),
             }
-            "-ef" | "-e" | "-f" | "-A" | "-a" | "-x" | "ax" | "-fe" => continue,
-            _ => word.strip_prefix("-o").or_else(|| word.strip_prefix("-eo")).ok_or_else(|| refused(word))?,
-        };
-        for name in list.split(',') {
-            let name = name.split_once('=').map_or(name, |(name, _)| name);
-            let known = COLUMNS.iter().find(|(column, ..)| *column == name).ok_or_else(|| refused(name))?;
-            wanted.push((known.1, known.2));
         }
     }
     if wanted.is_empty() {
@@ -154,6 +180,16 @@ fn columns(options: &[String]) -> Result<Vec<(&'static str, Field)>> {
         return Err(ContainerError::invalid("Couldn't find PID field in ps output"));
     }
     Ok(wanted)
+}
+
+/// Adds the columns of a list.
+fn add(wanted: &mut Vec<(&'static str, Field)>, list: &str) -> Result<()> {
+    for name in list.split(',') {
+        let name = name.split_once('=').map_or(name, |(name, _)| name);
+        let known = COLUMNS.iter().find(|(column, ..)| *column == name).ok_or_else(|| refused(name))?;
+        wanted.push((known.1, known.2));
+    }
+    Ok(())
 }
 
 fn refused(word: &str) -> crate::Error {
@@ -264,6 +300,7 @@ impl<'z> Host<'z> {
             Field::State => state(stat),
             Field::Start => self.start(stat),
             Field::Time => clock(seconds),
+            Field::Minutes => format!("{}:{:02}", seconds / 60, seconds % 60),
             Field::Elapsed => elapsed(age_s),
             Field::Nice => stat.nice.to_string(),
             Field::Threads => stat.threads.to_string(),
@@ -362,6 +399,7 @@ mod tests {
         assert_eq!(shown, ["root", "42", "1", "0", "10:46", "pts/1", "00:00:02", "sleep 10"]);
         let shown: Vec<String> = BSD[2..8].iter().map(|(_, field)| host(&TimeZone::UTC).show(*field, &stat)).collect();
         assert_eq!(shown, ["0.0", "0.0", "4000", "1024", "pts/1", "Ss+"]);
+        assert_eq!(host(&TimeZone::UTC).show(Field::Minutes, &stat), "0:02");
     }
 
     #[test]
@@ -375,6 +413,15 @@ mod tests {
         assert_eq!(titles(&["aux"]).unwrap()[0], "USER");
         assert_eq!(titles(&[]).unwrap().len(), 8);
         assert_eq!(titles(&["-o", "comm"]).unwrap_err().to_string(), "Couldn't find PID field in ps output");
-        assert!(titles(&["--nope"]).is_err());
+        assert_eq!(titles(&["axo", "pid,ppid"]).unwrap(), ["PID", "PPID"]);
+        assert_eq!(titles(&["-opid", "--format=args"]).unwrap(), ["PID", "COMMAND"]);
+        assert_eq!(titles(&["-e"]).unwrap(), ["PID", "TTY", "TIME", "CMD"]);
+        assert_eq!(titles(&["ax"]).unwrap(), ["PID", "TTY", "STAT", "TIME", "COMMAND"]);
+        assert_eq!(titles(&["-fe"]).unwrap(), titles(&[]).unwrap());
+        assert_eq!(titles(&["-aux"]).unwrap(), titles(&["aux"]).unwrap());
+        for bad in ["--nope", "pid", "-L", "axf"] {
+            let error = titles(&[bad]).unwrap_err().to_string();
+            assert_eq!(error, format!("ps: unknown option or column \"{bad}\""));
+        }
     }
 }

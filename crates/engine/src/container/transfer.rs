@@ -246,7 +246,11 @@ impl Source {
         let opening = |source| Error::Read { what: self.typed.display().to_string(), source };
         let (parent, name) = match self.path.file_name() {
             Some(_) => self.root.parent(&self.path).map_err(opening)?,
-            None => (self.root.open(Path::new("."), OFlags::PATH).map_err(opening)?, OsStr::new("")),
+            // A descriptor that is a place only has no extended attributes.
+            None => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+                (self.root.open(Path::new("."), flags).map_err(opening)?, OsStr::new(""))
+            }
         };
         let own = if name.is_empty() { LayerPath::root() } else { layer_path(name.as_bytes())? };
         let entry = dir::entry_at(parent.as_fd(), &own)?;
