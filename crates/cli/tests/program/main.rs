@@ -53,3 +53,32 @@ fn ctrl_c_ends_a_pull_from_a_silent_registry() {
     let images = strata(&dir).args(["images", "-qa"]).output().unwrap();
     assert_eq!((images.status.code(), images.stdout.as_slice()), (Some(0), &b""[..]));
 }
+
+#[test]
+fn words_are_completed_where_they_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    let complete = |words: &[&str]| {
+        let output = strata(&dir).arg("__complete").args(words).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(complete(&["unp"]), ["unpause"]);
+    assert_eq!(complete(&["--root", "/x", "unp"]), ["unpause"]);
+    assert_eq!(complete(&["--log-level", "e"]), ["error"]);
+    assert_eq!(complete(&["--root", ""]), [""; 0]);
+    assert_eq!(complete(&["help", "unp"]), ["unpause"]);
+    assert_eq!(complete(&["run", "--restart", ""]), ["always", "no", "on-failure", "unless-stopped"]);
+    assert_eq!(complete(&["run", "-it", "--pull", "m"]), ["missing"]);
+    assert_eq!(complete(&["kill", "-s", "SIGK"]), ["SIGKILL"]);
+    assert_eq!(complete(&["inspect", "--type", "v"]), ["volume"]);
+    assert_eq!(complete(&["completion", ""]), ["bash", "fish", "zsh"]);
+    assert_eq!(complete(&["run", "--name", ""]), [""; 0]);
+    if host::root().is_ok() {
+        assert_eq!(complete(&["network", "inspect", ""]), ["bridge", "host", "none"]);
+        assert_eq!(complete(&["run", "--network", "b"]), ["bridge"]);
+        let made = strata(&dir).args(["volume", "create", "data"]).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        assert_eq!(complete(&["volume", "rm", ""]), ["data"]);
+        assert_eq!(complete(&["inspect", "da"]), ["data"]);
+    }
+}
