@@ -433,6 +433,9 @@ pub struct Namespaces {
     pub network: Network,
     /// Process ids.
     pub pid: bool,
+    /// The container of the same store whose process ids it shares, whichever run of it there is when this one starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_of: Option<ContainerId>,
     /// System V and POSIX message queues, semaphores, shared memory.
     pub ipc: bool,
     /// Host name.

@@ -190,3 +190,37 @@ fn a_change_of_a_commit_names_variables_the_same() {
     }
     pair.finish();
 }
+
+#[test]
+fn process_ids_are_shared_the_same() {
+    need!(needs());
+    let machine = Machine::isolated();
+    let mut pair = pair(&machine);
+    pair.prepare(&run(&["-d", "--name", "up", "box", "sleep", "1000"]));
+    pair.prepare(&["create", "--network", "none", "--name", "made", "box", "true"]);
+    let looks = "grep Name /proc/1/status; test $$ -gt 1 && echo guest; tr '\\0' ' ' < /proc/1/cmdline";
+    pair.same(&run(&["--rm", "--pid", "container:up", "box", "sh", "-c", looks]));
+    pair.same(&run(&["--rm", "--init", "--pid", "container:up", "box", "sh", "-c", looks]));
+    pair.prepare(&run(&["-d", "--name", "guest", "--pid", "container:up", "box", "sleep", "2000"]));
+    for who in ["up", "guest"] {
+        pair.same(&["exec", who, "sh", "-c", "ps -o args | grep '^sleep'"]);
+    }
+    for words in [
+        &["stop", "-t", "0", "guest"][..],
+        &["start", "guest"],
+        // With its first process, all of a namespace end.
+        &["kill", "up"],
+        &["wait", "guest"],
+        &["start", "guest"],
+        &["start", "up"],
+        &["start", "guest"],
+        &["rm", "-f", "guest"],
+    ] {
+        pair.same(words);
+    }
+    for other in ["container:nothing", "container:made", "container:"] {
+        pair.same_code(&run(&["--rm", "--pid", other, "box", "true"]));
+    }
+    pair.prepare(&["rm", "-f", "up"]);
+    pair.finish();
+}

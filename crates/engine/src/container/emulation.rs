@@ -97,6 +97,7 @@ fn obstacle(host: &HostConfig, is_external: bool) -> Option<&'static str> {
     match host {
         HostConfig { privileged: true, .. } => Some("--privileged"),
         HostConfig { pid_mode, .. } if pid_mode == "host" => Some("--pid host"),
+        HostConfig { pid_mode, .. } if pid_mode.starts_with("container:") => Some("another container's process ids"),
         HostConfig { ipc_mode, .. } if ipc_mode == "host" => Some("--ipc host"),
         HostConfig { network_mode, .. } if network_mode.starts_with("container:") => {
             Some("another container's network")

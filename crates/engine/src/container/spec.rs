@@ -7,6 +7,7 @@ use strata_runtime::spec::{
     Capabilities, End, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
     TerminalSize, User, VolumeMount,
 };
+use strata_types::ContainerId;
 use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
 
@@ -49,7 +50,7 @@ impl Engine {
             mounts: all,
             shm_size_bytes: host.shm_size,
             devices: nodes,
-            namespaces: namespaces(host, self.network_of(known)?, users.as_ref()),
+            namespaces: namespaces(host, self.network_of(known)?, self.pids_of(host)?, users.as_ref()),
             sysctls: sysctls(host, users.as_ref()),
             masked_paths: paths(&host.masked_paths),
             readonly_paths: paths(&host.readonly_paths),
@@ -179,10 +180,11 @@ fn rlimits(host: &HostConfig) -> Vec<Rlimit> {
     host.resources.ulimits.iter().map(of).collect()
 }
 
-fn namespaces(host: &HostConfig, network: Network, user: Option<&IdMaps>) -> Namespaces {
+fn namespaces(host: &HostConfig, network: Network, pid_of: Option<ContainerId>, user: Option<&IdMaps>) -> Namespaces {
     Namespaces {
         network,
-        pid: host.pid_mode != "host",
+        pid: host.pid_mode != "host" && pid_of.is_none(),
+        pid_of,
         ipc: host.ipc_mode != "host",
         uts: host.uts_mode != "host",
         user: user.cloned(),

@@ -56,9 +56,11 @@ pub(crate) fn wish(host: &HostConfig) -> Result<Wish> {
             "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode",
         ));
     }
-    if host.network_mode.starts_with("container:") {
-        let sentence = "cannot join another container's network when user namespaces are enabled";
-        return Err(ContainerError::invalid(sentence));
+    for (mode, what) in [(&host.network_mode, "network"), (&host.pid_mode, "PID namespace")] {
+        if mode.starts_with("container:") {
+            let sentence = format!("cannot join another container's {what} when user namespaces are enabled");
+            return Err(ContainerError::invalid(sentence));
+        }
     }
     for (mode, what) in [
         (&host.network_mode, "host's network namespace"),
@@ -169,6 +171,9 @@ mod tests {
         let mut host = HostConfig { userns_mode: "auto".into(), pid_mode: "host".into(), ..HostConfig::default() };
         let error = wish(&host).unwrap_err().to_string();
         assert_eq!(error, "cannot share the host PID namespace when user namespaces are enabled");
+        host.pid_mode = "container:web".into();
+        let error = wish(&host).unwrap_err().to_string();
+        assert_eq!(error, "cannot join another container's PID namespace when user namespaces are enabled");
         host.privileged = true;
         assert!(wish(&host).unwrap_err().to_string().starts_with("privileged mode is incompatible"));
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 use strata_net::{Attachment, Mac, PASTA, Plan, Protocol, Publish, Resolver};
 use strata_runtime::spec::Network;
+use strata_types::ContainerId;
 
 use super::definition::DEFAULT;
 use super::pasta;
@@ -105,17 +106,25 @@ impl Engine {
         match host.network() {
             Mode::None => Ok(Network::None),
             Mode::Host => Ok(Network::Host),
-            Mode::Of(name) => {
-                let other = self.container(name)?;
-                let state = self.container_state(&other)?;
-                if !state.status.is_alive() {
-                    let sentence = format!("cannot join network of a non running container: {}", other.id());
-                    return Err(ContainerError::NotRunning(sentence).into());
-                }
-                Ok(Network::Container(other.id().clone()))
-            }
+            Mode::Of(name) => Ok(Network::Container(self.running(name, "network")?)),
             Mode::Pasta(_) | Mode::Networks => Ok(Network::Connected(Box::new(self.plan(known)?))),
         }
+    }
+
+    /// The container whose process ids one is to share, if it is to; that one has to run.
+    pub(crate) fn pids_of(&self, host: &HostConfig) -> Result<Option<ContainerId>> {
+        let Some(name) = host.pid_mode.strip_prefix("container:") else { return Ok(None) };
+        Ok(Some(self.running(name, "PID namespace")?))
+    }
+
+    /// The container of a name, which has to run because something of it is joined.
+    fn running(&self, name: &str, what: &str) -> Result<ContainerId> {
+        let other = self.container(name)?;
+        if self.container_state(&other)?.status.is_alive() {
+            return Ok(other.id().clone());
+        }
+        let sentence = format!("cannot join {what} of a non running container: {}", other.id());
+        Err(ContainerError::NotRunning(sentence).into())
     }
 
     /// Where a container that asks for it reaches the host: the gateway of its first network that has one.

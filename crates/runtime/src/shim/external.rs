@@ -49,7 +49,7 @@ pub(super) fn first(program: &Path, spec: &Spec, places: &Places) -> Result<(Lau
     let mut resolved = None;
     if let Network::Container(id) = &spec.namespaces.network {
         let joined = resolved.insert(spec.clone());
-        joined.namespaces.network = Network::Join(launch::joined(id, places)?);
+        joined.namespaces.network = Network::Join(launch::joined(id, launch::Joined::Network, places)?);
     }
     let made = external.first(resolved.as_ref().unwrap_or(spec), places);
     if made.is_err() {

@@ -48,6 +48,7 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     let maps = spec.namespaces.user.as_ref();
     let trees = if maps.is_none() { Some(trees(spec, &layers)?) } else { None };
     let network = network(&spec.namespaces.network, places)?;
+    let pids = spec.namespaces.pid_of.as_ref().map(|id| open(&joined(id, Joined::Pids, places)?)).transpose()?;
     let rules = device_rules(&spec.device_rules);
     let (cgroup, mut warnings) =
         Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
@@ -59,24 +60,30 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     let entry = First { spec, trees, mount_point: &places.dir, network, cgroups, entrance, streams, filter };
     let start_in = cgroup.start_in();
     let inside = || inside::first(entry, theirs);
+    let clone = || {
+        process::clone(namespaces(&spec.namespaces), start_in.as_ref().map(AsFd::as_fd), inside)
+            .map_err(Error::step("make the container's process"))
+    };
     let mut sandbox = None;
-    let done = process::clone(namespaces(&spec.namespaces), start_in.as_ref().map(AsFd::as_fd), inside)
-        .map_err(Error::step("make the container's process"))
-        .and_then(|child| {
-            let pid = child.pid;
-            let mut more = Vec::new();
-            let prepare = |channel: BorrowedFd<'_>| {
-                if let Some(maps) = maps {
-                    inside::mapped::furnish(spec, maps, pid, channel, &layers, &mut more)?;
-                }
-                set_oom_score(&spec.process, pid, &mut more);
-                sandbox = super::network::connect(spec, places, pid, &mut more)?;
-                Ok(())
-            };
-            let program = follow(child, ours, prepare, Program::new_for(0, &spec.process, ends), &mut warnings);
-            warnings.append(&mut more);
-            program
-        });
+    let done = match &pids {
+        Some(pids) => with_pids_of(pids.as_fd(), clone),
+        None => clone(),
+    }
+    .and_then(|child| {
+        let pid = child.pid;
+        let mut more = Vec::new();
+        let prepare = |channel: BorrowedFd<'_>| {
+            if let Some(maps) = maps {
+                inside::mapped::furnish(spec, maps, pid, channel, &layers, &mut more)?;
+            }
+            set_oom_score(&spec.process, pid, &mut more);
+            sandbox = super::network::connect(spec, places, pid, &mut more)?;
+            Ok(())
+        };
+        let program = follow(child, ours, prepare, Program::new_for(0, &spec.process, ends), &mut warnings);
+        warnings.append(&mut more);
+        program
+    });
     match done {
         Ok(program) => Ok((Launched { program, sandbox, warnings }, cgroup)),
         Err(error) => {
@@ -137,7 +144,7 @@ pub(super) fn joining(
     let start_in = start_in.as_ref().map(AsFd::as_fd);
     let clone =
         |inside| process::clone(NamespaceSet::default(), start_in, inside).map_err(Error::step("make a process"));
-    let child = match spec.namespaces.pid {
+    let child = match spec.namespaces.pid || spec.namespaces.pid_of.is_some() {
         true if user_namespace::is_initial() => with_pids_of(target, || clone(inside))?,
         true => by_way_of_another(target, start_in, inside)?,
         false => clone(inside)?,
@@ -290,22 +297,38 @@ pub(super) fn store_root(dir: &Path) -> &Path {
 fn network(network: &Network, places: &Places) -> Result<Option<OwnedFd>, Error> {
     let path = match network {
         Network::Join(path) => path.clone(),
-        Network::Container(id) => joined(id, places)?,
+        Network::Container(id) => joined(id, Joined::Network, places)?,
         _ => return Ok(None),
     };
-    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map(Some)
-        .map_err(Error::path("open network namespace", path.display().to_string()))
+    open(&path).map(Some)
 }
 
-/// Where the network namespace of another container is now.
-pub(super) fn joined(id: &ContainerId, places: &Places) -> Result<PathBuf, Error> {
+fn open(namespace: &Path) -> Result<OwnedFd, Error> {
+    rustix::fs::open(namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::path("open namespace", namespace.display().to_string()))
+}
+
+/// What containers may share with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joined {
+    /// The network.
+    Network,
+    /// Process ids.
+    Pids,
+}
+
+/// Where a namespace of another container is now.
+pub(super) fn joined(id: &ContainerId, what: Joined, places: &Places) -> Result<PathBuf, Error> {
     let dir = store_root(&places.dir).join("containers").join(id.as_str());
     let state = Container::at(id.clone(), &dir, &places.run_dir).state()?;
+    let (name, file) = match what {
+        Joined::Network => ("network", "net"),
+        Joined::Pids => ("PID namespace", "pid"),
+    };
     if !state.status.is_alive() {
-        return Err(Error::Spec(format!("cannot join network of a non running container: {id}")));
+        return Err(Error::Spec(format!("cannot join {name} of a non running container: {id}")));
     }
-    Ok(format!("/proc/{}/ns/net", state.pid).into())
+    Ok(format!("/proc/{}/ns/{file}", state.pid).into())
 }
 
 fn namespaces(own: &Namespaces) -> NamespaceSet {

@@ -203,7 +203,7 @@ pub(crate) fn spec(id: ContainerId, rootfs: PathBuf, args: &[&str]) -> Spec {
         mounts: Vec::new(),
         shm_size_bytes: 64 << 20,
         devices: Vec::new(),
-        namespaces: Namespaces { network: Network::None, pid: true, ipc: true, uts: true, user: None },
+        namespaces: Namespaces { network: Network::None, pid: true, pid_of: None, ipc: true, uts: true, user: None },
         sysctls: Default::default(),
         masked_paths: strings(&["/proc/asound", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"]),
         readonly_paths: strings(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
