@@ -22,8 +22,8 @@ impl Verb for Args {
         let info = session.engine()?.info()?;
         let text = match self.format.as_deref() {
             None | Some("") => plain(&info),
-            Some("json") => format!("{}\n", document(&info)),
-            Some(format) => format::inspect(Some(format), &[document(&info)])?,
+            Some("json") => format!("{}\n", document(&info, session)),
+            Some(format) => format::inspect(Some(format), &[document(&info, session)])?,
         };
         session.out.write_all(text.as_bytes())?;
         Ok(Exit::SUCCESS)
@@ -76,8 +76,8 @@ fn size_limit(info: &Info) -> String {
     info.no_limit.as_ref().map_or_else(|| "can be limited".to_owned(), |reason| format!("cannot be limited: {reason}"))
 }
 
-/// The same in the words of Docker's `/info`.
-fn document(info: &Info) -> Json {
+/// The same in the words of Docker's `/info`, but for what only a daemon has.
+fn document(info: &Info, session: &Session) -> Json {
     let host = &info.host;
     let status = json!([
         ["Backing Filesystem", info.filesystem],
@@ -85,6 +85,14 @@ fn document(info: &Info) -> Json {
         ["Container Size", size_limit(info)],
         ["Free Space", size::human(info.free_bytes)]
     ]);
+    let plugins = json!({
+        "Volume": ["local"], "Network": ["bridge", "host", "macvlan", "null"], "Authorization": null,
+        "Log": ["journald", "json-file", "local"],
+    });
+    let swarm = json!({
+        "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false, "Error": "",
+        "RemoteManagers": null,
+    });
     json!({
         "Containers": info.running + info.paused + info.stopped,
         "ContainersRunning": info.running, "ContainersPaused": info.paused, "ContainersStopped": info.stopped,
@@ -94,5 +102,10 @@ fn document(info: &Info) -> Json {
         "Architecture": host.machine, "NCPU": host.cpus, "MemTotal": host.memory_bytes,
         "DockerRootDir": info.root, "Name": host.name, "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Runtimes": {"strata": {}}, "DefaultRuntime": "strata", "SecurityOptions": ["name=seccomp,profile=builtin"],
+        "Plugins": plugins, "Swarm": swarm, "IndexServerAddress": "https://index.docker.io/v1/", "Isolation": "",
+        "Labels": [], "Warnings": [], "ExperimentalBuild": false, "Debug": session.globals.debug,
+        "SystemTime": session.now().to_string(),
+        // Nothing that could be restarted is between a container and its shim.
+        "LiveRestoreEnabled": true,
     })
 }

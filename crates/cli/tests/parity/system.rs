@@ -126,6 +126,8 @@ fn the_engine_says_of_itself_what_docker_says() {
         &["info", "--format", "{{.OSType}} {{.Architecture}} {{.NCPU}} {{.MemTotal}} {{.KernelVersion}}"],
         &["info", "--format", "{{.Name}} {{.CgroupDriver}} {{.LoggingDriver}}"],
         &["system", "info", "--format", "{{.Containers}}"],
+        &["info", "-f", "{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}} {{.ExperimentalBuild}} {{.Debug}}"],
+        &["info", "-f", "{{.IndexServerAddress}} {{json .Plugins.Volume}} {{.Isolation}} {{json .Labels}}"],
         &["version", "--format", "{{.Server.Os}}/{{.Server.Arch}} {{.Client.Os}} {{.Server.KernelVersion}}"],
     ] {
         pair.same(words);
