@@ -8,13 +8,11 @@ use std::path::{Path, PathBuf};
 use strata_layer::diff::{Change, branch_changes, pack_branch};
 use strata_layer::dir::{Whiteouts, entry_at};
 use strata_layer::pipeline::{Pack, Packer};
-use strata_layer::tar::Limits;
 use strata_layer::{Entry, LayerPath, Time, Unpacked, whiteout};
-use strata_sys::durable;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union};
 
-use super::overlay::{FILES, look, open_dir, play, record};
+use super::recorded::{self, FILES, roots};
 use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
 use crate::Result;
 
@@ -31,18 +29,12 @@ impl Driver for Aufs {
     }
 
     fn fill(&self, layer: &Path, _below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked> {
-        let files = layer.join(FILES);
-        durable::create_dirs(&files, 0o755)?;
-        let Source { tar, shares } = source;
-        let act = |sink: &mut dyn strata_layer::LayerSink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch);
-        record(layer, open_dir(&files)?, Whiteouts::Aufs, shares, act)
+        recorded::fill(layer, recorded::make(layer)?, Whiteouts::Aufs, source, watch)
     }
 
     fn pack(&self, layer: &Path, changes: &Changes<'_>, watch: &dyn Watch) -> Result<Unpacked> {
-        let files = layer.join(FILES);
-        durable::create_dirs(&files, 0o755)?;
         let (roots, branch) = (roots(changes.below)?, upper::open(changes.container)?);
-        record(layer, open_dir(&files)?, Whiteouts::Aufs, None, |sink| {
+        recorded::record(layer, recorded::make(layer)?, Whiteouts::Aufs, None, |sink| {
             let mut packer = Packer::new(sink).newest(changes.newest);
             pack_branch(branch.as_ref(), &|path| lookup(&roots, path), &mut packer, watch)?;
             packer.finish()
@@ -55,11 +47,11 @@ impl Driver for Aufs {
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
-        play(layer, open_dir(&layer.join(FILES))?)
+        recorded::play(layer, recorded::open(layer)?)
     }
 
     fn look(&self, layer: &Path) -> Result<Option<String>> {
-        look(layer, open_dir(&layer.join(FILES))?)
+        recorded::look(layer, recorded::open(layer)?)
     }
 
     fn prepare(&self, container: &Path, _layers: &[PathBuf], _size_bytes: Option<u64>) -> Result<()> {
@@ -79,11 +71,6 @@ impl Driver for Aufs {
     fn parts(&self) -> &'static [&'static str] {
         upper::PARTS
     }
-}
-
-/// The directories of layers (lowest first), the uppermost first.
-fn roots(layers: &[PathBuf]) -> Result<Vec<OwnedFd>> {
-    layers.iter().rev().map(|layer| open_dir(&layer.join(FILES))).collect()
 }
 
 /// What the layers (the uppermost first) show at a path.

@@ -7,7 +7,7 @@ use strata_sys::project::NOT_ROOT;
 use strata_sys::{btrfs, user_namespace};
 
 use super::DriverName;
-use super::overlay::{FILES, open_dir};
+use super::recorded::{FILES, open_dir};
 use super::tree::Trees;
 use crate::{Error, Result};
 

@@ -5,6 +5,7 @@ mod btrfs;
 mod devicemapper;
 mod erofs;
 mod overlay;
+mod recorded;
 mod tree;
 mod upper;
 mod vfs;
@@ -12,7 +13,7 @@ mod windowsfilter;
 mod zfs;
 
 pub(crate) use erofs::Leaving;
-pub(crate) use overlay::FILES;
+pub(crate) use recorded::FILES;
 pub(crate) use vfs::copy_tree;
 pub(crate) use windowsfilter::WindowsFilter;
 

@@ -1,24 +1,21 @@
 //! A layer is a directory for overlayfs, with a recipe for its exact tar. Who shows many of them as one is the kernel or a
 //! process of ours (`sys::fuse`), which reads and writes the same marks.
 
-use std::fs::File;
-use std::io::{BufWriter, Read};
+use std::io::Read;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
 use strata_layer::diff::{Change, upper_changes};
-use strata_layer::dir::{Applier, Options, Power, Whiteouts, entry_at};
-use strata_layer::pipeline::{Pack, Shares};
-use strata_layer::recipe::{Player, Recorder};
-use strata_layer::tar::Limits;
+use strata_layer::dir::{Whiteouts, entry_at};
+use strata_layer::pipeline::Pack;
 use strata_layer::whiteout::{Namespace, UpperMark, upper_mark};
-use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
+use strata_layer::{Entry, Kind, LayerPath, Unpacked};
 use strata_sys::durable;
 use strata_sys::project::Projects;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union};
 
+use super::recorded::{self, FILES, roots};
 use super::{Changes, Driver, DriverName, Model, Source, Stack, no_projects, tidy, upper};
 use crate::{Error, Result};
 
@@ -30,11 +27,6 @@ pub(super) struct Overlay {
     /// The limits of containers.
     pub(super) projects: Projects,
 }
-
-/// Where the files are.
-pub(crate) const FILES: &str = "fs";
-/// What else the tar had.
-pub(super) const RECIPE: &str = "recipe";
 
 /// Overlayfs takes 500 directories (`OVL_MAX_STACK`), of which the container's own, nothing and the places need some.
 const LAYERS_MAX: usize = 490;
@@ -49,17 +41,12 @@ impl Driver for Overlay {
     }
 
     fn fill(&self, layer: &Path, _below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked> {
-        durable::create_dirs(&layer.join(FILES), 0o755)?;
-        let Source { tar, shares } = source;
-        record(layer, open_dir(&layer.join(FILES))?, marks(), shares, |sink| {
-            strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch)
-        })
+        recorded::fill(layer, recorded::make(layer)?, marks(), source, watch)
     }
 
     fn pack(&self, layer: &Path, changes: &Changes<'_>, watch: &dyn Watch) -> Result<Unpacked> {
-        durable::create_dirs(&layer.join(FILES), 0o755)?;
         let roots = roots(changes.below)?;
-        record(layer, open_dir(&layer.join(FILES))?, marks(), None, |sink| {
+        recorded::record(layer, recorded::make(layer)?, marks(), None, |sink| {
             upper::pack(changes, &|path| lookup(&roots, path), sink, watch)
         })
     }
@@ -70,11 +57,11 @@ impl Driver for Overlay {
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
-        play(layer, open_dir(&layer.join(FILES))?)
+        recorded::play(layer, recorded::open(layer)?)
     }
 
     fn look(&self, layer: &Path) -> Result<Option<String>> {
-        look(layer, open_dir(&layer.join(FILES))?)
+        recorded::look(layer, recorded::open(layer)?)
     }
 
     fn prepare(&self, container: &Path, _layers: &[PathBuf], size_bytes: Option<u64>) -> Result<()> {
@@ -125,58 +112,10 @@ fn seen(layers: &[PathBuf]) -> &[PathBuf] {
     layers.iter().rposition(hides).map_or(layers, |uppermost| &layers[uppermost..])
 }
 
-/// The directories of layers (lowest first), the uppermost first.
-fn roots(layers: &[PathBuf]) -> Result<Vec<OwnedFd>> {
-    layers.iter().rev().map(|layer| open_dir(&layer.join(FILES))).collect()
-}
-
 /// The marks that overlayfs will look for: in a user namespace, those that anyone may set.
 fn marks() -> Whiteouts {
     let initial = strata_sys::user_namespace::is_initial();
     Whiteouts::Overlay(if initial { Namespace::Trusted } else { Namespace::User })
-}
-
-/// Applies what `produce` hands over to a layer's files below `root` and keeps its recipe; all is synced at the end.
-pub(super) fn record(
-    layer: &Path,
-    root: OwnedFd,
-    whiteouts: Whiteouts,
-    shares: Option<Shares>,
-    produce: impl FnOnce(&mut dyn LayerSink) -> strata_layer::Result<Unpacked>,
-) -> Result<Unpacked> {
-    let path = layer.join(RECIPE);
-    let files = root.try_clone().map_err(Error::at("open", layer))?;
-    let recipe = File::create_new(&path).map_err(Error::at("create", &path))?;
-    let applier = Applier::new(root, Options { whiteouts, power: Power::here() })?;
-    let applier = applier.sharing(shares);
-    let mut recorder = Recorder::new(applier, BufWriter::new(recipe))?;
-    let unpacked = produce(&mut recorder)?;
-    let recipe = recorder.finish(&unpacked.diff_id)?;
-    let recipe = recipe.into_inner().map_err(|error| Error::at("write", &path)(error.into_error()))?;
-    // One call for thousands of files costs less than a sync of each, and the filesystem is the store's.
-    rustix::fs::syncfs(&files).map_err(Error::at("sync", layer))?;
-    recipe.sync_all().map_err(Error::at("sync", &path))?;
-    Ok(unpacked)
-}
-
-/// The tar again, from the recipe and the files below `root`.
-pub(super) fn play(layer: &Path, root: OwnedFd) -> Result<Box<dyn Read + Send>> {
-    let path = layer.join(RECIPE);
-    let recipe = File::open(&path).map_err(Error::at("open", &path))?;
-    Ok(Box::new(Player::new(recipe, root)?))
-}
-
-/// The recipe can be read, and all files that it names are there, below `root`.
-pub(super) fn look(layer: &Path, root: OwnedFd) -> Result<Option<String>> {
-    let path = layer.join(RECIPE);
-    let recipe = File::open(&path).map_err(Error::at("open", &path))?;
-    strata_layer::recipe::look(recipe, root)?;
-    Ok(None)
-}
-
-pub(super) fn open_dir(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(Error::at("open", path))
 }
 
 /// What the layers (the uppermost first) show at a path.

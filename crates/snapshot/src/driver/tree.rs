@@ -9,11 +9,10 @@ use strata_layer::Unpacked;
 use strata_layer::diff::{Change, pack_trees, tree_changes};
 use strata_layer::dir::Whiteouts;
 use strata_layer::pipeline::{Pack, Packer};
-use strata_layer::tar::Limits;
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount};
 
-use super::overlay::{FILES, look, open_dir, play, record};
+use super::recorded::{self, FILES};
 use super::{Changes, Driver, DriverName, Model, Source, Stack};
 use crate::Result;
 
@@ -28,7 +27,7 @@ pub(super) trait Trees: Send + Sync + fmt::Debug {
     /// Opens a tree's root directory: to read a layer's, to write a new one's, and either for a container's.
     fn open(&self, holder: &Path, access: Access) -> Result<OwnedFd> {
         let _ = access;
-        open_dir(&holder.join(FILES))
+        recorded::open(holder)
     }
 
     /// Nothing in the tree changes from here on.
@@ -97,9 +96,7 @@ impl<T: Trees> Driver for Tree<T> {
 
     fn fill(&self, layer: &Path, below: &[PathBuf], source: Source<'_>, watch: &dyn Watch) -> Result<Unpacked> {
         let root = self.make_on(below, layer)?;
-        let Source { tar, shares } = source;
-        let act = |sink: &mut dyn strata_layer::LayerSink| strata_layer::unpack(tar, sink, &Limits::GENEROUS, watch);
-        let unpacked = record(layer, root, Whiteouts::Execute, shares, act)?;
+        let unpacked = recorded::fill(layer, root, Whiteouts::Execute, source, watch)?;
         self.0.seal(layer)?;
         Ok(unpacked)
     }
@@ -108,7 +105,7 @@ impl<T: Trees> Driver for Tree<T> {
         let Changes { below, container, newest } = *changes;
         let root = self.make_on(below, layer)?;
         let (old, new) = (self.top(below)?, self.0.open(container, Access::ReadWrite)?);
-        let unpacked = record(layer, root, Whiteouts::Execute, None, |sink| {
+        let unpacked = recorded::record(layer, root, Whiteouts::Execute, None, |sink| {
             let mut packer = Packer::new(sink).newest(newest);
             pack_trees(old.as_ref().map(|old| old.as_fd()), new.as_fd(), &mut packer, watch)?;
             packer.finish()
@@ -123,11 +120,11 @@ impl<T: Trees> Driver for Tree<T> {
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
-        play(layer, self.0.open(layer, Access::ReadOnly)?)
+        recorded::play(layer, self.0.open(layer, Access::ReadOnly)?)
     }
 
     fn look(&self, layer: &Path) -> Result<Option<String>> {
-        look(layer, self.0.open(layer, Access::ReadOnly)?)
+        recorded::look(layer, self.0.open(layer, Access::ReadOnly)?)
     }
 
     fn prepare(&self, container: &Path, layers: &[PathBuf], size_bytes: Option<u64>) -> Result<()> {

@@ -10,7 +10,7 @@ use strata_layer::dir::{Applier, Options, Power, Whiteouts, walk};
 use strata_sys::durable;
 use strata_sys::project::Projects;
 
-use super::overlay::{FILES, open_dir};
+use super::recorded::{self, FILES, open_dir};
 use super::tree::Trees;
 use super::{DriverName, no_projects, tidy};
 use crate::{Error, Result};
@@ -33,7 +33,7 @@ impl Trees for Copies {
     fn make(&self, below: Option<&Path>, holder: &Path) -> Result<()> {
         let to = holder.join(FILES);
         durable::create_dirs(&to, 0o755)?;
-        below.map_or(Ok(()), |below| copy_tree(open_dir(&below.join(FILES))?.as_fd(), &to))
+        below.map_or(Ok(()), |below| copy_tree(recorded::open(below)?.as_fd(), &to))
     }
 
     fn make_limited(&self, below: Option<&Path>, container: &Path, bytes: u64) -> Result<()> {
