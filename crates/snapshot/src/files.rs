@@ -108,7 +108,11 @@ impl Snapshots {
             _ => read_whole(driver, layer, None, watch),
         };
         let verified = match verified {
-            Ok(()) => driver.verify(layer, &self.derived_dir(), watch),
+            Ok(()) => driver.verify(layer, &self.derived_dir(), watch).and_then(|found| match found {
+                // What a look finds, a check finds, too.
+                None => driver.look(layer),
+                found => Ok(found),
+            }),
             Err(error) => Err(error),
         };
         match verified {

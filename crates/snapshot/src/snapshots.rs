@@ -177,7 +177,7 @@ impl Snapshots {
 
     /// Opens the tar of the uppermost layer of `chain`: exactly the bytes of its diff id.
     pub fn open_layer_tar(&self, chain: &[DiffId]) -> Result<Box<dyn Read + Send>> {
-        if let Some(dir) = self.windows_only(chain) {
+        if let Some(dir) = self.of_windows(chain) {
             return WindowsFilter.tar(&dir);
         }
         let dirs = self.dirs(chain)?;
@@ -189,7 +189,7 @@ impl Snapshots {
 
     /// How long that tar is, if the driver knows it without producing it.
     pub fn layer_tar_bytes(&self, chain: &[DiffId]) -> Result<Option<u64>> {
-        if let Some(dir) = self.windows_only(chain) {
+        if let Some(dir) = self.of_windows(chain) {
             return WindowsFilter.tar_bytes(&dir);
         }
         self.dirs(chain)?.last().map_or(Ok(Some(0)), |top| self.driver.tar_bytes(top))
@@ -445,10 +445,9 @@ impl Snapshots {
         }
     }
 
-    /// Where the uppermost layer of a chain is if only Windows images have it.
-    fn windows_only(&self, chain: &[DiffId]) -> Option<PathBuf> {
-        let dir = chain.last().filter(|_| !self.has_layer(chain)).map(|layer| self.windows_dir(layer));
-        dir.filter(|dir| dir.is_dir())
+    /// Where the uppermost layer of a chain is if Windows images have it. Its tar is the one that others have, too.
+    fn of_windows(&self, chain: &[DiffId]) -> Option<PathBuf> {
+        chain.last().map(|layer| self.windows_dir(layer)).filter(|dir| dir.is_dir())
     }
 
     /// The directories of all layers of a chain; all must be there.
@@ -457,7 +456,7 @@ impl Snapshots {
             .map(|length| {
                 let part = &chain[..length];
                 let dir = self.digest_for(part).map(|digest| self.layer_dir(&digest)).unwrap_or_default();
-                match self.windows_only(part) {
+                match self.of_windows(part) {
                     _ if dir.is_dir() => Ok(dir),
                     Some(_) => Err(Error::Windows),
                     None => Err(Error::LayerMissing(chain[length - 1].clone())),

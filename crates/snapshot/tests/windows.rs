@@ -84,6 +84,12 @@ fn they_are_checked_and_collected_like_others() {
         assert!(snapshots.verify(&key, Depth::Bytes, &Silent).unwrap().unwrap().contains("digest"));
         std::fs::write(&tar, &damaged[..1000]).unwrap();
         assert!(snapshots.verify(&key, Depth::Structure, &Silent).unwrap().unwrap().contains("as long as"));
+        // The tar is whole, but not what is noted of it.
+        std::fs::write(&tar, base()).unwrap();
+        std::fs::write(tar.with_file_name("bytes"), "17").unwrap();
+        for depth in [Depth::Structure, Depth::Bytes] {
+            assert!(snapshots.verify(&key, depth, &Silent).unwrap().unwrap().contains("as long as"), "{depth:?}");
+        }
         assert!(LayerFiles::remove(snapshots, &key).unwrap());
         assert!(!LayerFiles::remove(snapshots, &key).unwrap());
         assert_eq!(snapshots.list().unwrap(), []);
@@ -100,6 +106,10 @@ fn a_layer_of_both_worlds_is_there_twice_and_goes_at_once() {
         let linux = snapshots.import_layer(&[], Some(&layer), &mut &tar[..], &Silent).unwrap();
         assert!(!linux.was_there && snapshots.has_layer(chain));
         snapshots.view(chain).unwrap();
+        // The Windows image has it upon what Linux has not.
+        let of_windows = [import(snapshots, &base()), layer.clone()];
+        assert_eq!(tar_of(snapshots, &of_windows), tar);
+        assert!(matches!(snapshots.view(&of_windows), Err(Error::Windows)));
         for key in snapshots.list().unwrap() {
             LayerFiles::remove(snapshots, &key).unwrap();
         }
