@@ -64,39 +64,6 @@ fn what_images_share_and_what_is_their_own_adds_up() {
 }
 
 /// What a layer borrows is counted where it lies, and with those who have it when its own layer is gone.
-/// Without records nothing is taken for rubbish, and it is said what can be done.
-#[test]
-fn a_store_whose_database_is_lost_is_left_alone() {
-    need!(host::root(), host::program("busybox"));
-    let machine = machine(&[("one", 1)]);
-    machine.strata(["run", "--name", "box", "--network", "none", "one", "sh", "-c", "echo mine > /mine"]).ok();
-    machine.sh("mkdir kept && cp -a store/strata.db* kept").ok();
-    let cases = [
-        ("rm store/strata.db*", "the database of the store at "),
-        ("rm store/strata.db*; echo no database > store/strata.db", "cannot open the store's database: "),
-        ("truncate -s 5000 store/strata.db; rm store/strata.db-*", "cannot open the store's database: "),
-    ];
-    for (damage, said) in cases {
-        machine.sh(damage).ok();
-        for words in [&["ps", "-a"][..], &["check", "--repair"], &["images"], &["system", "prune", "-af"]] {
-            let refused = machine.strata(words).fails(1);
-            assert!(refused.starts_with(&format!("strata: {said}")), "{refused}");
-            assert!(refused.contains("\nhint: put a copy of `strata.db` back, or "), "{refused}");
-        }
-        machine.sh("rm store/strata.db*; cp -a kept/* store").ok();
-        assert_eq!(machine.strata(["cp", "box:/mine", "-"]).code, 0, "{damage}");
-        assert!(machine.strata(["check"]).ok().starts_with("no problems"), "{damage}");
-    }
-    // What is not a layer is nobody's to remove, whatever its name.
-    let name = "0".repeat(64);
-    machine.sh(&format!("ln -s /etc/passwd store/layers/$(cat store/driver)/{name}")).ok();
-    machine.strata(["system", "prune", "-f"]).ok();
-    assert!(machine.strata(["check", "--repair"]).ok().starts_with("no problems"));
-    machine.sh("echo nonsense > store/driver").ok();
-    let refused = machine.strata(["run", "one"]).fails(125);
-    assert!(refused.contains("/store/driver: unknown storage driver `nonsense`: there are erofs, "), "{refused}");
-}
-
 #[test]
 fn what_is_borrowed_is_counted_once_whoever_goes() {
     need!(host::root(), host::program("busybox"), host::filesystem("erofs"));

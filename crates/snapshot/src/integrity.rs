@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use strata_sys::verity;
+use strata_sys::{durable, verity};
 
 use crate::{DriverName, Error, Result, Snapshots};
 
@@ -24,6 +24,7 @@ impl Snapshots {
     /// When nothing can be written there.
     pub fn integrity(&self) -> Result<Integrity> {
         let dir = self.layers_dir();
+        durable::create_dirs(&dir, 0o711)?;
         let at = |error| Error::at("look at", &dir)(error);
         let stat = rustix::fs::statfs(&dir).map_err(|error| at(error.into()))?;
         // linux/magic.h

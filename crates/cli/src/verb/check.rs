@@ -23,18 +23,18 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let depth = if self.fast { Depth::Structure } else { Depth::Bytes };
         let checked = session.engine()?.check_to(depth, self.repair, &strata_types::Silent)?;
+        // What was taken away is not repaired before it is there again.
+        let lacking: Vec<&str> =
+            checked.fetched.iter().filter(|one| one.failure.is_some()).map(|one| one.name.as_str()).collect();
         for finding in &checked.findings {
-            let mended = if finding.is_mended { "repaired: " } else { "" };
+            let is_repaired = finding.is_mended && !finding.images.iter().any(|name| lacking.contains(&name.as_str()));
+            let mended = if is_repaired { "repaired: " } else { "" };
             writeln!(session.out, "{mended}{}", finding.problem)?;
         }
-        let mut is_lacking = false;
         for fetched in &checked.fetched {
             match &fetched.failure {
                 None => writeln!(session.out, "fetched what was missing of {}", fetched.name)?,
-                Some(failure) => {
-                    is_lacking = true;
-                    writeln!(session.err, "strata: cannot fetch {} again: {failure}", fetched.name)?;
-                }
+                Some(failure) => writeln!(session.err, "strata: cannot fetch {} again: {failure}", fetched.name)?,
             }
         }
         if checked.findings.is_empty() && checked.fetched.is_empty() {
@@ -45,9 +45,9 @@ impl Verb for Args {
         }
         // That an image lacked something is over once it was fetched.
         let is_over = |finding: &Finding| {
-            finding.is_mended || (!is_lacking && matches!(finding.problem, Problem::ImageIncomplete { .. }))
+            finding.is_mended || (lacking.is_empty() && matches!(finding.problem, Problem::ImageIncomplete { .. }))
         };
-        let is_left = is_lacking || !checked.findings.iter().all(|finding| self.repair && is_over(finding));
+        let is_left = !lacking.is_empty() || !checked.findings.iter().all(|finding| self.repair && is_over(finding));
         if is_left && !self.repair {
             let hint = "removes what is damaged or left over, and fetches that again from where it came";
             writeln!(session.err, "hint: `strata check --repair` {hint}")?;
