@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use strata_dockerfile::{ExpandError, IgnoreError};
+use strata_dockerfile::{ExpandError, IgnoreError, Warning};
 use strata_types::Platform;
 
 /// A problem and the instruction it came up in.
@@ -33,6 +33,17 @@ pub enum Problem {
         text: String,
         /// Why not.
         source: ExpandError,
+    },
+    /// It says which checks count, and that cannot be read.
+    #[error(transparent)]
+    Check(strata_dockerfile::CheckError),
+    /// It says that it is not to be built with warnings, and there are some.
+    #[error("{refusal}")]
+    Lint {
+        /// Of which rules.
+        refusal: String,
+        /// All of them.
+        warnings: Vec<Warning>,
     },
     /// Patterns cannot be read.
     #[error("{what}")]
@@ -221,6 +232,9 @@ impl Problem {
                 format!("give it with --{what} {}{id}", if *what == "secret" { "id=" } else { "" })
             }
             Self::Language(error) => return error.hint.clone(),
+            Self::Lint { .. } => {
+                "the comment `# check=error=true` asks for it; skip=RULE in it leaves a rule out".to_owned()
+            }
             _ => return None,
         })
     }

@@ -15,6 +15,7 @@ use strata_types::{Digest, Platform, Watch};
 use crate::annotation;
 use crate::base::{Base, Origin};
 use crate::caches::Caches;
+use crate::checks;
 use crate::context::Context;
 use crate::error::{BuildError, Problem};
 use crate::export::{self, Exported};
@@ -106,7 +107,6 @@ struct Slot {
 /// When the Dockerfile is none, or a step fails. What was done until then is remembered.
 pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -> Result<Built, BuildError> {
     let file = Dockerfile::parse(&request.dockerfile).map_err(BuildError::outside)?;
-    let warnings = strata_dockerfile::lint(&file);
     let native = engine.platform();
     let bench = engine.workbench().map_err(BuildError::outside)?;
     let asked = match request.platforms.as_slice() {
@@ -135,6 +135,7 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
         });
     }
     let target = builds[0].plan.target()?;
+    checks::before(engine, &builds[0].plan, request)?;
     builds[0].open_caches();
     let finished = run(&builds, target);
     request.contexts().for_each(Context::keep_stamps);
@@ -147,6 +148,8 @@ pub fn build(engine: &Engine, request: &BuildRequest, observer: &dyn Observer) -
     builds[0].export_caches(&layers).map_err(BuildError::outside)?;
     let made = layers.iter().flat_map(|layers| shared.caches.made(layers)).collect();
     let unused = builds[0].unused_arguments();
+    // The images that it began with are here by now.
+    let warnings = checks::of_build(engine, &builds[0].plan, request)?.warnings;
     bench.leave().map_err(BuildError::outside)?;
     let Exported { image, config, images } = exported;
     Ok(Built { image, config, made, images, warnings, unused })

@@ -4,6 +4,7 @@
 //! request.rs    what to build, and who watches
 //! plan.rs       what each stage begins with, and which are needed
 //! outline.rs    what a target can be told: --call outline
+//! checks.rs     what could be better: --check
 //! graph.rs      the stages that are needed; independent ones at once
 //! under_way.rs  how many steps are done at once, and each once
 //! stage.rs      a stage, instruction by instruction
@@ -32,6 +33,7 @@ mod archive;
 mod attest;
 mod base;
 mod caches;
+mod checks;
 mod compare;
 mod context;
 mod copy;
@@ -54,6 +56,7 @@ mod variables;
 
 pub use annotation::{Annotation, AnnotationPlace};
 pub use caches::{CacheExport, CacheTarget};
+pub use checks::{Findings, check};
 pub use compare::{Compared, Difference, compare};
 pub use context::{Context, RemoteContext};
 pub use error::{BuildError, Problem};

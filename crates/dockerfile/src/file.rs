@@ -42,6 +42,8 @@ pub struct Stage {
     pub last_line: usize,
     /// FROM as written.
     pub original: String,
+    /// The comments right above it.
+    pub comments: Vec<String>,
 }
 
 /// An instruction and where it stands.
@@ -55,6 +57,8 @@ pub struct Step {
     pub line: usize,
     /// Its last line.
     pub last_line: usize,
+    /// The comments right above it.
+    pub comments: Vec<String>,
 }
 
 impl Dockerfile {
@@ -113,6 +117,7 @@ impl Step {
             original: statement.original.trim().to_owned(),
             line: statement.line,
             last_line: statement.last_line,
+            comments: statement.comments.clone(),
         }
     }
 }
@@ -140,5 +145,6 @@ fn stage(statement: &Statement) -> Result<Stage, Problem> {
         line: statement.line,
         last_line: statement.last_line,
         original: statement.original.trim().to_owned(),
+        comments: statement.comments.clone(),
     })
 }

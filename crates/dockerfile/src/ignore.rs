@@ -96,6 +96,14 @@ impl Ignore {
         self.patterns.iter().any(|pattern| pattern.takes_back)
     }
 
+    /// Whether one of them leaves out all there is.
+    pub(crate) fn leaves_nothing(&self) -> bool {
+        let is_all = |tokens: &[Token]| {
+            matches!(tokens, [Token::Name | Token::Rest | Token::Anything] | [Token::Dirs, Token::Name])
+        };
+        self.patterns.iter().any(|pattern| !pattern.takes_back && is_all(&pattern.tokens))
+    }
+
     /// Whether a path, or a directory above it, is ignored.
     pub fn ignores(&self, path: &str) -> bool {
         let mut seen = Seen::default();
@@ -124,7 +132,7 @@ impl Ignore {
 }
 
 /// A path without `.`, `..` and doubled slashes, as Go's `filepath.Clean` makes it.
-fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

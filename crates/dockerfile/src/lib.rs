@@ -8,7 +8,7 @@
 //! instruction.rs  what an instruction means; flag.rs its flags, run_mount.rs those of RUN --mount
 //! file.rs         a Dockerfile: global arguments and stages
 //! ignore.rs       the patterns of `.dockerignore`
-//! lint.rs         what `build --check` says
+//! lint/           what `build --check` says
 //! ```
 //!
 //! The law is BuildKit's frontend `docker/dockerfile`; its own test data are among the tests.
@@ -33,7 +33,7 @@ pub use file::{Dockerfile, STAGES_MAX, Stage, Step};
 pub use heredoc::Heredoc;
 pub use ignore::{Ignore, IgnoreError, Seen};
 pub use instruction::{Argument, CommandLine, Copying, Inline, Instruction, Pair, Run, parse_instruction};
-pub use lint::{Warning, lint, looks_secret};
+pub use lint::{CHECK_ARGUMENT, CheckError, Checked, KnownBase, Linted, Warning, lint, lint_above, looks_secret};
 pub use run_mount::{MountKind, RunMount, Sharing};
 pub use statement::{DOCKERFILE_BYTES_MAX, Directives, Parsed, Statement, parse_statements};
 pub use suggest::nearest;

@@ -1,10 +1,13 @@
 //! BuildKit's own test data, all results equal; see `data/NOTICE`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use strata_dockerfile::{Expander, Ignore, Statement, parse_statements};
+use strata_dockerfile::{
+    Checked, Dockerfile, Expander, Ignore, KnownBase, Statement, Warning, lint, lint_above, parse_statements,
+};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -168,4 +171,59 @@ fn the_same_paths_are_ignored() {
             Err(_) => assert_eq!(case["error"], true, "{case}"),
         }
     }
+}
+
+/// Warnings as BuildKit's tests have them.
+fn told(warnings: &[Warning]) -> Vec<String> {
+    let line = |warning: &Warning| format!("{} {}: {}", warning.line, warning.rule, warning.message);
+    warnings.iter().map(line).collect()
+}
+
+/// The stages that the last one begins with; the cases have no other needs.
+fn reached(file: &Dockerfile) -> BTreeSet<usize> {
+    let mut reached = BTreeSet::new();
+    let mut next = Some(file.stages.len() - 1);
+    while let Some(index) = next.filter(|index| reached.insert(*index)) {
+        next = file.stages[..index].iter().rposition(|stage| stage.name == file.stages[index].base);
+    }
+    reached
+}
+
+#[test]
+fn checks_say_the_same() {
+    let mut seen = 0;
+    for line in fs::read_to_string(data("buildkit/check.jsonl")).unwrap().lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let strings = |name: &str| -> Vec<String> { serde_json::from_value(case[name].clone()).unwrap() };
+        let text = case["dockerfile"].as_str().unwrap();
+        let file = match Dockerfile::parse(text) {
+            Ok(file) => file,
+            Err(error) => {
+                assert_eq!(case["error"], error.to_string());
+                assert_eq!(told(&lint_above(text, error.line)), strings("check"), "{text}");
+                seen += 1;
+                continue;
+            }
+        };
+        let arguments: BTreeMap<String, String> = serde_json::from_value(case["arguments"].clone()).unwrap_or_default();
+        let ignore = case["ignore"].as_str().map(|text| Ignore::parse(text).unwrap());
+        let reached = reached(&file);
+        for (stages, name) in [(None, "check"), (Some(&reached), "build")] {
+            // As there, the lines are compared of builds only, and no order.
+            let line = |told: String| match name {
+                "build" => told,
+                _ => told.split_once(' ').map_or_else(String::new, |(_, rest)| rest.to_owned()),
+            };
+            let lines = |told: Vec<String>| told.into_iter().map(line).collect::<BTreeSet<_>>();
+            let base = |_| Some(KnownBase::default());
+            let checked = Checked { stages, arguments: &arguments, base: &base, ignore: ignore.as_ref() };
+            let linted = lint(&file, &checked).unwrap();
+            assert_eq!(lines(told(&linted.warnings)), lines(strings(name)), "{name}: {text}");
+            // The other errors are those of platforms, which are no matter of the file alone.
+            let error = case["error"].as_str().filter(|error| error.starts_with("lint"));
+            assert_eq!(linted.refusal.as_deref(), error, "{text}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 87);
 }

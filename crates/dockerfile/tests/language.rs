@@ -1,6 +1,8 @@
 //! The language as a person meets it: instructions, errors with their hints, checks, bounds.
 
-use strata_dockerfile::{Dockerfile, Expander, Heredoc, Ignore, Instruction, lint, parse_statements};
+use std::collections::BTreeMap;
+
+use strata_dockerfile::{Checked, Dockerfile, Expander, Heredoc, Ignore, Instruction, Warning, lint, parse_statements};
 
 fn refused(text: &str) -> String {
     let error = Dockerfile::parse(text).expect_err(text);
@@ -96,14 +98,22 @@ fn flags_and_directives_are_read() {
     assert!(add.keep_git_dir && add.checksum == "sha256:00");
 }
 
+/// What is strange in a file, of whose base images nothing is known.
+fn warnings(text: &str) -> Vec<Warning> {
+    let (arguments, base) = (BTreeMap::new(), |_| None);
+    let checked = Checked { stages: None, arguments: &arguments, base: &base, ignore: None };
+    lint(&Dockerfile::parse(text).expect(text), &checked).expect(text).warnings
+}
+
 #[test]
 fn checks_say_what_is_strange() {
     let text = "ARG base\nFROM $bas AS Build\nfrom scratch as b2\nENV a b\nENV API_KEY=x\nMAINTAINER me\nWORKDIR x\nCOPY $srcc /\nARG src\nCMD a\nCMD b\nEXPOSE 80/TCP 1.2.3.4:5:6\nRUN a \\\n\n b\nFROM --platform=linux/arm64 x AS build\n";
-    let said: Vec<String> = lint(&Dockerfile::parse(text).unwrap())
+    let said: Vec<String> = warnings(text)
         .into_iter()
         .map(|warning| format!("{} {}: {}", warning.line, warning.rule, warning.message))
         .collect();
     let expected = "\
+2 InvalidDefaultArgInFrom: Default value for ARG $bas results in empty or invalid base image name
 2 StageNameCasing: Stage name 'Build' should be lowercase
 2 UndefinedArgInFrom: FROM argument 'bas' is not declared (did you mean base?)
 3 ConsistentInstructionCasing: Command 'from' should match the case of the command majority (uppercase)
@@ -122,14 +132,12 @@ fn checks_say_what_is_strange() {
 16 FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value \"linux/arm64\"";
     assert_eq!(said.join("\n"), expected);
     let skipped = format!("# check=skip=all\n{text}");
-    assert_eq!(lint(&Dockerfile::parse(&skipped).unwrap()), []);
+    assert_eq!(warnings(&skipped), []);
 }
 
 #[test]
 fn a_base_without_a_default_is_strange_and_one_of_a_platform_is_not() {
-    let rules = |text: &str| -> Vec<&str> {
-        lint(&Dockerfile::parse(text).unwrap()).into_iter().map(|warning| warning.rule).collect()
-    };
+    let rules = |text: &str| -> Vec<&str> { warnings(text).into_iter().map(|warning| warning.rule).collect() };
     assert_eq!(rules("ARG TAG\nFROM busybox:$TAG\n"), ["InvalidDefaultArgInFrom"]);
     assert_eq!(rules("ARG TAG=1\nFROM busybox:$TAG\n"), [""; 0]);
     assert_eq!(rules("FROM base-$TARGETARCH\n"), [""; 0]);

@@ -3,9 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
-use strata_build::{BuildError, BuildRequest, Outline, OutlineMount, outline};
+use strata_build::{BuildError, BuildRequest, Findings, Outline, OutlineMount, check, outline};
 use strata_dockerfile::{Dockerfile, Stage, Warning};
-use strata_types::Platform;
+use strata_engine::Engine;
 
 use super::excerpt::excerpt;
 use super::verify;
@@ -85,10 +85,10 @@ impl Call {
     }
 
     /// Does it. `name` is what the Dockerfile is called.
-    pub fn answer(self, session: &mut Session, name: &str, request: &BuildRequest, native: &Platform) -> Result<Exit> {
-        let text = &request.dockerfile;
+    pub fn answer(self, session: &mut Session, engine: &Engine, name: &str, request: &BuildRequest) -> Result<Exit> {
+        let (text, native) = (&request.dockerfile, &engine.platform());
         if self.method == Method::Check {
-            return self.check(session, name, request, native);
+            return self.check(session, engine, name, request);
         }
         let answer = match self.method {
             Method::Outline => {
@@ -111,26 +111,18 @@ impl Call {
     }
 
     /// Says what could be better.
-    fn check(self, session: &mut Session, name: &str, request: &BuildRequest, native: &Platform) -> Result<Exit> {
+    fn check(self, session: &mut Session, engine: &Engine, name: &str, request: &BuildRequest) -> Result<Exit> {
         let text = &request.dockerfile;
-        // Whoever names a target wants to hear that there is none.
-        let problem = Dockerfile::parse(text).map_err(BuildError::outside).and_then(|file| {
-            let target = request.target.as_ref().map(|_| outline(request, native));
-            target.transpose().map(|_| file)
-        });
-        let (warnings, error) = match problem {
-            Ok(file) => (strata_dockerfile::lint(&file), None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
+        let Findings { warnings, error } = check(engine, request);
         if self.json {
             let document = document(&Lint::of(&warnings, error.as_ref(), name, text));
             session.out.write_all(document.as_bytes())?;
         }
+        if !self.json && (error.is_none() || !warnings.is_empty()) {
+            session.out.write_all(shown_check(&warnings, name, text).as_bytes())?;
+        }
         if let Some(error) = error {
             return Err(verify::told(session, error, name, text));
-        }
-        if !self.json {
-            session.out.write_all(shown_check(&warnings, name, text).as_bytes())?;
         }
         Ok(if warnings.is_empty() || self.ignore_status { Exit::SUCCESS } else { Exit::FAILURE })
     }
@@ -147,7 +139,7 @@ fn shown_check(warnings: &[Warning], name: &str, text: &str) -> String {
         count => format!("Check complete, {count} warnings have been found!\n"),
     };
     for warning in warnings {
-        let place = excerpt(name, text, (warning.line, warning.line));
+        let place = excerpt(name, text, (warning.line, warning.last_line));
         shown.push_str(&format!("\nWARNING: {} - {}\n{}\n{place}", warning.rule, url(warning.rule), warning.message));
     }
     shown
@@ -394,7 +386,7 @@ impl<'a> Lint<'a> {
             description: warning.reason,
             url: url(warning.rule),
             detail: &warning.message,
-            location: Location::of((warning.line, warning.line)),
+            location: Location::of((warning.line, warning.last_line)),
         };
         let error = error
             .map(|error| ErrorDocument { message: error.problem.to_string(), location: error.lines.map(Location::of) });

@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use strata_build::{BuildError, BuildRequest, Built, Compared, Output, compare};
+use strata_build::{BuildError, BuildRequest, Built, Compared, Output, Problem, compare};
+use strata_dockerfile::Warning;
 use strata_engine::Engine;
 
 use super::excerpt::excerpt;
@@ -86,9 +87,19 @@ pub fn attempt(session: &mut Session, engine: &Engine, request: &BuildRequest, s
     })
 }
 
+/// Warnings, a line for each.
+pub fn warned<'w>(warnings: impl IntoIterator<Item = &'w Warning>) -> String {
+    let line = |warning: &Warning| format!(" - {}: {} (line {})\n", warning.rule, warning.message, warning.line);
+    warnings.into_iter().map(line).collect()
+}
+
 /// A failed build as the program ends with it; its lines of the Dockerfile are shown.
 pub fn told(session: &mut Session, error: BuildError, name: &str, text: &str) -> Failure {
-    let excerpt = error.lines.map_or_else(String::new, |lines| excerpt(name, text, lines));
+    let excerpt = match (&*error.problem, error.lines) {
+        (Problem::Lint { warnings, .. }, _) => warned(warnings),
+        (_, Some(lines)) => excerpt(name, text, lines),
+        (_, None) => String::new(),
+    };
     if let Err(error) = session.err.write_all(excerpt.as_bytes()) {
         tracing::debug!(%error, "nobody sees where a build failed");
     }

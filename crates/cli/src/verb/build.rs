@@ -193,9 +193,8 @@ impl Verb for Args {
         let input = input::read(session, &engine, &self.path, self.file.as_deref())?;
         let (name, text) = (input.name.clone(), input.dockerfile.clone());
         if let Some(call) = call {
-            let native = engine.platform();
             let request = self.request(session, input, &engine)?;
-            return call.answer(session, &name, &request, &native);
+            return call.answer(session, &engine, &name, &request);
         }
         let wanted = output::parse(&self.output, &engine.platform())?;
         let (destination, archive) = output::open(session, &wanted)?;
@@ -333,9 +332,8 @@ impl Args {
     fn succeed(&self, session: &mut Session, built: &Built, is_quiet: bool) -> Result<Exit> {
         if !is_quiet {
             let is_meant = |rule| self.allow_secrets && rule == "SecretsUsedInArgOrEnv";
-            for warning in built.warnings.iter().filter(|warning| !is_meant(warning.rule)) {
-                writeln!(session.err, " - {}: {} (line {})", warning.rule, warning.message, warning.line)?;
-            }
+            let meant = built.warnings.iter().filter(|warning| !is_meant(warning.rule));
+            session.err.write_all(verify::warned(meant).as_bytes())?;
             if !built.unused.is_empty() {
                 let names = built.unused.join(" ");
                 writeln!(session.err, "[Warning] One or more build-args [{names}] were not consumed")?;

@@ -127,3 +127,49 @@ fn there_is_one_builder() {
     machine.strata(["buildx", "prune", "-f", "--builder", "default"]).ok();
     machine.strata(["builder", "prune", "-f", "--builder", "farm"]).fails(1);
 }
+
+#[test]
+fn checks_look_at_what_a_target_reaches() {
+    need_all!();
+    let machine = machine(&[("kept", "x"), (".dockerignore", "gone\n")]);
+    let file = "FROM base AS a\nENV secret=1\nFROM scratch AS b\nCOPY --from=a /x /\nCMD run\nFROM scratch\nADD gone $X/\nMAINTAINER me\n";
+    let check = |options: &[&str]| -> Vec<String> {
+        let checked = build(&machine, file, &[&["--call", "check,format=json"], options].concat());
+        let document: Value = serde_json::from_str(&checked.out).unwrap();
+        let warnings = document["warnings"].as_array().unwrap().iter();
+        let line = |warning: &Value| warning["location"]["ranges"][0]["start"]["line"].to_string();
+        warnings.map(|warning| format!("{} {}", line(warning), warning["ruleName"].as_str().unwrap())).collect()
+    };
+    let (secret, command, maintainer) = ("2 SecretsUsedInArgOrEnv", "5 JSONArgsRecommended", "8 MaintainerDeprecated");
+    let (ignored, undefined) = ("7 CopyIgnoredFile", "7 UndefinedVar");
+    assert_eq!(check(&[]), [secret, command, ignored, undefined, maintainer]);
+    assert_eq!(check(&["--target", "b"]), [secret, command, maintainer]);
+    assert_eq!(check(&["--target", "a"]), [secret, maintainer]);
+    let skip = "BUILDKIT_DOCKERFILE_CHECK=skip=UndefinedVar,MaintainerDeprecated;error=true";
+    assert_eq!(check(&["--build-arg", skip, "--target", "a"]), [secret]);
+    // What a base sets is known where it is.
+    build(&machine, "FROM base\nENV HERE=/kept\n", &["-q", "-t", "base"]).ok();
+    let file = "FROM base\nCOPY $HERE$THERE /\n";
+    let said = build(&machine, file, &["--check"]);
+    assert!(said.out.contains("1 warning") && said.out.contains("'$THERE' (did you mean $HERE?)"), "{}", said.out);
+}
+
+#[test]
+fn a_file_may_refuse_to_be_built_with_warnings() {
+    need_all!();
+    let machine = machine(&[]);
+    let file = "# check=error=true\nFROM scratch AS plain\nENV A=1\nFROM scratch\nENV A 1\n";
+    for options in [&[][..], &["--check"]] {
+        let refused = build(&machine, file, options);
+        let told = format!("{}{}", refused.out, refused.err);
+        assert!(told.contains("LegacyKeyValueFormat"), "{told}");
+        assert!(refused.fails(1).contains("lint violation found for rules: LegacyKeyValueFormat\nhint: the comment"));
+    }
+    build(&machine, file, &["--target", "plain"]).ok();
+    let odd = build(&machine, "# check=skipp=x\nFROM scratch\nENV A=1\n", &[]).fails(1);
+    assert!(odd.contains("failed to parse check options: invalid check option \"skipp\""), "{odd}");
+    // What was wrong above an error is told with it.
+    let broken = build(&machine, "FROM scratch AS Big\nCOPPY a b\n", &["--check"]);
+    assert!(broken.out.contains("StageNameCasing"), "{}", broken.out);
+    assert!(broken.fails(1).contains("unknown instruction: COPPY"));
+}
