@@ -83,7 +83,7 @@ impl Found {
         let exclude = Ignore::of_patterns(&copying.exclude);
         let exclude = exclude.map_err(|source| Problem::Ignore { what: "invalid --exclude", source })?;
         let select = |source: &String| match &tree {
-            Some(tree) => Ok((source.clone(), tree.select(source, &exclude)?)),
+            Some(tree) => Ok((source.clone(), tree.select(source, &exclude, copying.parents)?)),
             None => Err(Problem::NotFound(source.clone())),
         };
         Ok(Self { sources: sources.iter().map(select).collect::<Result<_, _>>()?, inline })
@@ -194,7 +194,7 @@ impl<'t> Part<'_, 't> {
                 let tree = self.tree.ok_or_else(|| Problem::NotFound(written.clone()))?;
                 if let Some((_, inside)) = self.unpacked.iter().find(|(path, _)| *path == source.path) {
                     layout.ensure_dir(target)?;
-                    for all in inside.select("/", &Ignore::default())? {
+                    for all in inside.select("/", &Ignore::default(), false)? {
                         place(layout, &all, *inside, (target, true), dress)?;
                     }
                     continue;
@@ -240,11 +240,14 @@ fn place<'t>(
 
 /// Where a source goes with `--parents`: with the directories that its name has, from `/./` on.
 fn with_parents(target: &LayerPath, written: &str, source: &Source) -> Result<LayerPath, Problem> {
-    let pivot = written.find("/./").map_or("", |at| &written[..at]);
-    let pivot = LayerPath::parse(format!("/{pivot}").as_bytes()).map_err(|_| Problem::Path(written.to_owned()))?;
+    let written_pivot = written.find("/./").map_or("", |at| &written[..at]);
+    let bad = |_| Problem::Path(written.to_owned());
+    let pivot = LayerPath::parse(format!("/{written_pivot}").as_bytes()).map_err(bad)?;
     let whole = if source.dir.is_some() { Some(source.path.clone()) } else { source.path.parent() };
     let whole = whole.unwrap_or_default();
-    let skipped = if whole.is_below(&pivot) { pivot.components().count() } else { 0 };
+    // A wildcard stands for one directory each.
+    let is_below = whole.is_below(&pivot) || glob::is_wild(written_pivot);
+    let skipped = if is_below { pivot.components().count() } else { 0 };
     let mut path = target.clone();
     for part in whole.components().skip(skipped) {
         path = join(&path, part)?;

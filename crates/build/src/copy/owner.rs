@@ -88,7 +88,7 @@ impl Mode {
             let at = text.find(['+', '-', '=']).ok_or_else(bad)?;
             let (who, rest) = text.split_at(at);
             let (sign, what) = rest.split_at(1);
-            if !what.chars().all(|c| "rwxXst".contains(c)) {
+            if !what.chars().all(|c| "rwxXstugo".contains(c)) {
                 return Err(bad());
             }
             let mut mask = 0;
@@ -122,6 +122,10 @@ impl Mode {
                     'X' if is_dir || mode & 0o111 != 0 => 0o111,
                     's' => 0o6000,
                     't' => 0o1000,
+                    // What somebody else has.
+                    'u' => (mode >> 6 & 7) * 0o111,
+                    'g' => (mode >> 3 & 7) * 0o111,
+                    'o' => (mode & 7) * 0o111,
                     _ => 0,
                 }
             }) & clause.who;
@@ -149,6 +153,8 @@ mod tests {
         check("a+x", 0o644, false, 0o755);
         check("go-rwx", 0o755, true, 0o700);
         check("u+s,+t", 0o755, false, 0o5755);
+        check("g=u", 0o640, false, 0o660);
+        check("go=u,o-x", 0o751, false, 0o776);
         for bad in ["99", "17777", "u", "z+x", "u+q", ""] {
             assert!(Mode::parse(bad).is_err(), "{bad}");
         }

@@ -1,6 +1,7 @@
 //! A tree that files are copied from, and what a source names in it.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -61,12 +62,15 @@ pub(crate) struct Item {
 }
 
 impl Tree<'_> {
-    /// All that a source names: one thing, or several if it has wildcards.
-    pub(crate) fn select(&self, source: &str, exclude: &Ignore) -> Result<Vec<Source>, Problem> {
-        let paths = if glob::is_wild(source) { self.expand(source)? } else { vec![source.to_owned()] };
+    /// All that a source names: one thing, or several if it has wildcards. With `deep`, `**` stands for any number of
+    /// directories.
+    pub(crate) fn select(&self, source: &str, exclude: &Ignore, deep: bool) -> Result<Vec<Source>, Problem> {
+        let paths = if glob::is_wild(source) { self.expand(source, deep)? } else { [source.to_owned()].into() };
         let mut found = Vec::new();
         for path in paths {
             match self.one(&path, exclude)? {
+                // Of a directory, what is excluded in it was left out.
+                Some(source) if source.dir.is_none() && exclude.ignores(&String::from_utf8_lossy(&source.name)) => {}
                 Some(source) => found.push(source),
                 None if glob::is_wild(source) => {}
                 None => return Err(Problem::NotFound(format!("/{}", source.trim_start_matches('/')))),
@@ -76,30 +80,54 @@ impl Tree<'_> {
     }
 
     /// The paths that fit a pattern, sorted.
-    fn expand(&self, pattern: &str) -> Result<Vec<String>, Problem> {
-        let mut paths = vec![String::new()];
-        for part in pattern.split('/').filter(|part| !part.is_empty() && *part != ".") {
-            let mut next = Vec::new();
+    fn expand(&self, pattern: &str, deep: bool) -> Result<BTreeSet<String>, Problem> {
+        let mut paths = BTreeSet::from([String::new()]);
+        // Before `/./`, `**` is no more than `*`.
+        let (before, after) = pattern.split_once("/./").unwrap_or(("", pattern));
+        let parts = before.split('/').map(|part| (part, false)).chain(after.split('/').map(|part| (part, deep)));
+        for (part, deep) in parts.filter(|(part, _)| !part.is_empty() && *part != ".") {
+            let mut next = BTreeSet::new();
             for dir in &paths {
-                let below = |name: &str| if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
-                if !glob::is_wild(part) {
-                    next.push(below(part));
-                    continue;
+                if deep && part == "**" {
+                    self.dirs_below(dir, 0, &mut next)?;
+                } else if glob::is_wild(part) {
+                    let wanted: Vec<char> = part.chars().collect();
+                    let names = self.list(dir)?;
+                    let names = names.iter().filter_map(|(name, _)| name.to_str());
+                    let fitting = names.filter(|name| glob::fits(&wanted, &name.chars().collect::<Vec<_>>()));
+                    next.extend(fitting.map(|name| joined(dir, name)));
+                } else {
+                    next.insert(joined(dir, part));
                 }
-                let wanted: Vec<char> = part.chars().collect();
-                let at = if dir.is_empty() { "." } else { dir };
-                let names = match self.root.list(Path::new(at)) {
-                    Ok(names) => names,
-                    Err(error) if is_missing(&error) => continue,
-                    Err(error) => return Err(read(at)(error)),
-                };
-                let names = names.iter().filter_map(|(name, _)| name.to_str());
-                let fitting = names.filter(|name| glob::fits(&wanted, &name.chars().collect::<Vec<_>>()));
-                next.extend(fitting.map(below));
             }
             paths = next;
         }
         Ok(paths)
+    }
+
+    /// A directory with all those below it that are not left out; links are not followed.
+    fn dirs_below(&self, dir: &str, depth: usize, found: &mut BTreeSet<String>) -> Result<(), Problem> {
+        if depth > DEPTH_MAX {
+            return Err(Problem::Path(dir.to_owned()));
+        }
+        found.insert(dir.to_owned());
+        for (name, _) in self.list(dir)?.into_iter().filter(|(_, kind)| *kind == FileType::Directory) {
+            let Some(path) = name.to_str().map(|name| joined(dir, name)) else { continue };
+            if self.ignore.takes_back() || !self.ignore.ignores(&path) {
+                self.dirs_below(&path, depth + 1, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in a directory; nothing if there is none.
+    fn list(&self, dir: &str) -> Result<Vec<(OsString, FileType)>, Problem> {
+        let at = if dir.is_empty() { "." } else { dir };
+        match self.root.list(Path::new(at)) {
+            Ok(names) => Ok(names),
+            Err(error) if is_missing(&error) => Ok(Vec::new()),
+            Err(error) => Err(read(at)(error)),
+        }
     }
 
     fn one(&self, source: &str, exclude: &Ignore) -> Result<Option<Source>, Problem> {
@@ -299,6 +327,10 @@ fn is_ignored(ignore: &Ignore, path: &LayerPath, above: &Seen) -> (bool, Seen) {
         return (false, Seen::default());
     }
     ignore.ignores_in(&String::from_utf8_lossy(path.as_bytes()), above)
+}
+
+fn joined(dir: &str, name: &str) -> String {
+    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
 }
 
 /// A path as the kernel takes it below a root.

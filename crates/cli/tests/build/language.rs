@@ -149,3 +149,25 @@ layer 0
 "#;
     assert_eq!(history, expected);
 }
+
+#[test]
+fn stars_and_exclusions_are_those_of_the_reference() {
+    need_all!();
+    let files =
+        ["src/a.txt", "src/x/b.txt", "src/x/y/c.txt", "src/x/y/d.md", "home.txt", "home.md", "homely", "gone/x/e.txt"];
+    let machine = machine(&files.map(|name| (name, name)));
+    write(&machine, ".dockerignore", "gone\n");
+    let file = "FROM base\n\
+                COPY --parents ./src/**/*.txt /all/\n\
+                COPY --parents ./s*/./**/y /pivot/\n\
+                COPY --parents ./**/e.txt ./src/**/**/b.txt ./nothing/** /few/\n\
+                COPY src/**/b.txt /flat/\n\
+                COPY --exclude=*.txt hom* /most/\n\
+                COPY --exclude=home* home.md /none/\n\
+                COPY --chmod=g=u homely /g\n";
+    build(&machine, file, &["-t", "app"]).ok();
+    let found = sh(&machine, "app", "find /all /pivot /few /flat /most /none -type f | sort; stat -c %a /g");
+    let expected = "/all/src/a.txt\n/all/src/x/b.txt\n/all/src/x/y/c.txt\n/few/src/x/b.txt\n/flat/b.txt\n/most/home.md\n\
+                    /most/homely\n/pivot/x/y/c.txt\n/pivot/x/y/d.md\n664\n";
+    assert_eq!(found, expected);
+}
