@@ -97,6 +97,8 @@ type Images = HashMap<(String, Option<Platform>), Arc<Base>>;
 /// What became of a stage.
 #[derive(Debug, Default)]
 struct Slot {
+    /// Somebody builds it, or has.
+    begun: AtomicBool,
     result: Mutex<Option<Result<Arc<Finished>, ()>>>,
     ready: Condvar,
 }
@@ -178,16 +180,20 @@ fn run(builds: &[Build<'_>], target: usize) -> Result<Vec<Arc<Finished>>, BuildE
 }
 
 impl Build<'_> {
-    /// Builds a stage; it waits for those that it needs.
+    /// Builds a stage, unless somebody does; it waits for those that it needs.
     fn stage(&self, index: usize) {
+        if self.slots[index].begun.swap(true, Ordering::SeqCst) {
+            return;
+        }
         let result = StageRun::begin(self, index).and_then(StageRun::finish);
         let result = result.map(Arc::new).map_err(|error| self.shared.fail(error));
         *lock(&self.slots[index].result) = Some(result);
         self.slots[index].ready.notify_all();
     }
 
-    /// Waits for a stage.
+    /// Waits for a stage. One that only a trigger of an image asks for is begun now.
     pub(crate) fn result(&self, index: usize) -> Result<Arc<Finished>, Problem> {
+        self.stage(index);
         let slot = &self.slots[index];
         let mut result = lock(&slot.result);
         loop {

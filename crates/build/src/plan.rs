@@ -88,17 +88,27 @@ impl<'a> Plan<'a> {
         if let Source::Stage(below) = self.bases[index] {
             needs.push(below);
         }
-        for step in &self.file.stages[index].steps {
-            match &step.instruction {
-                Instruction::Copy(copying) => needs.extend(self.stage_named(&copying.from, index)),
-                Instruction::Run(run) => {
-                    let mounts = run.mounts.iter().filter_map(|mount| RunMount::parse(mount).ok());
-                    needs.extend(mounts.filter_map(|mount| self.stage_named(&mount.from, index)));
-                }
-                _ => {}
-            }
+        // What a stage wants done in those that begin with it.
+        if let Source::Stage(below) = self.bases[index] {
+            let triggers = self.file.stages[below].steps.iter().filter_map(|step| match &step.instruction {
+                Instruction::OnBuild(text) => Dockerfile::parse_trigger(text).ok(),
+                _ => None,
+            });
+            triggers.for_each(|step| self.needs_of(&step.instruction, index, &mut needs));
         }
+        self.file.stages[index].steps.iter().for_each(|step| self.needs_of(&step.instruction, index, &mut needs));
         needs
+    }
+
+    fn needs_of(&self, instruction: &Instruction, index: usize, needs: &mut Vec<usize>) {
+        match instruction {
+            Instruction::Copy(copying) => needs.extend(self.stage_named(&copying.from, index)),
+            Instruction::Run(run) => {
+                let mounts = run.mounts.iter().filter_map(|mount| RunMount::parse(mount).ok());
+                needs.extend(mounts.filter_map(|mount| self.stage_named(&mount.from, index)));
+            }
+            _ => {}
+        }
     }
 
     /// The stage before `before` that a name or number means.

@@ -171,3 +171,21 @@ fn stars_and_exclusions_are_those_of_the_reference() {
                     /most/homely\n/pivot/x/y/c.txt\n/pivot/x/y/d.md\n664\n";
     assert_eq!(found, expected);
 }
+
+#[test]
+fn triggers_bring_the_stages_that_they_name() {
+    need_all!();
+    let machine = machine(&[("seen", "of the context\n")]);
+    let triggers =
+        "ONBUILD COPY --from=made /app /\nONBUILD RUN --mount=from=files,target=/mnt cat /mnt/seen >> /app\n";
+    let rest = "FROM base AS made\nRUN echo made > /app\nFROM scratch AS files\nCOPY seen /\nFROM trigger\nRUN echo end >> /app\n";
+    // A stage that has them, or an image.
+    build(&machine, &format!("FROM base AS trigger\n{triggers}{rest}"), &["-t", "app:stage"]).ok();
+    build(&machine, &format!("FROM base\n{triggers}"), &["-t", "trigger"]).ok();
+    build(&machine, rest, &["-t", "app:image"]).ok();
+    for image in ["app:stage", "app:image"] {
+        assert_eq!(sh(&machine, image, "cat /app"), "made\nof the context\nend\n");
+    }
+    let error = build(&machine, "FROM trigger\n", &[]).fails(1);
+    assert!(error.contains("made"), "{error}");
+}
