@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use crate::exit::{Exit, Failure, Result};
 use crate::session::Session;
 use crate::verb::{self, Entry};
-use crate::{argv, globals, help, hint, usage};
+use crate::{absent, argv, globals, help, hint, usage};
 
 /// Runs the program on the words after its name.
 pub fn run(words: Vec<OsString>, session: &mut Session) -> Exit {
@@ -127,7 +127,10 @@ fn manage(name: &str, about: &str, mut words: Vec<OsString>, session: &mut Sessi
                 words.remove(0);
                 call(entry, format!("{path} {verb}"), words, session)
             }
-            None => misuse(session, &help::management(name, about), Exit::FAILURE),
+            None => match absent::command(name, verb) {
+                Some(failure) => Err((failure, Exit::FAILURE)),
+                None => misuse(session, &help::management(name, about), Exit::FAILURE),
+            },
         },
     }
 }

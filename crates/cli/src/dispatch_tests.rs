@@ -156,3 +156,18 @@ fn every_verb_has_sound_definitions() {
         assert!(!entry.about.ends_with('.'), "{}", entry.name);
     }
 }
+
+#[test]
+fn what_people_are_used_to_is_answered_in_words() {
+    refused(
+        "buildx bake -f x.hcl",
+        1,
+        "strata: 'bake' is not a strata buildx command\nhint: there is no `bake` here: say `strata build` for each of its targets\n",
+    );
+    refused(
+        "builder create --use",
+        1,
+        "strata: 'create' is not a strata builder command\n\
+         hint: there is one builder, this program itself: it need not be created\n",
+    );
+}

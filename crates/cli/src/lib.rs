@@ -5,6 +5,7 @@
 //! globals.rs    options before the verb
 //! argv.rs       where a command's own words begin, as Docker's parser sees it
 //! usage.rs      clap's errors in Docker's words        help.rs   --help in Docker's shape
+//! absent.rs     what people are used to call and what there is not
 //! session.rs    environment, working directory, clock, terminal, output: nothing else reads them
 //! exit.rs       exit codes and failures                hint.rs   advice for well-known failures
 //! verb/         one verb per file                      opts/     one kind of option value per file
@@ -13,6 +14,7 @@
 //! ```
 #![allow(rustdoc::invalid_html_tags, reason = "help texts are plain text: `<timestamp>` is meant as it stands")]
 
+mod absent;
 pub mod argv;
 pub mod build;
 pub mod confirm;
