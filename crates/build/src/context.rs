@@ -1,5 +1,6 @@
 //! The files that COPY and ADD take.
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -15,6 +16,7 @@ use crate::archive;
 use crate::error::{BuildError, Problem, read};
 use crate::key::Key;
 use crate::remote::{Remote, Wish, body};
+use crate::request::Secret;
 use crate::stamps::Stamps;
 
 /// Where it is noted, below the store's root, what is known of files of contexts.
@@ -39,16 +41,23 @@ pub enum RemoteContext {
 }
 
 impl RemoteContext {
-    /// Fetches it: the tree of a commit, a tar, or a Dockerfile.
+    /// Fetches it: the tree of a commit, a tar, or a Dockerfile. Secrets may say who we are.
     ///
     /// # Errors
     /// When it cannot be fetched, or is neither.
-    pub fn fetch(engine: &Engine, remote: &Remote, watch: &dyn Watch) -> Result<Self, BuildError> {
+    pub fn fetch(
+        engine: &Engine,
+        remote: &Remote,
+        secrets: &BTreeMap<String, Secret>,
+        watch: &dyn Watch,
+    ) -> Result<Self, BuildError> {
         let take = || -> Result<Self, Problem> {
             let bench = engine.workbench()?;
+            let authorization = remote.authorization(secrets)?;
             let taken = match remote {
                 Remote::Git(_) => {
-                    let fetched = remote.fetch(&bench, &Wish::default(), watch)?;
+                    let wish = Wish { authorization, ..Wish::default() };
+                    let fetched = remote.fetch(&bench, &wish, watch)?;
                     let dir = fetched.path.trim_matches('/');
                     let at = if dir.is_empty() { "." } else { dir };
                     let tree = bench.tree(&fetched.layers)?;
@@ -57,7 +66,8 @@ impl RemoteContext {
                     Self::Files(Context { root: Some(root), ignore: Ignore::default(), stamps: None })
                 }
                 Remote::Web(url) => {
-                    let (head, whole) = Context::peek(body(&bench, url, watch)?).map_err(read("the context"))?;
+                    let (head, whole) = Context::peek(body(&bench, url, authorization.as_deref(), watch)?)
+                        .map_err(read("the context"))?;
                     if Context::is_archive(&head) {
                         Self::Files(Context::tar(&bench, whole, watch)?)
                     } else {

@@ -45,6 +45,9 @@ pub enum Problem {
         /// All of them.
         warnings: Vec<Warning>,
     },
+    /// A URL asks a repository for what it does not know.
+    #[error(transparent)]
+    Query(#[from] crate::remote::QueryError),
     /// Patterns cannot be read.
     #[error("{what}")]
     Ignore {
@@ -59,6 +62,17 @@ pub enum Problem {
     /// No such stage.
     #[error("target stage {0:?} could not be found")]
     NoTarget(String),
+    /// A device that nobody registered.
+    #[error("required device {0:?} is not registered")]
+    Device(String),
+    /// A stage that begins later.
+    #[error("cannot copy from stage {needed:?}, it needs to be defined before current stage {here:?}")]
+    Later {
+        /// The stage.
+        needed: String,
+        /// Who wants something of it.
+        here: String,
+    },
     /// Stages that need each other.
     #[error("circular dependency detected on stage: {0}")]
     Circle(String),
@@ -218,6 +232,10 @@ impl BuildError {
 impl Problem {
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Exit { code: 127, command } if command.contains(" [") => {
+                "this looks like a list, but is no JSON: every word is in double quotes, and a backslash is written twice"
+                    .to_owned()
+            }
             Self::Exit { code: 127, .. } => {
                 "the shell did not find the program: is it installed in this stage?".to_owned()
             }
@@ -227,6 +245,10 @@ impl Problem {
             Self::NoGit(_) => {
                 "install git: it fetches repositories, with the credentials that you set up for it".to_owned()
             }
+            Self::Device(_) => {
+                "builds know no devices of CDI: leave `required` out if the step can do without it".to_owned()
+            }
+            Self::Later { .. } => "move that stage above this one".to_owned(),
             Self::Insecure => "if you trust this Dockerfile with your host, say --allow security.insecure".to_owned(),
             Self::Missing { what, id } => {
                 format!("give it with --{what} {}{id}", if *what == "secret" { "id=" } else { "" })

@@ -223,6 +223,7 @@ impl Build<'_> {
         if let Some(index) = self.plan.stage_named(from, stage) {
             return Ok(Files::Layers(Arc::new(self.result(index)?.base.clone())));
         }
+        self.plan.refuse_later(from, stage)?;
         if from.parse::<usize>().is_ok() {
             return Err(Problem::NoTarget(from.to_owned()));
         }

@@ -62,6 +62,6 @@ pub use context::{Context, RemoteContext};
 pub use error::{BuildError, Problem};
 pub use graph::build;
 pub use outline::{Outline, OutlineArgument, OutlineMount, outline};
-pub use remote::{GitSpec, Remote, last_commit_time};
+pub use remote::{GitSpec, QueryError, Remote, last_commit_time};
 pub use request::{Attest, BuildRequest, Built, Detail, NamedContext, Observer, Outcome, Output, Secret};
 pub use strata_engine::workbench::{CachePlace, LayoutName};

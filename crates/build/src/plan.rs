@@ -100,6 +100,20 @@ impl<'a> Plan<'a> {
         needs
     }
 
+    /// Refuses the name of a stage that is not done when `index` needs it.
+    pub(crate) fn refuse_later(&self, name: &str, index: usize) -> Result<(), Problem> {
+        let lower = name.to_lowercase();
+        match self.file.stages[index..].iter().position(|stage| stage.name == lower) {
+            None => Ok(()),
+            Some(0) => Err(Problem::Circle(lower)),
+            Some(_) => {
+                let own = &self.file.stages[index].name;
+                let here = if own.is_empty() { format!("stage-{index}") } else { own.clone() };
+                Err(Problem::Later { needed: lower, here })
+            }
+        }
+    }
+
     fn needs_of(&self, instruction: &Instruction, index: usize, needs: &mut Vec<usize>) {
         match instruction {
             Instruction::Copy(copying) => needs.extend(self.stage_named(&copying.from, index)),

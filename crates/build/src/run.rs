@@ -71,6 +71,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) config: &'a RunConfig,
     /// The variables it sees.
     pub(crate) env: Vec<String>,
+    /// What `hostname` says, if it was given.
+    pub(crate) hostname: Option<&'a str>,
     /// The network.
     pub(crate) network: &'a str,
     /// It may do what root may.
@@ -93,7 +95,7 @@ pub(crate) fn run(
     output: &(dyn Fn(bool, &[u8]) + Sync),
     watch: &dyn Watch,
 ) -> Result<StepDone, Problem> {
-    let Setting { layers, config, env, network, insecure, host, mut mounts, newest, platform } = setting;
+    let Setting { layers, config, env, hostname, network, insecure, host, mut mounts, newest, platform } = setting;
     let mut host = host.clone();
     let networks = connect(&mut host, network)?;
     if insecure {
@@ -104,7 +106,7 @@ pub(crate) fn run(
     let script = command.script.as_ref().map(|(path, text)| script_mount(path, text)).transpose()?;
     mounts.extend(script.iter().map(|(mount, _)| mount.clone()));
     let config = ContainerConfig {
-        hostname: HOSTNAME.to_owned(),
+        hostname: hostname.unwrap_or(HOSTNAME).to_owned(),
         run: RunConfig {
             user: config.user.clone(),
             env,

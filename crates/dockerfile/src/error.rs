@@ -45,6 +45,14 @@ pub enum Problem {
     /// A directive twice.
     #[error("only one {0} parser directive can be used")]
     DirectiveTwice(String),
+    /// A device that cannot be read.
+    #[error("invalid device {text:?}: unexpected field {field:?}")]
+    Device {
+        /// What was written.
+        text: String,
+        /// What of it.
+        field: String,
+    },
     /// A heredoc whose end is missing.
     #[error("unterminated heredoc")]
     Unterminated(String),

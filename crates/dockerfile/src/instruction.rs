@@ -113,6 +113,8 @@ pub struct Run {
     pub network: String,
     /// `--security=insecure`.
     pub insecure: bool,
+    /// Those of `--device` that it cannot do without.
+    pub required_devices: Vec<String>,
     /// The flags as written, which are part of what the step is.
     pub flags: Vec<String>,
 }
@@ -257,7 +259,24 @@ fn run(statement: &Statement) -> Result<Run, Problem> {
     }
     let network = if network.is_empty() { "default".to_owned() } else { network };
     let insecure = security == "insecure";
-    Ok(Run { command: command(statement), mounts, network, insecure, flags: statement.flags.clone() })
+    let devices = flags.texts("device").iter().map(|text| required_device(text)).collect::<Result<Vec<_>, _>>()?;
+    let required_devices = devices.into_iter().flatten().collect();
+    Ok(Run { command: command(statement), mounts, network, insecure, required_devices, flags: statement.flags.clone() })
+}
+
+/// `NAME[,required]`: the device, if the step cannot do without it. A name of CDI has a `=` of its own.
+fn required_device(text: &str) -> Result<Option<String>, Problem> {
+    let (mut name, mut required) = (String::new(), false);
+    for field in text.split(',') {
+        match field.split_once('=').unwrap_or((field, "true")) {
+            ("name", value) if name.is_empty() => value.clone_into(&mut name),
+            ("required", "true" | "1") => required = true,
+            ("required", "false" | "0") => required = false,
+            _ if name.is_empty() => field.clone_into(&mut name),
+            _ => return Err(Problem::Device { text: text.to_owned(), field: field.to_owned() }),
+        }
+    }
+    Ok(Some(name).filter(|_| required))
 }
 
 fn copy(statement: &Statement) -> Result<Copying, Problem> {

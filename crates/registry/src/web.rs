@@ -34,18 +34,28 @@ pub struct WebFile<'c> {
 }
 
 impl Client {
-    /// Asks for a file; redirects are followed. Nothing of it is read yet.
+    /// Asks for a file; redirects are followed, to another host without saying who we are. Nothing of it is read yet.
+    /// `authorization` goes before what the URL says.
     ///
     /// # Errors
     /// When the URL is none, the server cannot be reached, or does not have the file.
-    pub fn web(&self, url: &str) -> Result<WebFile<'_>> {
+    pub fn web(&self, url: &str, authorization: Option<&str>) -> Result<WebFile<'_>> {
         let shown = without_password(url);
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let parsed = parsed.ok_or_else(|| Error::Web {
             url: shown.clone(),
             source: NetworkError::Other("no URL of the web".to_owned()),
         })?;
-        let response = self.runtime()?.block_on(self.exchange().web(&parsed, &shown))?;
+        let given = authorization.map(|text| {
+            let mut header = http::header::HeaderValue::from_str(text.trim())?;
+            header.set_sensitive(true);
+            Ok::<_, http::header::InvalidHeaderValue>(header)
+        });
+        let given = given.transpose().map_err(|_| Error::Web {
+            url: shown.clone(),
+            source: NetworkError::Other("the credential for it cannot be sent".to_owned()),
+        })?;
+        let response = self.runtime()?.block_on(self.exchange().web(&parsed, &shown, given))?;
         if !response.status().is_success() {
             return Err(Error::WebStatus { url: shown, status: response.status().as_u16() });
         }
@@ -69,10 +79,11 @@ impl WebFile<'_> {
 }
 
 impl Exchange {
-    async fn web(&self, url: &Url, shown: &str) -> Result<Response> {
+    async fn web(&self, url: &Url, shown: &str, given: Option<http::header::HeaderValue>) -> Result<Response> {
         let mut attempts = Attempts::new(self.settings.patience);
         let mut url = url.clone();
-        let authorization = authorization(&mut url);
+        let in_url = authorization(&mut url);
+        let authorization = given.or(in_url);
         loop {
             let request = Request::new(Method::GET);
             let sent = self.http().send(&self.settings, &url, &request, authorization.as_ref(), true).await;

@@ -12,7 +12,7 @@ use strata_sys::root_dir::RootDir;
 use strata_types::Watch;
 
 use super::spec::shown;
-use super::{Fetched, GitSpec, Wish, remember};
+use super::{Fetched, GitSpec, Wish, host_of, remember};
 use crate::copy::{Destination, Found, Tree};
 use crate::error::{Problem, read};
 use crate::key::Key;
@@ -31,14 +31,21 @@ pub(super) fn fetch(
     if spec.reference.starts_with('-') || spec.url.starts_with('-') {
         return Err(Problem::Unsupported(format!("invalid git reference {:?}", spec.reference)));
     }
-    let commit = resolve(spec)?;
-    if !wish.checksum.is_empty() && !commit.starts_with(wish.checksum) {
-        let (expected, actual) = (wish.checksum.to_owned(), commit);
-        return Err(Problem::Checksum { url: shown(&spec.url), expected, actual });
+    let caller = Caller { url: &spec.url, authorization: wish.authorization.as_deref() };
+    let commit = resolve(spec, &caller)?;
+    for wanted in [wish.checksum, &spec.checksum] {
+        if !commit.starts_with(wanted) {
+            let (expected, actual) = (wanted.to_owned(), commit);
+            return Err(Problem::Checksum { url: shown(&spec.url), expected, actual });
+        }
     }
+    let keep_git_dir = wish.keep_git_dir || spec.keep_git_dir;
     let mut key = Key::of("commit of a repository");
-    let kept = if wish.keep_git_dir { "with .git" } else { "" };
+    let kept = if keep_git_dir { "with .git" } else { "" };
     key.parts("what", [spec.url.as_str(), &commit, kept]);
+    if spec.without_submodules {
+        key.part("without", "submodules");
+    }
     let key = key.finish();
     let found = |layers, time| Fetched { layers, path: format!("/{}", spec.dir.trim_matches('/')), time };
     if !wish.anew
@@ -47,8 +54,8 @@ pub(super) fn fetch(
         return Ok(found(memory.layers, memory.created.as_second()));
     }
     let dir = bench.work_dir()?;
-    let made = checkout(dir.path(), spec, &commit)
-        .and_then(|time| Ok((layer_of(bench, dir.path(), wish.keep_git_dir, time, watch)?, time)));
+    let made = checkout(dir.path(), spec, &commit, &caller)
+        .and_then(|time| Ok((layer_of(bench, dir.path(), keep_git_dir, time, watch)?, time)));
     dir.remove()?;
     let (layer, time) = made?;
     let what = format!("commit {} of {}", &commit[..commit.len().min(12)], shown(&spec.url));
@@ -58,14 +65,14 @@ pub(super) fn fetch(
 }
 
 /// The commit that a reference means.
-fn resolve(spec: &GitSpec) -> Result<String, Problem> {
+fn resolve(spec: &GitSpec, caller: &Caller<'_>) -> Result<String, Problem> {
     let is_commit = |text: &str| matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let name = spec.reference.as_str();
     if is_commit(name) {
         return Ok(name.to_ascii_lowercase());
     }
     let wanted = if name.is_empty() { "HEAD" } else { name };
-    let listed = run(git(None).args(["ls-remote", "--", &spec.url]), &spec.url)?;
+    let listed = caller.run(git(None).args(["ls-remote", "--", &spec.url]))?;
     let find = |full: &str| {
         let line = listed.lines().find(|line| line.split_once('\t').is_some_and(|(_, known)| known == full))?;
         Some(line.split_once('\t')?.0.to_owned())
@@ -77,9 +84,9 @@ fn resolve(spec: &GitSpec) -> Result<String, Problem> {
 }
 
 /// Puts the files of a commit into a directory; gives the commit's time.
-fn checkout(dir: &Path, spec: &GitSpec, commit: &str) -> Result<i64, Problem> {
+fn checkout(dir: &Path, spec: &GitSpec, commit: &str, caller: &Caller<'_>) -> Result<i64, Problem> {
     let url = spec.url.as_str();
-    let run_in = |words: &[&str]| run(git(Some(dir)).args(words), url);
+    let run_in = |words: &[&str]| caller.run(git(Some(dir)).args(words));
     run_in(&["init", "--quiet", "."])?;
     run_in(&["remote", "add", "origin", url])?;
     // Not every server gives a commit by its id, or knows what shallow is: then all of it is fetched.
@@ -87,7 +94,7 @@ fn checkout(dir: &Path, spec: &GitSpec, commit: &str) -> Result<i64, Problem> {
         run_in(&["fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"])?;
     }
     run_in(&["checkout", "--quiet", "--detach", commit])?;
-    if dir.join(".gitmodules").exists() {
+    if dir.join(".gitmodules").exists() && !spec.without_submodules {
         run_in(&["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"])?;
     }
     let time = run_in(&["show", "--no-patch", "--format=%ct", "HEAD"])?;
@@ -146,6 +153,25 @@ fn git(dir: Option<&Path>) -> Command {
     }
     command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").stdin(Stdio::null());
     command
+}
+
+/// Who calls git, for what repository.
+struct Caller<'c> {
+    url: &'c str,
+    authorization: Option<&'c str>,
+}
+
+impl Caller<'_> {
+    /// Runs git. What says who we are goes by the environment, which nobody else can read, and to this server alone.
+    fn run(&self, command: &mut Command) -> Result<String, Problem> {
+        if let (Some(header), Some((scheme, _))) = (self.authorization, self.url.split_once("://")) {
+            let host = host_of(self.url);
+            command.env("GIT_CONFIG_COUNT", "1");
+            command.env("GIT_CONFIG_KEY_0", format!("http.{scheme}://{host}/.extraHeader"));
+            command.env("GIT_CONFIG_VALUE_0", format!("Authorization: {}", header.trim()));
+        }
+        run(command, self.url)
+    }
 }
 
 fn run(command: &mut Command, url: &str) -> Result<String, Problem> {

@@ -30,7 +30,7 @@ pub(super) fn fetch(bench: &Workbench<'_>, url: &str, wish: &Wish<'_>, watch: &d
             return Ok(found(memory.layers, time));
         }
     }
-    let answer = bench.web(url)?;
+    let answer = bench.web(url, wish.authorization.as_deref())?;
     let head = answer.head.clone();
     let time = head.modified.unwrap_or(0);
     let by_tag = head.tag.as_ref().map(|tag| {
@@ -57,8 +57,13 @@ pub(super) fn fetch(bench: &Workbench<'_>, url: &str, wish: &Wish<'_>, watch: &d
 }
 
 /// A file by URL as it is: for contexts.
-pub(crate) fn body(bench: &Workbench<'_>, url: &str, watch: &dyn Watch) -> Result<File, Problem> {
-    Ok(bench.download(bench.web(url)?, watch)?.file)
+pub(crate) fn body(
+    bench: &Workbench<'_>,
+    url: &str,
+    authorization: Option<&str>,
+    watch: &dyn Watch,
+) -> Result<File, Problem> {
+    Ok(bench.download(bench.web(url, authorization)?, watch)?.file)
 }
 
 fn by_digest(name: &str, digest: &Digest) -> Key {

@@ -17,6 +17,8 @@ use crate::key::Key;
 use crate::request::Secret;
 use crate::run::in_memory;
 
+/// The argument that keeps caches of builds apart.
+const CACHES_ARGUMENT: &str = "BUILDKIT_CACHE_MOUNT_NS";
 /// Where secrets are unless a target says so.
 const SECRETS: &str = "/run/secrets";
 
@@ -160,8 +162,11 @@ impl Wish<'_> {
             _ => None,
         };
         let source = Path::new(if mount.source.is_empty() { "/" } else { &mount.source });
+        let id = if mount.id.is_empty() { &self.target } else { &mount.id };
+        let within = build.plan.globals.given(CACHES_ARGUMENT).filter(|within| !within.is_empty());
+        let id = within.map_or_else(|| id.clone(), |within| format!("{}/{}", within, id.trim_start_matches('/')));
         Ok(build.bench.cache_dir(&CacheDirWish {
-            id: if mount.id.is_empty() { &self.target } else { &mount.id },
+            id: &id,
             sharing: match mount.sharing {
                 Sharing::Shared => CacheSharing::Shared,
                 Sharing::Private => CacheSharing::Private,

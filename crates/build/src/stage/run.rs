@@ -9,11 +9,17 @@ use crate::error::Problem;
 use crate::key::Key;
 use crate::run::{Command, Setting, run};
 
+/// The argument that names the host of every RUN.
+const HOSTNAME_ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+
 impl StageRun<'_> {
     pub(super) fn run(&mut self, original: &str, instruction: &Run) -> Result<(), Problem> {
         let build = self.build;
         if instruction.insecure && !build.request.allow_insecure {
             return Err(Problem::Insecure);
+        }
+        if let Some(name) = instruction.required_devices.first() {
+            return Err(Problem::Device(name.clone()));
         }
         let command = Command::of(instruction, self.config());
         let env = self.environment();
@@ -24,6 +30,7 @@ impl StageRun<'_> {
         };
         let (layers, config) = (self.state.base.layers.clone(), self.config().clone());
         let platform = self.state.base.config.platform();
+        let hostname = build.plan.globals.given(HOSTNAME_ARGUMENT).filter(|name| !name.is_empty());
         let key = || {
             let mut key = Key::of("run");
             key.layers(&layers);
@@ -34,6 +41,9 @@ impl StageRun<'_> {
             key.part("directory", &config.working_dir);
             key.part("network", &network);
             key.part("security", if instruction.insecure { "insecure" } else { "sandbox" });
+            if let Some(hostname) = hostname {
+                key.part("hostname", hostname);
+            }
             if platform != build.native {
                 key.part("platform", platform.to_string());
             }
@@ -51,6 +61,7 @@ impl StageRun<'_> {
                 layers: &layers,
                 config: &config,
                 env: all,
+                hostname,
                 network: &network,
                 insecure: instruction.insecure,
                 host: &build.request.host,

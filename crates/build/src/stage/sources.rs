@@ -53,10 +53,10 @@ impl<'s> Sources<'s> {
         inline: &[(String, Vec<u8>)],
         anew: bool,
     ) -> Result<Self, Problem> {
-        let remote = |source: &String| if name == "ADD" { Remote::of_source(source) } else { None };
+        let remote = |source: &String| if name == "ADD" { Remote::of_source(source) } else { Ok(None) };
         let mut groups: Vec<Group> = Vec::new();
         for source in &copying.sources {
-            let remote = remote(source);
+            let remote = remote(source)?;
             match groups.last_mut() {
                 Some(group) if group.remote.is_none() && remote.is_none() => group.sources.push(source.clone()),
                 _ => groups.push(Group::new(vec![source.clone()], remote)),
@@ -143,7 +143,9 @@ impl<'s> Sources<'s> {
         let Some(remote) = &group.remote else { return Ok(None) };
         if group.fetched.get().is_none() {
             let copying = self.copying;
-            let wish = Wish { checksum: &copying.checksum, keep_git_dir: copying.keep_git_dir, anew: self.anew };
+            let authorization = remote.authorization(&build.request.secrets)?;
+            let (checksum, keep_git_dir) = (&copying.checksum, copying.keep_git_dir);
+            let wish = Wish { checksum, keep_git_dir, anew: self.anew, authorization };
             let fetched = remote.fetch(build.bench, &wish, build)?;
             let root = build.bench.tree(&fetched.layers)?;
             let tree = Fetched { root, path: fetched.path, time: fetched.time };

@@ -189,7 +189,7 @@ fn shown_outline(outline: &Outline) -> String {
 }
 
 /// Where a rule is explained: `JSONArgsRecommended` as `json-args-recommended`.
-fn url(rule: &str) -> String {
+pub(super) fn url(rule: &str) -> String {
     let letters: Vec<char> = rule.chars().collect();
     let mut name = String::new();
     for (at, letter) in letters.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use strata_build::{Context, LayoutName, NamedContext, Remote, RemoteContext};
+use strata_build::{Context, LayoutName, NamedContext, Remote, RemoteContext, Secret};
 use strata_engine::Engine;
 use strata_types::Silent;
 
@@ -17,7 +17,12 @@ const IMAGE: &str = "docker-image://";
 const LAYOUT: &str = "oci-layout://";
 
 /// Reads all of them.
-pub fn read(session: &Session, engine: &Engine, words: &[String]) -> Result<BTreeMap<String, NamedContext>> {
+pub fn read(
+    session: &Session,
+    engine: &Engine,
+    words: &[String],
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<BTreeMap<String, NamedContext>> {
     let one = |word: &String| {
         let bad = |why: &str| Failure::new(format!("invalid value {word}: {why}"));
         let (name, value) = word.split_once('=').ok_or_else(|| bad("expected key=value"))?;
@@ -38,8 +43,8 @@ pub fn read(session: &Session, engine: &Engine, words: &[String]) -> Result<BTre
             }
             return Ok((name, NamedContext::Layout { dir, name: which }));
         }
-        if let Some(remote) = Remote::of_context(value) {
-            return match RemoteContext::fetch(engine, &remote, &Silent)? {
+        if let Some(remote) = Remote::of_context(value)? {
+            return match RemoteContext::fetch(engine, &remote, secrets, &Silent)? {
                 RemoteContext::Files(context) => Ok((name, NamedContext::Files(context))),
                 RemoteContext::Dockerfile(_) => Err(bad("the URL is neither a repository nor a tar")),
             };

@@ -1,9 +1,10 @@
 //! From the words of `build` to a Dockerfile and a context.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use strata_build::{Context, Remote, RemoteContext};
+use strata_build::{Context, Remote, RemoteContext, Secret};
 use strata_dockerfile::DOCKERFILE_BYTES_MAX;
 use strata_engine::Engine;
 use strata_types::Silent;
@@ -29,13 +30,30 @@ pub struct Input {
     pub dir: Option<PathBuf>,
 }
 
+/// How what is not here is fetched.
+#[derive(Debug)]
+pub struct Fetching {
+    /// A repository is taken with its `.git`.
+    pub keep_git_dir: bool,
+    /// Some say who we are.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
 /// Reads what PATH and `-f` name; `-` is the standard input.
-pub fn read(session: &Session, engine: &Engine, path: &str, file: Option<&str>) -> Result<Input> {
+pub fn read(
+    session: &Session,
+    engine: &Engine,
+    (path, file): (&str, Option<&str>),
+    remote: &Fetching,
+) -> Result<Input> {
     if path == "-" {
         return piped(engine, file);
     }
-    if let Some(remote) = Remote::of_context(path) {
-        return fetched(engine, &remote, file);
+    if let Some(mut found) = Remote::of_context(path)? {
+        if let Remote::Git(spec) = &mut found {
+            spec.keep_git_dir |= remote.keep_git_dir;
+        }
+        return fetched(engine, &found, &remote.secrets, file);
     }
     let cwd = session.cwd()?;
     let dir = cwd.join(path);
@@ -83,8 +101,8 @@ fn piped(engine: &Engine, file: Option<&str>) -> Result<Input> {
 }
 
 /// What a URL names: a repository or a tar is a context, anything else a Dockerfile without one.
-fn fetched(engine: &Engine, remote: &Remote, file: Option<&str>) -> Result<Input> {
-    match RemoteContext::fetch(engine, remote, &Silent)? {
+fn fetched(engine: &Engine, remote: &Remote, secrets: &BTreeMap<String, Secret>, file: Option<&str>) -> Result<Input> {
+    match RemoteContext::fetch(engine, remote, secrets, &Silent)? {
         RemoteContext::Files(context) => within(context, file),
         RemoteContext::Dockerfile(dockerfile) => {
             Ok(Input { dockerfile, name: USUAL_NAME.to_owned(), context: Context::empty(), dir: None })

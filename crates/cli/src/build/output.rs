@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use strata_build::{Annotation, Built, Output as Destination};
 use strata_engine::Engine;
+use strata_engine::image::Pushed;
 use strata_sys::durable::{self, Durability};
 use strata_types::Platform;
 use strata_types::reference::Reference;
@@ -110,7 +111,8 @@ pub fn finish(
     (wanted, push): (&Wanted, bool),
     archive: Option<Output>,
     (built, names): (&Built, &[String]),
-) -> Result<()> {
+) -> Result<Option<Pushed>> {
+    let mut last = None;
     if let Some(mut output) = archive {
         if wanted.kind == Kind::Archive {
             let progress = Progress::start(session, Show::Nowhere)?;
@@ -130,25 +132,32 @@ pub fn finish(
         output.keep()?;
     }
     if wanted.push || push {
-        if names.is_empty() {
-            return Err(
-                Failure::new("tag is needed when pushing to registry").hint("name it with -t REGISTRY/NAME:TAG")
-            );
-        }
         let progress = Progress::start(session, Show::Stderr)?;
         let pushed = names.iter().try_for_each(|name| -> Result<()> {
-            engine.push(&name.parse::<Reference>()?, false, &progress)?;
+            last = engine.push(&name.parse::<Reference>()?, false, &progress)?.pop();
             Ok(())
         });
         progress.finish();
         pushed?;
     }
-    Ok(())
+    Ok(last)
 }
 
-/// Writes `--metadata-file`.
-pub fn metadata(session: &Session, path: &str, built: &Built, names: &[String]) -> Result<()> {
-    let mut document = serde_json::json!({ "containerimage.config.digest": built.image.to_string() });
+/// Writes `--metadata-file`, with buildx's keys. The digest is that at the registry, or, of an image that is here alone, its
+/// id.
+pub fn metadata(
+    session: &Session,
+    path: &str,
+    (built, pushed): (&Built, Option<&Pushed>),
+    names: &[String],
+) -> Result<()> {
+    let id = built.image.to_string();
+    let mut document = serde_json::json!({ "containerimage.config.digest": id, "containerimage.digest": id });
+    if let Some(Pushed { digest, media_type, size_bytes, .. }) = pushed {
+        document["containerimage.digest"] = digest.to_string().into();
+        document["containerimage.descriptor"] =
+            serde_json::json!({ "mediaType": media_type, "digest": digest, "size": size_bytes });
+    }
     if !names.is_empty() {
         let whole = names.iter().map(|name| name.parse::<Reference>().map(|name| name.or_latest().to_string()));
         document["image.name"] = whole.collect::<Result<Vec<_>, _>>()?.join(",").into();

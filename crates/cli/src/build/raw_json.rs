@@ -10,8 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use strata_build::{Observer, Outcome};
+use strata_dockerfile::Warning;
 use strata_types::{Digest, Watch};
 
+use super::call::url;
 use crate::progress::Progress;
 
 /// Writes them down.
@@ -24,6 +26,17 @@ struct Written {
     out: Option<Box<dyn Write + Send>>,
     /// The steps that have begun: the names that the documents give them, and what people call them.
     steps: HashMap<usize, (Digest, String, Timestamp)>,
+}
+
+/// What could be better, as a document; nothing if there is nothing.
+pub fn warnings<'w>(warnings: impl IntoIterator<Item = &'w Warning>) -> String {
+    let one = |warning: &Warning| {
+        let short = format!("{}: {} (line {})", warning.rule, warning.message, warning.line);
+        let detail = [STANDARD.encode(warning.reason)];
+        json!({"level": 1, "short": STANDARD.encode(short), "detail": detail, "url": url(warning.rule)})
+    };
+    let all: Vec<Value> = warnings.into_iter().map(one).collect();
+    if all.is_empty() { String::new() } else { format!("{}\n", json!({"warnings": all})) }
 }
 
 impl<'p> RawJson<'p> {

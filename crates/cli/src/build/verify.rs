@@ -40,7 +40,8 @@ pub enum Mode {
 
 impl Mode {
     /// Reads `--progress`; where nothing is said a terminal is drawn on.
-    pub fn parse(word: &str, quiet: bool, is_terminal: bool) -> Result<Self> {
+    pub fn parse(word: &str, usual: Option<&str>, quiet: bool, is_terminal: bool) -> Result<Self> {
+        let word = usual.filter(|_| word == "auto" && !quiet).unwrap_or(word);
         Ok(match word {
             "quiet" => Self::Quiet,
             "auto" | "plain" | "tty" if quiet => Self::Quiet,
@@ -87,10 +88,16 @@ pub fn attempt(session: &mut Session, engine: &Engine, request: &BuildRequest, s
     })
 }
 
-/// Warnings, a line for each.
+/// Warnings as buildx tells them: how many there are, and a line for each.
 pub fn warned<'w>(warnings: impl IntoIterator<Item = &'w Warning>) -> String {
     let line = |warning: &Warning| format!(" - {}: {} (line {})\n", warning.rule, warning.message, warning.line);
-    warnings.into_iter().map(line).collect()
+    let lines: Vec<String> = warnings.into_iter().map(line).collect();
+    let head = match lines.len() {
+        0 => return String::new(),
+        1 => "1 warning found".to_owned(),
+        count => format!("{count} warnings found"),
+    };
+    format!("\n {head} (--check tells more):\n{}", lines.concat())
 }
 
 /// A failed build as the program ends with it; its lines of the Dockerfile are shown.

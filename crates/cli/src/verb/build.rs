@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use strata_build::{BuildRequest, Built, Compared};
+use strata_build::{BuildRequest, Built, CacheExport, Compared, Secret};
 use strata_engine::Engine;
 use strata_engine::container::{HostConfig, Resources, SHM_SIZE_BYTES};
 use strata_engine::image::Exposed;
@@ -11,15 +11,20 @@ use strata_types::Silent;
 use strata_types::reference::Reference;
 
 use crate::build::call::Call;
+use crate::build::input::Fetching;
 use crate::build::verify::{self, Mode, Shown};
-use crate::build::{annotation, attest, cache, contexts, epoch, input, output, secret};
+use crate::build::{annotation, attest, cache, contexts, epoch, input, output, raw_json, secret};
 use crate::container::request::ulimits;
 use crate::exposure;
 use crate::opts;
+use crate::opts::go_bool;
 use crate::opts::host::Host;
 use crate::opts::ulimit::Ulimit;
 use crate::verb::container_options::{MemorySwap, memory_swap};
 use crate::verb::prelude::*;
+
+/// What asks for a cache in the image itself.
+const INLINE: &str = "type=inline";
 
 /// What `strata build` understands.
 #[derive(Debug, clap::Args)]
@@ -185,24 +190,26 @@ impl Verb for Args {
   strata build -q - < Dockerfile          Build without any files, print the image's ID";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let mode = Mode::parse(&self.progress, self.quiet, session.terminal().stderr)?;
-        let is_quiet = mode == Mode::Quiet;
+        let usual = session.variable("BUILDKIT_PROGRESS").filter(|word| !word.is_empty());
+        let mode = Mode::parse(&self.progress, usual.as_deref(), self.quiet, session.terminal().stderr)?;
         let call = Call::parse(if self.check { "check" } else { &self.call })?;
         one_builder(self.builder.as_deref())?;
         let engine = session.engine()?;
-        let input = input::read(session, &engine, &self.path, self.file.as_deref())?;
+        let keep_git_dir = self.is_set(session, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+        let fetching = Fetching { keep_git_dir, secrets: secret::secrets(session, &self.secret)? };
+        let input = input::read(session, &engine, (&self.path, self.file.as_deref()), &fetching)?;
         let (name, text) = (input.name.clone(), input.dockerfile.clone());
         if let Some(call) = call {
-            let request = self.request(session, input, &engine)?;
+            let request = self.request(session, input, fetching.secrets, &engine)?;
             return call.answer(session, &engine, &name, &request);
         }
         let wanted = output::parse(&self.output, &engine.platform())?;
         let (destination, archive) = output::open(session, &wanted)?;
-        let mut request = self.request(session, input, &engine)?;
+        let mut request = self.request(session, input, fetching.secrets, &engine)?;
         request.output = destination;
         request.names.extend(names(&wanted.names)?);
         request.annotations.extend(wanted.annotations.iter().cloned());
-        self.refuse(&request)?;
+        self.refuse(&request, wanted.push || self.push)?;
         let shown = Shown { name: &name, text: &text, mode };
         if self.verify
             && let Compared::Different(difference) = verify::twice(session, &engine, &mut request, &shown)?
@@ -211,21 +218,27 @@ impl Verb for Args {
                 .hint("what a step writes must not depend on the time, on randomness or on the network"));
         }
         let built = verify::attempt(session, &engine, &request, &shown)?;
-        let told = self.succeed(session, &built, is_quiet)?;
+        let told = self.succeed(session, &built, mode)?;
         if !self.allow_secrets && matches!(request.output, strata_build::Output::Image) {
             self.warn(session, &engine, &built, wanted.push || self.push)?;
         }
         let names = request.names.iter().map(Reference::familiar).collect::<Vec<_>>();
-        output::finish(session, &engine, (&wanted, self.push), archive, (&built, &names))?;
+        let pushed = output::finish(session, &engine, (&wanted, self.push), archive, (&built, &names))?;
         if let Some(path) = &self.metadata_file {
-            output::metadata(session, path, &built, &names)?;
+            output::metadata(session, path, (&built, pushed.as_ref()), &names)?;
         }
         Ok(told)
     }
 }
 
 impl Args {
-    fn request(&self, session: &Session, input: input::Input, engine: &Engine) -> Result<BuildRequest> {
+    fn request(
+        &self,
+        session: &Session,
+        input: input::Input,
+        secrets: BTreeMap<String, Secret>,
+        engine: &Engine,
+    ) -> Result<BuildRequest> {
         let native = &engine.platform();
         let mut arguments = self.arguments(session);
         let epoch = epoch::of(session, &mut arguments, input.dir.as_deref(), self.verify)?;
@@ -233,7 +246,7 @@ impl Args {
         Ok(BuildRequest {
             dockerfile: input.dockerfile,
             context: input.context,
-            contexts: contexts::read(session, engine, &self.build_context)?,
+            contexts: contexts::read(session, engine, &self.build_context, &secrets)?,
             output: strata_build::Output::Image,
             attest: attest::parse(&self.attest, self.provenance.as_deref(), self.sbom.as_deref())?,
             annotations: annotation::parse(&self.annotation, native)?,
@@ -245,11 +258,11 @@ impl Args {
             squash: self.squash,
             no_cache_filter: self.no_cache_filter.clone(),
             cache_from: cache::from(&self.cache_from, &session.cwd()?)?,
-            cache_to: cache::to(&self.cache_to, &session.cwd()?)?,
+            cache_to: self.caches(session)?,
             pull: self.pull,
             platforms,
             network: self.network.clone(),
-            secrets: secret::secrets(session, &self.secret)?,
+            secrets,
             ssh: secret::agents(session, &self.ssh)?,
             allow_insecure: self.allow_insecure()?,
             host: self.host(),
@@ -259,12 +272,31 @@ impl Args {
     }
 
     /// Refuses what does not go together.
-    fn refuse(&self, request: &BuildRequest) -> Result<()> {
+    fn refuse(&self, request: &BuildRequest, leaves: bool) -> Result<()> {
+        if leaves && request.names.is_empty() {
+            return Err(
+                Failure::new("tag is needed when pushing to registry").hint("name it with -t REGISTRY/NAME:TAG")
+            );
+        }
         if self.verify && request.platforms.len() > 1 {
             let sentence = "--verify compares the image of one platform";
             return Err(Failure::new(sentence).hint("say which with --platform"));
         }
         Ok(())
+    }
+
+    /// `--cache-to`, and what asks for a cache in the image itself in another way.
+    fn caches(&self, session: &Session) -> Result<Vec<CacheExport>> {
+        let mut words = self.cache_to.clone();
+        if self.is_set(session, "BUILDKIT_INLINE_CACHE") && !words.iter().any(|word| word == INLINE) {
+            words.push(INLINE.to_owned());
+        }
+        cache::to(&words, &session.cwd()?)
+    }
+
+    /// Whether an argument that BuildKit takes for an option is true.
+    fn is_set(&self, session: &Session, name: &str) -> bool {
+        self.arguments(session).get(name).and_then(|value| go_bool(value)).unwrap_or(false)
     }
 
     /// `--build-arg`; without a value it is the environment's.
@@ -329,21 +361,25 @@ impl Args {
         exposure::warn(session, &untold)
     }
 
-    fn succeed(&self, session: &mut Session, built: &Built, is_quiet: bool) -> Result<Exit> {
-        if !is_quiet {
-            let is_meant = |rule| self.allow_secrets && rule == "SecretsUsedInArgOrEnv";
-            let meant = built.warnings.iter().filter(|warning| !is_meant(warning.rule));
-            session.err.write_all(verify::warned(meant).as_bytes())?;
-            if !built.unused.is_empty() {
-                let names = built.unused.join(" ");
-                writeln!(session.err, "[Warning] One or more build-args [{names}] were not consumed")?;
+    fn succeed(&self, session: &mut Session, built: &Built, mode: Mode) -> Result<Exit> {
+        let is_meant = |rule| self.allow_secrets && rule == "SecretsUsedInArgOrEnv";
+        let meant = built.warnings.iter().filter(|warning| !is_meant(warning.rule));
+        match mode {
+            Mode::Quiet => {}
+            Mode::RawJson => session.err.write_all(raw_json::warnings(meant).as_bytes())?,
+            Mode::Plain | Mode::Tty => {
+                session.err.write_all(verify::warned(meant).as_bytes())?;
+                if !built.unused.is_empty() {
+                    let names = built.unused.join(" ");
+                    writeln!(session.err, "[Warning] One or more build-args [{names}] were not consumed")?;
+                }
             }
         }
         if let Some(path) = &self.iidfile {
             let path = session.cwd()?.join(path);
             durable::write_file(&path, built.image.to_string().as_bytes(), 0o644, Durability::Ephemeral)?;
         }
-        if is_quiet {
+        if mode == Mode::Quiet {
             writeln!(session.out, "{}", built.image)?;
         }
         Ok(Exit::SUCCESS)

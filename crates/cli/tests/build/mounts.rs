@@ -1,5 +1,7 @@
 //! `RUN --mount`: caches, binds, memory, secrets and agents, which are part of no layer.
 
+use strata_testkit::machine::Ran;
+
 use super::{build, inspect, machine, need_all, sh, write};
 
 #[test]
@@ -95,6 +97,40 @@ RUN --mount=type=secret,id=absent ! [ -e /run/secrets/absent ]
         let err = build(&machine, file, &["--secret", word]).fails(1);
         assert!(err.contains(says), "{word}: {err}");
     }
+}
+
+#[test]
+fn arguments_that_are_options_of_buildkit_are_obeyed() {
+    need_all!();
+    let machine = machine(&[]);
+    let file = "FROM base\nRUN --mount=type=cache,target=/c hostname >> /c/names; cat /c/names\n";
+    let said = |options: &[&str]| {
+        let ran = build(&machine, file, &[&["--no-cache"], options].concat());
+        let names = ["buildkitsandbox", "mine"].map(|name| ran.err.lines().filter(|line| line.ends_with(name)).count());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        names
+    };
+    assert_eq!(said(&[]), [1, 0]);
+    assert_eq!(said(&["--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=mine"]), [1, 1]);
+    assert_eq!(said(&["--build-arg", "BUILDKIT_CACHE_MOUNT_NS=other"]), [1, 0]);
+    // A device that nobody has and nobody needs, and a cache in the image itself.
+    let file = "FROM base\nRUN --device=vendor.com/d=one true > /x\n";
+    build(&machine, file, &["-t", "app", "--build-arg", "BUILDKIT_INLINE_CACHE=1"]).ok();
+    machine.strata(["save", "-o", "app.tar", "app"]).ok();
+    assert!(!machine.sh("grep -c 'moby.buildkit.cache.v0' app.tar").ok().is_empty());
+    let mut command = machine.strata_command(["build", "-q", "ctx"]);
+    write(&machine, "Dockerfile", "FROM scratch\nENV A 1\n");
+    command.env("BUILDKIT_PROGRESS", "rawjson");
+    assert_eq!(Ran::from(command.output().unwrap()).err, "");
+    let mut command = machine.strata_command(["build", "ctx"]);
+    command.env("BUILDKIT_PROGRESS", "rawjson");
+    let raw = Ran::from(command.output().unwrap());
+    assert!(raw.err.starts_with("{\"vertexes\""), "{}", raw.err);
+    let last: serde_json::Value = serde_json::from_str(raw.err.lines().last().unwrap()).unwrap();
+    let page = "https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/";
+    assert_eq!((last["warnings"].as_array().unwrap().len(), &last["warnings"][0]["url"]), (1, &page.into()));
+    let plain = machine.strata(["build", "ctx"]);
+    assert!(plain.err.contains("\n 1 warning found (--check tells more):\n - LegacyKeyValueFormat: "), "{}", plain.err);
 }
 
 #[test]

@@ -34,6 +34,21 @@ hint: the shell did not find the program: is it installed in this stage?
         ("FROM base\nRUN [\"nosuch\"]\n", "executable file not found in $PATH\n"),
         ("FROM base\nEXPOSE x\n", "invalid containerPort: x\n"),
         ("FROM base\nSTOPSIGNAL nonsense\n", "Invalid signal: nonsense\n"),
+        ("FROM base\nRUN ['echo', 'a']\n", "exit code: 127\nhint: this looks like a list, but is no JSON"),
+        (
+            "FROM base\nRUN --device=vendor.com/d=one,required true\n",
+            "required device \"vendor.com/d=one\" is not registered\nhint: ",
+        ),
+        (
+            "FROM base\nRUN --device=a,colour=red true\n",
+            "invalid device \"a,colour=red\": unexpected field \"colour=red\"\n",
+        ),
+        ("FROM base AS own\nCOPY --from=Own /x /y\n", "circular dependency detected on stage: own\n"),
+        (
+            "FROM base AS one\nCOPY --from=two /x /y\nFROM one AS two\n",
+            "cannot copy from stage \"two\", it needs to be defined before current stage \"one\"\nhint: move that stage",
+        ),
+        ("FROM base\nADD https://h/x.git?colour=red /\n", "unexpected query \"colour\"\n"),
         ("FROM base\nCOPY --from=3 /x /y\n", "target stage \"3\" could not be found\n"),
         ("FROM $NOTHING\n", "base name ($NOTHING) should not be blank\n"),
         ("RUN x\n", "no build stage in current context\nhint: "),
@@ -81,6 +96,7 @@ fn nonsense_on_the_command_line_is_refused() {
     assert!(
         build(&machine, "FROM base\n", &["--target", "x"]).fails(1).contains("target stage \"x\" could not be found")
     );
+    assert!(build(&machine, "FROM base\n", &["--push"]).fails(1).contains("tag is needed when pushing to registry"));
     let quiet = build(&machine, "FROM base\n", &["-q", "--iidfile", "id"]);
     let id = std::fs::read_to_string(machine.dir().join("id")).unwrap();
     assert_eq!((quiet.out.as_str(), quiet.err.as_str()), (format!("{id}\n").as_str(), ""));

@@ -21,7 +21,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.end_headers()
         if self.path.startswith("/locked/") and self.headers.get("Authorization") != "Basic bWU6c2VjcmV0":
             self.send_response(401); self.send_header("Content-Length", "0"); return self.end_headers()
-        name = "served/" + self.path.split("?")[0].replace("/locked/", "/").lstrip("/").replace("%20", " ")
+        if self.path.startswith("/token/") and self.headers.get("Authorization") != "Bearer top":
+            self.send_response(403); self.send_header("Content-Length", "0"); return self.end_headers()
+        name = "served/" + self.path.split("?")[0].replace("/locked/", "/").replace("/token/", "/").lstrip("/").replace("%20", " ")
         if not os.path.isfile(name):
             self.send_response(404); self.send_header("Content-Length", "0"); return self.end_headers()
         body = open(name, "rb").read()
@@ -99,6 +101,37 @@ fn files_of_the_web_are_added_with_their_names_times_and_checksums() {
     let other = build(&machine, &file, &["-t", "app"]);
     assert_eq!(sh(&machine, "app", "cat /dir/one.txt /checked"), "two\none\n", "{}", other.err);
     machine.strata(["check"]).ok();
+}
+
+#[test]
+fn secrets_say_who_we_are_to_their_host() {
+    need_all!();
+    need!(host::program("python3"));
+    let machine = machine(&[]);
+    machine
+        .sh("mkdir served && echo one > served/one && printf top > token && printf 'Basic bWU6c2VjcmV0' > header")
+        .ok();
+    let _server = serve_files(&machine);
+    let build = |path: &str, options: &[&str]| {
+        let file = format!("FROM base\nADD http://127.0.0.1:8000/{path} /x\nRUN cat /x\n");
+        build(&machine, &file, &[&["--no-cache", "-t", "app"], options].concat())
+    };
+    let token = ["--secret", "id=HTTP_AUTH_TOKEN_127.0.0.1,src=token"];
+    for (path, options) in [
+        ("token/one", token),
+        ("moved/token/one", token),
+        ("locked/one", ["--secret", "id=HTTP_AUTH_HEADER_127.0.0.1,src=header"]),
+    ] {
+        let ran = build(path, &options);
+        assert_eq!(ran.code, 0, "{path}: {}", ran.err);
+    }
+    let refused = build("token/one", &["--secret", "id=HTTP_AUTH_TOKEN_localhost,src=token"]).fails(1);
+    assert!(refused.contains("invalid response status 403"), "{refused}");
+    // A context, too.
+    machine.sh("printf 'FROM scratch\\nENV A=1\\n' > served/D").ok();
+    let context = "http://127.0.0.1:8000/token/D";
+    machine.strata(["build", "-q", context]).fails(1);
+    machine.strata(["build", "-q", token[0], token[1], context]).ok();
 }
 
 #[test]

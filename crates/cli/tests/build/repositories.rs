@@ -110,6 +110,19 @@ fn repositories_come_over_tls_with_those_in_them() {
     let built = build(&machine, &["--no-cache", "-f", "D", "ctx"], trusted);
     assert_eq!(built.code, 0, "{}", built.err);
     assert_eq!(files(&machine), FILES);
+    // In part, and by a secret that says who we are.
+    let built = build(&machine, &[&format!("{url}?branch=main&submodules=false&keep-git-dir")], trusted);
+    assert_eq!(built.code, 0, "{}", built.err);
+    assert_eq!(machine.sh("cd out; cat name; git log --format=%s; ls -A sub").ok(), "outer\nouter\n");
+    std::fs::write(machine.dir().join("header"), "Basic bWU6c2VjcmV0\n").unwrap();
+    let secret = ["--secret", "id=GIT_AUTH_HEADER.127.0.0.1:8443,src=header"];
+    let plain = "https://127.0.0.1:8443/outer.git";
+    let built = build(&machine, &[secret[0], secret[1], plain], trusted);
+    assert_eq!(built.code, 0, "{}", built.err);
+    assert_eq!(files(&machine), FILES);
+    std::fs::write(machine.dir().join("D"), format!("FROM scratch\nADD {plain}?tag=none /\n")).unwrap();
+    let error = build(&machine, &["-f", "D", secret[0], secret[1], "ctx"], trusted).fails(1);
+    assert!(error.contains("refs/tags/none"), "{error}");
     // Whom git does not trust or know, we do not.
     let error = build(&machine, &[url], ("UNUSED", "")).fails(1);
     assert!(error.contains("certificate") && !error.contains("secret"), "{error}");

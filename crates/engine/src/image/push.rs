@@ -28,6 +28,8 @@ pub struct Pushed {
     pub reference: Reference,
     /// The digest of the manifest.
     pub digest: Digest,
+    /// What kind of manifest it is.
+    pub media_type: String,
     /// How long the manifest is.
     pub size_bytes: u64,
     /// The image.
@@ -103,7 +105,8 @@ impl Engine {
         self.record_event(Happening::new(Kind::Image, "push", &name).with("name", &reference.familiar_name()));
         let tag = reference.tag().unwrap_or_default();
         watch.say(&format!("{tag}: digest: {digest} size: {}", bytes.len()));
-        Ok(Pushed { reference: reference.clone(), digest, size_bytes: bytes.len() as u64, image: image.id })
+        let (media_type, size_bytes) = (manifest.media_type, bytes.len() as u64);
+        Ok(Pushed { reference: reference.clone(), digest, media_type, size_bytes, image: image.id })
     }
 
     /// The manifest the image came with, if it is here and speaks of this image.

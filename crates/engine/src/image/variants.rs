@@ -103,7 +103,7 @@ impl Engine {
         self.record_event(Happening::new(Kind::Image, "push", &name).with("name", &reference.familiar_name()));
         watch.say(&format!("{}: digest: {digest} size: {}", reference.tag().unwrap_or_default(), index.len()));
         let size_bytes = index.len() as u64;
-        Ok(Pushed { reference: reference.clone(), digest, size_bytes, image: image.id.clone() })
+        Ok(Pushed { reference: reference.clone(), digest, media_type, size_bytes, image: image.id.clone() })
     }
 
     /// The index that a tag was pulled with, if it names these manifests and no others.

@@ -36,12 +36,12 @@ pub struct WorkDir {
 }
 
 impl Workbench<'_> {
-    /// Asks a server for a file, and reads what it says of it.
+    /// Asks a server for a file, and reads what it says of it. `authorization` says who we are.
     ///
     /// # Errors
     /// When it cannot be reached or does not have it.
-    pub fn web(&self, url: &str) -> Result<WebFile<'_>> {
-        Ok(self.engine.client()?.web(url)?)
+    pub fn web(&self, url: &str, authorization: Option<&str>) -> Result<WebFile<'_>> {
+        Ok(self.engine.client()?.web(url, authorization)?)
     }
 
     /// Reads all of a file.
