@@ -2,6 +2,7 @@
 
 pub mod foreground;
 pub mod image;
+pub mod limits;
 pub mod port;
 pub mod request;
 pub mod row;

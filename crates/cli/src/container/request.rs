@@ -19,7 +19,7 @@ use crate::opts::mount::{Mount, Propagation, Recursive, Source};
 use crate::opts::network::Network;
 use crate::opts::{label, port, ulimit, volume};
 use crate::session::Session;
-use crate::verb::container_options::{ContainerOptions, MemorySwap};
+use crate::verb::container_options::ContainerOptions;
 
 /// What a container is made from, beside the options.
 #[derive(Debug)]
@@ -251,18 +251,8 @@ fn security(options: &ContainerOptions, host: &mut HostConfig) -> Result<()> {
 }
 
 fn resources(options: &ContainerOptions) -> Resources {
-    let bytes = |size: Option<u64>| size.map_or(0, |size| i64::try_from(size).unwrap_or(i64::MAX));
-    let limit = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
     Resources {
-        cpu_shares: options.cpu_shares.unwrap_or(0),
-        memory: bytes(options.memory),
-        nano_cpus: options.cpus.map_or(0, |cpus| cpus.0),
         cgroup_parent: options.cgroup_parent.clone().unwrap_or_default(),
-        blkio_weight: options.blkio_weight.unwrap_or(0),
-        cpu_period: options.cpu_period.unwrap_or(0),
-        cpu_quota: options.cpu_quota.unwrap_or(0),
-        cpuset_cpus: options.cpuset_cpus.clone().unwrap_or_default(),
-        cpuset_mems: options.cpuset_mems.clone().unwrap_or_default(),
         devices: options
             .device
             .iter()
@@ -273,19 +263,15 @@ fn resources(options: &ContainerOptions) -> Resources {
             })
             .collect(),
         device_cgroup_rules: (!options.device_cgroup_rule.is_empty()).then(|| options.device_cgroup_rule.clone()),
-        memory_reservation: bytes(options.memory_reservation),
-        memory_swap: options.memory_swap.map_or(0, |MemorySwap(swap)| limit(swap)),
         memory_swappiness: options.memory_swappiness.filter(|swappiness| *swappiness != -1),
         oom_kill_disable: options.oom_kill_disable,
-        pids_limit: options.pids_limit,
         ulimits: ulimits(&options.ulimit),
         blkio_weight_device: options.blkio_weight_device.iter().map(device_weight).collect(),
         blkio_device_read_bps: options.device_read_bps.iter().map(device_rate).collect(),
         blkio_device_write_bps: options.device_write_bps.iter().map(device_rate).collect(),
         blkio_device_read_iops: options.device_read_iops.iter().map(device_rate).collect(),
         blkio_device_write_iops: options.device_write_iops.iter().map(device_rate).collect(),
-        cpu_realtime_period: options.cpu_rt_period.unwrap_or(0),
-        cpu_realtime_runtime: options.cpu_rt_runtime.unwrap_or(0),
+        ..options.limits.resources()
     }
 }
 

@@ -14,13 +14,13 @@ use crate::build::call::Call;
 use crate::build::input::Fetching;
 use crate::build::verify::{self, Mode, Shown};
 use crate::build::{annotation, attest, cache, contexts, epoch, input, output, raw_json, secret};
+use crate::container::limits::Limits;
 use crate::container::request::ulimits;
 use crate::exposure;
 use crate::opts;
 use crate::opts::go_bool;
 use crate::opts::host::Host;
 use crate::opts::ulimit::Ulimit;
-use crate::verb::container_options::{MemorySwap, memory_swap};
 use crate::verb::prelude::*;
 
 /// What asks for a cache in the image itself.
@@ -29,6 +29,9 @@ const INLINE: &str = "type=inline";
 /// What `strata build` understands.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// What each RUN may take.
+    #[command(flatten)]
+    pub limits: Limits,
     /// Add a custom host-to-IP mapping (format: "host:ip")
     #[arg(long, value_name = "strings", value_parser = opts::host::parse)]
     pub add_host: Vec<Host>,
@@ -75,21 +78,6 @@ pub struct Args {
     /// Ignored: the context is not sent anywhere
     #[arg(long, hide = true)]
     pub compress: bool,
-    /// Limit the CPU CFS (Completely Fair Scheduler) period
-    #[arg(long, value_name = "int")]
-    pub cpu_period: Option<i64>,
-    /// Limit the CPU CFS (Completely Fair Scheduler) quota
-    #[arg(long, value_name = "int")]
-    pub cpu_quota: Option<i64>,
-    /// CPU shares (relative weight)
-    #[arg(short = 'c', long, value_name = "int")]
-    pub cpu_shares: Option<i64>,
-    /// CPUs in which to allow execution (0-3, 0,1)
-    #[arg(long)]
-    pub cpuset_cpus: Option<String>,
-    /// MEMs in which to allow execution (0-3, 0,1)
-    #[arg(long)]
-    pub cpuset_mems: Option<String>,
     /// Name of the Dockerfile (default: "PATH/Dockerfile")
     #[arg(short = 'f', long)]
     pub file: Option<String>,
@@ -105,12 +93,6 @@ pub struct Args {
     /// Ignored: what is built is here
     #[arg(long, hide = true)]
     pub load: bool,
-    /// Memory limit
-    #[arg(short = 'm', long, value_name = "bytes", value_parser = opts::size::bytes)]
-    pub memory: Option<u64>,
-    /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
-    #[arg(long, value_name = "bytes", value_parser = memory_swap)]
-    pub memory_swap: Option<MemorySwap>,
     /// Write build result metadata to a file
     #[arg(long)]
     pub metadata_file: Option<String>,
@@ -318,7 +300,6 @@ impl Args {
     }
 
     fn host(&self) -> HostConfig {
-        let signed = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
         let line = |host: &Host| {
             let address = host.address.map_or_else(|| "host-gateway".to_owned(), |address| address.to_string());
             format!("{}:{address}", host.name)
@@ -330,15 +311,8 @@ impl Args {
             shm_size: self.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE_BYTES),
             resources: Resources {
                 cgroup_parent: self.cgroup_parent.clone().unwrap_or_default(),
-                cpu_period: self.cpu_period.unwrap_or(0),
-                cpu_quota: self.cpu_quota.unwrap_or(0),
-                cpu_shares: self.cpu_shares.unwrap_or(0),
-                cpuset_cpus: self.cpuset_cpus.clone().unwrap_or_default(),
-                cpuset_mems: self.cpuset_mems.clone().unwrap_or_default(),
-                memory: self.memory.map_or(0, signed),
-                memory_swap: self.memory_swap.map_or(0, |MemorySwap(swap)| swap.map_or(-1, signed)),
                 ulimits: ulimits(&self.ulimit),
-                ..Resources::default()
+                ..self.limits.resources()
             },
             ..HostConfig::default()
         }

@@ -6,29 +6,23 @@ use std::time::Duration;
 use strata_engine::container::SecretMount;
 use strata_net::Mac;
 
+use crate::container::limits::ContainerLimits;
+use crate::opts;
 use crate::opts::block_device::PerDevice;
 use crate::opts::device::Device;
 use crate::opts::environment::Variable;
 use crate::opts::host::Host;
 use crate::opts::mount::Mount;
 use crate::opts::network::Network;
-use crate::opts::number::NanoCpus;
 use crate::opts::port::Port;
 use crate::opts::ulimit::Ulimit;
-use crate::opts::{self, Invalid};
-
-/// `--memory-swap`: bytes, or none for no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemorySwap(pub Option<u64>);
-
-/// Parses the value of `--memory-swap`.
-pub(super) fn memory_swap(text: &str) -> Result<MemorySwap, Invalid> {
-    opts::size::bytes_or_unlimited(text).map(MemorySwap)
-}
 
 /// Options of `run` and `create`.
 #[derive(Debug, clap::Args)]
 pub struct ContainerOptions {
+    /// What it may take.
+    #[command(flatten)]
+    pub limits: ContainerLimits,
     /// Add a custom host-to-IP mapping (host:ip)
     #[arg(long, value_name = "list", value_parser = opts::host::parse)]
     pub add_host: Vec<Host>,
@@ -47,24 +41,6 @@ pub struct ContainerOptions {
     /// Write the container ID to the file
     #[arg(long)]
     pub cidfile: Option<String>,
-    /// Limit CPU CFS (Completely Fair Scheduler) period
-    #[arg(long, value_name = "int")]
-    pub cpu_period: Option<i64>,
-    /// Limit CPU CFS (Completely Fair Scheduler) quota
-    #[arg(long, value_name = "int")]
-    pub cpu_quota: Option<i64>,
-    /// CPU shares (relative weight)
-    #[arg(short = 'c', long, value_name = "int")]
-    pub cpu_shares: Option<i64>,
-    /// Number of CPUs
-    #[arg(long, value_name = "decimal", value_parser = opts::number::cpus)]
-    pub cpus: Option<NanoCpus>,
-    /// CPUs in which to allow execution (0-3, 0,1)
-    #[arg(long)]
-    pub cpuset_cpus: Option<String>,
-    /// MEMs in which to allow execution (0-3, 0,1)
-    #[arg(long)]
-    pub cpuset_mems: Option<String>,
     /// Add a host device to the container
     #[arg(long, value_name = "list", value_parser = opts::device::parse)]
     pub device: Vec<Device>,
@@ -131,15 +107,6 @@ pub struct ContainerOptions {
     /// Log driver options
     #[arg(long, value_name = "list")]
     pub log_opt: Vec<String>,
-    /// Memory limit
-    #[arg(short = 'm', long, value_name = "bytes", value_parser = opts::size::bytes)]
-    pub memory: Option<u64>,
-    /// Memory soft limit
-    #[arg(long, value_name = "bytes", value_parser = opts::size::bytes)]
-    pub memory_reservation: Option<u64>,
-    /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
-    #[arg(long, value_name = "bytes", value_parser = memory_swap)]
-    pub memory_swap: Option<MemorySwap>,
     /// Tune container memory swappiness (0 to 100)
     #[arg(long, value_name = "int", default_value = "-1")]
     pub memory_swappiness: Option<i64>,
@@ -176,9 +143,6 @@ pub struct ContainerOptions {
     /// PID namespace to use
     #[arg(long)]
     pub pid: Option<String>,
-    /// Tune container pids limit (set -1 for unlimited)
-    #[arg(long, value_name = "int")]
-    pub pids_limit: Option<i64>,
     /// Set platform if server is multi-platform capable
     #[arg(long)]
     pub platform: Option<String>,
@@ -245,9 +209,6 @@ pub struct ContainerOptions {
     /// Working directory inside the container
     #[arg(short = 'w', long)]
     pub workdir: Option<String>,
-    /// Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)
-    #[arg(long, value_name = "uint16")]
-    pub blkio_weight: Option<u16>,
     /// Block IO weight (relative device weight)
     #[arg(long, value_name = "list", value_parser = opts::block_device::weight)]
     pub blkio_weight_device: Vec<PerDevice>,
@@ -263,12 +224,6 @@ pub struct ContainerOptions {
     /// Limit write rate (IO per second) to a device
     #[arg(long, value_name = "list", value_parser = opts::block_device::operations)]
     pub device_write_iops: Vec<PerDevice>,
-    /// Limit CPU real-time period in microseconds
-    #[arg(long, value_name = "int")]
-    pub cpu_rt_period: Option<i64>,
-    /// Limit CPU real-time runtime in microseconds
-    #[arg(long, value_name = "int")]
-    pub cpu_rt_runtime: Option<i64>,
     /// Kernel memory limit (ignored: kernels have none any more)
     #[arg(long, value_name = "bytes", value_parser = opts::size::bytes)]
     pub kernel_memory: Option<u64>,
