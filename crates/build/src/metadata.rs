@@ -76,8 +76,9 @@ pub(crate) fn apply(
             format!("HEALTHCHECK {}", history::health(check))
         }
         Instruction::OnBuild(text) => {
+            // As with BuildKit no step of the history: it says what others do.
             config.on_build.push(text.clone());
-            format!("ONBUILD {text}")
+            return Ok(None);
         }
         Instruction::Maintainer(name) => format!("MAINTAINER {name}"),
         Instruction::Run(_)

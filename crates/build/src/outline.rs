@@ -205,6 +205,7 @@ impl Known {
                     let lookup = |name: &str| self.scope.lookup(&self.env, name);
                     let (name, value) = (expand(escape, &pair.name, &lookup)?, expand(escape, &pair.value, &lookup)?);
                     set_variable(&mut self.env, &name.text, &value.text);
+                    self.scope.hide(&name.text);
                 }
             }
             Instruction::Run(run) => {

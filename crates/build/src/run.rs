@@ -16,6 +16,8 @@ use crate::error::Problem;
 
 /// What `hostname` says in every RUN, as with BuildKit: a name of the host's would end up in layers.
 const HOSTNAME: &str = "buildkitsandbox";
+/// A variable without a value is none.
+const UNSET_HOSTNAME: &str = "HOSTNAME";
 /// Where a script that stands in the Dockerfile is.
 const SCRIPTS: &str = "/dev/pipes";
 
@@ -105,6 +107,8 @@ pub(crate) fn run(
     // Kept open until the program has ended: it is read by its path.
     let script = command.script.as_ref().map(|(path, text)| script_mount(path, text)).transpose()?;
     mounts.extend(script.iter().map(|(mount, _)| mount.clone()));
+    // A container is told what its host is called; a step is not: it would end up in layers.
+    let env = [UNSET_HOSTNAME.to_owned()].into_iter().chain(env).collect();
     let config = ContainerConfig {
         hostname: hostname.unwrap_or(HOSTNAME).to_owned(),
         run: RunConfig {

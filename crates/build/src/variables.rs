@@ -32,7 +32,7 @@ pub(crate) struct Globals {
 /// What a stage knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
-    /// Declared arguments in order; those without a value are only declared.
+    /// Declared arguments in order; those without a value are only declared, or ENV came after them.
     pub(crate) arguments: Vec<(String, Option<String>)>,
 }
 
@@ -126,22 +126,32 @@ impl Scope {
         value
     }
 
-    /// The value of a variable: ENV goes before ARG.
+    /// Lets ENV stand for a variable from here on: of ENV and ARG, the later one counts.
+    pub(crate) fn hide(&mut self, name: &str) {
+        self.arguments.iter_mut().filter(|(known, _)| known == name).for_each(|(_, value)| *value = None);
+    }
+
+    /// The value of a variable.
     pub(crate) fn lookup(&self, env: &[String], name: &str) -> Option<String> {
-        let of_env = env.iter().rev().find_map(|entry| match entry.split_once('=') {
-            Some((known, value)) if known == name => Some(value.to_owned()),
-            _ => None,
-        });
-        of_env.or_else(|| {
-            self.arguments.iter().rev().find(|(known, _)| known == name).and_then(|(_, value)| value.clone())
+        let argument = self.visible().find(|(known, _)| *known == name).map(|(_, value)| value.to_owned());
+        argument.or_else(|| {
+            env.iter().rev().find_map(|entry| match entry.split_once('=') {
+                Some((known, value)) if known == name => Some(value.to_owned()),
+                _ => None,
+            })
         })
     }
 
-    /// The arguments that a program sees: those with a value that ENV does not hide.
-    pub(crate) fn visible<'s>(&'s self, env: &'s [String]) -> impl Iterator<Item = (&'s str, &'s str)> {
-        let hidden = |name: &str| env.iter().any(|entry| entry.split('=').next() == Some(name));
-        let visible = self.arguments.iter().filter(move |(name, _)| !hidden(name));
-        visible.filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+    /// The arguments that stand for a variable.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.arguments.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+    }
+
+    /// What a program sees.
+    pub(crate) fn environment(&self, env: &[String]) -> Vec<String> {
+        let is_hidden = |entry: &&String| self.visible().any(|(name, _)| entry.split('=').next() == Some(name));
+        let arguments = self.visible().map(|(name, value)| format!("{name}={value}"));
+        env.iter().filter(|entry| !is_hidden(entry)).cloned().chain(arguments).collect()
     }
 }
 
@@ -176,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_sees_what_it_declares_and_env_goes_first() {
+    fn a_stage_sees_what_it_declares_and_what_came_last() {
         let mut globals = globals(&[("GIVEN", "g")]);
         globals.declare(&argument("ABOVE=above")).unwrap();
         let mut scope = Scope::default();
@@ -186,8 +196,10 @@ mod tests {
         assert_eq!(scope.declare(&globals, "GIVEN", Some("default".to_owned())).as_deref(), Some("g"));
         assert_eq!(scope.declare(&globals, "E", Some("arg".to_owned())).as_deref(), Some("arg"));
         assert_eq!(scope.declare(&globals, "NOTHING", None), None);
+        assert_eq!(scope.lookup(&env, "E").as_deref(), Some("arg"));
+        assert_eq!(scope.environment(&env), ["ABOVE=above", "GIVEN=g", "E=arg"]);
+        scope.hide("E");
         assert_eq!(scope.lookup(&env, "E").as_deref(), Some("env"));
-        let visible: Vec<_> = scope.visible(&env).collect();
-        assert_eq!(visible, [("ABOVE", "above"), ("GIVEN", "g")]);
+        assert_eq!(scope.environment(&env), ["E=env", "ABOVE=above", "GIVEN=g"]);
     }
 }

@@ -163,6 +163,12 @@ impl<'b> StageRun<'b> {
     }
 
     fn metadata(&mut self, instruction: &Instruction) -> Result<(), Problem> {
+        let set = match instruction {
+            Instruction::Env(pairs) => {
+                pairs.iter().map(|pair| self.expand(&pair.name)).collect::<Result<Vec<_>, _>>()?
+            }
+            _ => Vec::new(),
+        };
         let (scope, escape) = (&self.state.scope, self.build.plan.globals.escape());
         let config = &mut self.state.base.config;
         let env = config.config.env.clone();
@@ -173,14 +179,14 @@ impl<'b> StageRun<'b> {
         if let Some(text) = metadata::apply(instruction, &mut config.config, &mut self.commands, &replace)? {
             self.tell(text, None);
         }
+        set.iter().for_each(|name| self.state.scope.hide(name));
         Ok(())
     }
 
     fn arg(&mut self, arguments: &[Argument]) -> Result<(), Problem> {
-        let expand = |argument: &Argument| argument.default.as_ref().map(|text| self.expand(text)).transpose();
-        let defaults = arguments.iter().map(expand).collect::<Result<Vec<_>, _>>()?;
         let mut text = "ARG".to_owned();
-        for (argument, default) in arguments.iter().zip(defaults) {
+        for argument in arguments {
+            let default = argument.default.as_ref().map(|text| self.expand(text)).transpose()?;
             text.push_str(&format!(" {}", argument.name));
             if let Some(value) = self.state.scope.declare(&self.build.plan.globals, &argument.name, default) {
                 text.push_str(&format!("={value}"));

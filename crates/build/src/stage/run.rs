@@ -41,9 +41,7 @@ impl StageRun<'_> {
             key.part("directory", &config.working_dir);
             key.part("network", &network);
             key.part("security", if instruction.insecure { "insecure" } else { "sandbox" });
-            if let Some(hostname) = hostname {
-                key.part("hostname", hostname);
-            }
+            key.parts("hostname", hostname);
             if platform != build.native {
                 key.part("platform", platform.to_string());
             }
@@ -87,9 +85,7 @@ impl StageRun<'_> {
 
     /// The variables that a program sees: the image's, and arguments they do not hide.
     fn environment(&self) -> Vec<String> {
-        let env = &self.config().env;
-        let arguments = self.state.scope.visible(env).map(|(name, value)| format!("{name}={value}"));
-        env.iter().cloned().chain(arguments).collect()
+        self.state.scope.environment(&self.config().env)
     }
 
     /// The arguments as histories show them before a command: `|2 a=1 b=2 `.

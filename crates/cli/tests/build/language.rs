@@ -13,8 +13,8 @@ FROM $BASE AS made
 ENV A=1 B="two words"
 WORKDIR /app
 COPY src /app/src
-ARG NAME=world
-RUN mkdir out && cat src/f* > out/all && echo "$A $B $NAME" >> out/all
+ARG NAME=world AGAIN=$NAME
+RUN [ "$AGAIN" = "$NAME" ] && mkdir out && cat src/f* > out/all && echo "$A $B $NAME" >> out/all
 
 FROM $BASE
 COPY --from=made /app/out /out/

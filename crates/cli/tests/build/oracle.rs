@@ -107,6 +107,11 @@ RUN --mount=type=bind,target=/ctx cat /ctx/one.txt > /from-bind && ! [ -e /ctx/t
 RUN --mount=type=cache,target=/cache echo 1 > /cache/x
 RUN --mount=type=tmpfs,target=/t touch /t/x
 WORKDIR /made/here
+ENV A=1
+ARG A=later
+RUN mkdir /vars && echo "$A" > /vars/one && env | sort > /vars/all
+ENV B=$A A=2
+RUN echo "$A $B" > /vars/two
 FROM made AS unneeded
 RUN exit 1
 FROM last
@@ -114,6 +119,7 @@ COPY --from=modern /modes /modes
 COPY --from=modern /dressed /dressed
 COPY --from=modern /from-bind /
 COPY --from=modern /made /made
+COPY --from=modern /vars /vars
 "#;
 
 #[test]
