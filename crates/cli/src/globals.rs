@@ -32,9 +32,12 @@ pub struct Globals {
     pub version: bool,
 }
 
-/// The definitions of the global options, on a command named `strata`.
+/// The name of the command that has the global options; verbs have another.
+pub const COMMAND: &str = "strata OPTIONS";
+
+/// The definitions of the global options, on a command of their own.
 pub fn command() -> clap::Command {
-    crate::verb::adapt(Globals::augment_args(clap::Command::new("strata")))
+    crate::verb::adapt(Globals::augment_args(clap::Command::new(COMMAND)))
 }
 
 /// Parses the options before the verb; returns them and the words from the verb on.

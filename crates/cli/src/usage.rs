@@ -8,6 +8,7 @@ use clap::{Arg, Command};
 
 use crate::exit::Exit;
 use crate::format::count::counted;
+use crate::globals;
 use crate::opts::number;
 use crate::verb::Entry;
 
@@ -81,7 +82,7 @@ pub fn misuse(error: &clap::Error, command: &Command, path: &str, entry: &Entry,
 pub fn option_error(error: &clap::Error, command: &Command, words: &[OsString]) -> Option<String> {
     let word = context(error, ContextKind::InvalidArg);
     let option = word.as_deref().and_then(|word| option_named(command, word));
-    let is_global = command.get_name() == "strata";
+    let is_global = command.get_name() == globals::COMMAND;
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let word = word?;
