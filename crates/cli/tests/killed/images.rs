@@ -106,16 +106,19 @@ fn rmi_of_a_lender_can_be_killed_anywhere() {
                 std::fs::write(bench.machine.dir().join(name), archive).unwrap();
                 bench.strata(&["load", "-q", "-i", name]).ok();
             }
-            assert_eq!(bench.machine.sh("ls store/layers/erofs/*/lenders | wc -l").ok(), "1\n");
+            // Other drivers store it twice.
+            let lent = bench.machine.sh("ls store/layers/*/*/lenders | wc -l");
+            assert!(bench.driver != "erofs" || lent.out == "1\n", "{lent:?}");
         },
         begin: |_| {},
         words: |_| words(&["rmi", "lender"]),
         done: |bench| {
             bench.strata(&["image", "prune", "-f"]).ok();
-            assert_eq!(bench.count("layers/erofs"), 2, "that of the base and that of the borrower");
+            let layers = || bench.count(&format!("layers/{}", bench.driver));
+            assert_eq!(layers(), 2, "that of the base and that of the borrower");
             bench.strata(&["save", "-o", "again.tar", "borrower"]).ok();
             bench.strata(&["rmi", "borrower"]).ok();
-            assert_eq!(bench.count("layers/erofs"), 1);
+            assert_eq!(layers(), 1);
         },
         again: &[0, 1],
         failpoints_min: 6,
