@@ -3,7 +3,7 @@ use strata_testkit::tar::Tar;
 use strata_testkit::{host, need};
 use strata_types::{ImageId, Silent};
 
-use crate::support::Fixture;
+use crate::support::{Fixture, sentence};
 
 const GENTLE: RemoveWish = RemoveWish { force: false, prune: true };
 
@@ -48,5 +48,6 @@ fn what_is_not_there_is_said_so() {
     let error = fixture.engine.remove_image("nosuch", GENTLE, &Silent).unwrap_err();
     assert_eq!(error.to_string(), "No such image: nosuch:latest");
     let error = fixture.engine.remove_image("NoSuch", GENTLE, &Silent).unwrap_err();
-    assert!(error.to_string().contains("must be lowercase"), "{error}");
+    let text = sentence(&error);
+    assert!(text.contains("must be lowercase"), "{text}");
 }
