@@ -92,7 +92,7 @@ impl Links {
 
     /// The number of the interface of that name, or alternative name; none if there is none. Asked for by ioctl(2)
     /// (netdevice(7)): a netlink message would be answered with all there is to say of an interface, under a lock.
-    pub(crate) fn find(&mut self, name: &str) -> io::Result<Option<u32>> {
+    pub(crate) fn find(&self, name: &str) -> io::Result<Option<u32>> {
         match rustix::net::netdevice::name_to_index(self.0.as_fd(), name) {
             Ok(index) => Ok(Some(index)),
             Err(Errno::NODEV) => Ok(None),
