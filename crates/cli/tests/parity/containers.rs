@@ -169,6 +169,79 @@ fn containers_look_the_same() {
     pair.finish();
 }
 
+/// What templates say of fields that are empty and that the JSON leaves out, of a container, an image, a volume and a network.
+const OMITTED: &[(&str, &str, &[&str])] = &[
+    (
+        "container",
+        "made",
+        &[
+            "State.Health",
+            "State.Health.Status",
+            "State.Health.Log",
+            "Config.ArgsEscaped",
+            "Config.ExposedPorts",
+            "Config.Healthcheck",
+            "Config.Healthcheck.Test",
+            "Config.MacAddress",
+            "Config.NetworkDisabled",
+            "Config.OnBuild",
+            "Config.Shell",
+            "Config.StopSignal",
+            "Config.StopTimeout",
+            "HostConfig.Init",
+            "HostConfig.KernelMemory",
+            "HostConfig.Mounts",
+            "HostConfig.StorageOpt",
+            "HostConfig.Sysctls",
+            "HostConfig.Tmpfs",
+            "HostConfig.Nope",
+            "Node",
+            "SizeRw",
+            "SizeRootFs",
+            "Nope",
+        ],
+    ),
+    (
+        "image",
+        "box",
+        &[
+            "Container",
+            "OsVersion",
+            "Variant",
+            "Config.ExposedPorts",
+            "Config.Healthcheck",
+            "Config.Shell",
+            "Nope",
+        ],
+    ),
+    ("volume", "some", &["Status", "UsageData", "UsageData.Size", "Options", "Labels", "Nope"]),
+    ("network", "none", &["Peers", "Services", "Containers", "Options", "Labels", "Nope"]),
+];
+
+#[test]
+fn templates_know_the_fields_that_json_leaves_out() {
+    need!(needs());
+    let machine = Machine::isolated();
+    let mut pair = pair(&machine);
+    pair.prepare(&["create", "--name", "made", "--network", "none", "box", "true"]);
+    pair.prepare(&["volume", "create", "some"]);
+    for (kind, name, fields) in OMITTED {
+        for field in *fields {
+            // Docker ends an error's line with an empty one on standard output.
+            pair.same_by(&[kind, "inspect", "-f", &format!("{{{{.{field}}}}}"), name], |text| text.trim().to_owned());
+        }
+    }
+    for template in [
+        "{{if .State.Health}}{{.State.Health.Status}}{{else}}no check{{end}}",
+        "{{with .Config.Healthcheck}}{{.Test}}{{end}}|{{json .State.Health}}|{{json .HostConfig.Tmpfs}}|{{eq .State.Health nil}}",
+        "{{len .HostConfig.Sysctls}} {{range .HostConfig.Mounts}}{{.Source}}{{else}}none{{end}} {{index .HostConfig.StorageOpt \"size\"}}",
+        "{{printf \"%v %s\" .Config.Healthcheck .Config.StopSignal}} {{not .HostConfig.Init}}",
+    ] {
+        pair.same(&["inspect", "-f", template, "made"]);
+    }
+    pair.finish();
+}
+
 #[test]
 fn a_change_of_a_commit_names_variables_the_same() {
     need!(needs());

@@ -86,7 +86,7 @@ impl Execution<'_> {
                 entries.sort_unstable_by_key(|(key, _)| *key);
                 entries.into_iter().map(|(key, json)| (key.clone().into(), Value::new("", json))).collect()
             }
-            Value::None | Value::Null(_) => Vec::new(),
+            Value::None | Value::Null(_) | Value::Omitted(_) => Vec::new(),
             Value::Number(number) if number.is_i64() => {
                 (0..number.as_u64().unwrap_or(0).min(RANGE_MAX)).map(|i| (count(i), count(i))).collect()
             }

@@ -164,7 +164,7 @@ fn equals_any(first: &Value, rest: &[Value]) -> Result<bool> {
 }
 
 fn equal(a: &Value, b: &Value) -> Result<bool> {
-    let is_nil = |value: &Value| matches!(value, Value::None | Value::Null(_));
+    let is_nil = |value: &Value| matches!(value, Value::None | Value::Null(_) | Value::Omitted(_));
     match (a, b) {
         (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
         (Value::String(a), Value::String(b)) => Ok(a == b),
@@ -196,7 +196,7 @@ fn length(value: &Value) -> Result<usize> {
         Value::List(items) => Ok(items.len()),
         Value::Map(map) | Value::Struct(map) => Ok(map.len()),
         Value::Null(Shape::List | Shape::Map) => Ok(0),
-        Value::None | Value::Null(_) => Err(Error::Called(String::from("len of nil pointer"))),
+        Value::None | Value::Null(_) | Value::Omitted(_) => Err(Error::Called(String::from("len of nil pointer"))),
         other => Err(Error::Called(format!("len of type {}", other.type_name()))),
     }
 }
@@ -232,7 +232,7 @@ fn index(value: &Value, key: &Value) -> Result<Value> {
         (Value::None, _) => called(String::from("index of untyped nil")),
         (Value::Null(Shape::Map), Value::String(_)) => Ok(String::new().into()),
         (Value::Null(Shape::List), Value::Number(number)) => called(format!("index out of range: {number}")),
-        (Value::Null(_), _) => called(String::from("index of nil pointer")),
+        (Value::Null(_) | Value::Omitted(_), _) => called(String::from("index of nil pointer")),
         (other, _) => called(format!("can't index item of type {}", other.type_name())),
     }
 }

@@ -4,6 +4,7 @@
 //! lex.rs        text, actions and the tokens in them        parse.rs      tokens → nodes
 //! exec.rs       nodes + a value → text                      functions.rs  eq, index, join, json, …
 //! printf.rs     Go's fmt verbs                              value.rs      values as Go sees and prints them
+//! omitted.rs    fields that JSON leaves out
 //! ```
 //!
 //! Left out: `define`, `template`, `block`, `call`, `js`, `urlquery`.
@@ -12,6 +13,7 @@ mod exec;
 mod functions;
 mod lex;
 mod node;
+mod omitted;
 mod parse;
 mod printf;
 mod value;

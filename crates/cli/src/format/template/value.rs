@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Number, Value as Json};
 
+use super::omitted;
+
 /// A value in a template.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -10,6 +12,8 @@ pub enum Value {
     None,
     /// A null that Docker's types know to be of some shape.
     Null(Shape),
+    /// A pointer to nothing, by the name of its field, which JSON leaves out.
+    Omitted(&'static str),
     /// A truth.
     Bool(bool),
     /// A number.
@@ -50,8 +54,8 @@ const MAPS: &[&str] = &[
     "Tmpfs",
     "Annotations",
     "Data",
-    "OnBuild",
     "StorageOpt",
+    "Containers",
     "Options",
     "DriverOpts",
     "Metadata",
@@ -76,6 +80,7 @@ const POINTERS: &[&str] = &[
 
 /// Fields that are lists in Docker's types, also when null.
 const LISTS: &[&str] = &[
+    "OnBuild",
     "Cmd",
     "Entrypoint",
     "Env",
@@ -146,7 +151,7 @@ impl Value {
     /// The same as JSON.
     pub fn to_json(&self) -> Json {
         match self {
-            Self::None | Self::Null(_) => Json::Null,
+            Self::None | Self::Null(_) | Self::Omitted(_) => Json::Null,
             Self::Bool(value) => Json::Bool(*value),
             Self::Number(number) => Json::Number(number.clone()),
             Self::Duration(ns) => Json::Number((*ns).into()),
@@ -159,7 +164,7 @@ impl Value {
     /// What `if` sees.
     pub(super) fn is_true(&self) -> bool {
         match self {
-            Self::None | Self::Null(_) => false,
+            Self::None | Self::Null(_) | Self::Omitted(_) => false,
             Self::Bool(value) => *value,
             Self::Number(number) => number.as_f64() != Some(0.0),
             Self::Duration(ns) => *ns != 0,
@@ -186,10 +191,13 @@ impl Value {
                         _ => {}
                     }
                 }
-                let missing = || format!("map has no entry for key {name:?}");
-                found.map(|(key, json)| Self::child(map, key, json)).ok_or_else(missing)
+                match found {
+                    Some((key, json)) => Ok(Self::child(map, key, json)),
+                    None => omitted::field(map, name).ok_or_else(|| no_entry(name)),
+                }
             }
             Self::Null(Shape::Map) => Ok(Self::None),
+            Self::Omitted(own) => Err(no_entry(own)),
             Self::None | Self::Null(_) => Err(format!("nil pointer evaluating interface {{}}.{name}")),
             _ => Err(format!("can't evaluate field {name} in type interface {{}}")),
         }
@@ -198,7 +206,7 @@ impl Value {
     /// Go's name for its type, as near as it can be known.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
-            Self::None | Self::Null(_) => "<nil>",
+            Self::None | Self::Null(_) | Self::Omitted(_) => "<nil>",
             Self::Bool(_) => "bool",
             Self::Number(number) if number.is_f64() => "float64",
             Self::Number(_) => "int",
@@ -226,7 +234,7 @@ impl Value {
 
     fn write(&self, text: &mut String) {
         match self {
-            Self::None | Self::Null(Shape::Pointer) => text.push_str("<nil>"),
+            Self::None | Self::Null(Shape::Pointer) | Self::Omitted(_) => text.push_str("<nil>"),
             Self::Null(Shape::List) => text.push_str("[]"),
             Self::Null(Shape::Map) => text.push_str("map[]"),
             Self::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
@@ -249,6 +257,11 @@ impl Value {
             }
         }
     }
+}
+
+/// What Go says of a map that must have a key and has it not.
+fn no_entry(key: &str) -> String {
+    format!("map has no entry for key {key:?}")
 }
 
 /// The times in a health check.
