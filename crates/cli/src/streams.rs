@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use crate::exit::{Failure, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::exit::{Exit, Failure, Result};
 use crate::session::Session;
 
 /// Opens a file, or the standard input if none is named.
@@ -71,8 +73,16 @@ impl Output {
         Ok(())
     }
 
-    /// Removes what was written so far.
-    pub fn discard(self) {
+    /// Removes what was written so far, because of a failure. A reader who went away is no failure to speak of.
+    pub fn fail(self, failure: impl Into<Failure>) -> Failure {
+        let mut events = [PollFd::new(&self.file, PollFlags::empty())];
+        let asked = poll(&mut events, Some(&Timespec::default()));
+        let is_closed = asked.is_ok() && events[0].revents().contains(PollFlags::ERR);
+        self.discard();
+        if is_closed { Failure::told(Exit::BROKEN_PIPE) } else { failure.into() }
+    }
+
+    fn discard(self) {
         if let Some((partial, _)) = &self.named
             && let Err(error) = std::fs::remove_file(partial)
         {

@@ -125,8 +125,7 @@ pub fn finish(
             };
             progress.finish();
             if let Err(error) = written {
-                output.discard();
-                return Err(error.into());
+                return Err(output.fail(error));
             }
         }
         output.keep()?;

@@ -71,6 +71,14 @@ impl Limits {
             ..Resources::default()
         }
     }
+
+    /// Whether the person gave any of them, be it 0.
+    fn is_any_given(&self) -> bool {
+        let Self { cpu_period, cpu_quota, cpu_shares, cpuset_cpus, cpuset_mems, memory, memory_swap } = self;
+        [cpu_period, cpu_quota, cpu_shares, memory_swap].iter().any(|number| number.is_some())
+            || [cpuset_cpus, cpuset_mems].iter().any(|text| text.is_some())
+            || memory.is_some()
+    }
 }
 
 impl ContainerLimits {
@@ -85,6 +93,16 @@ impl ContainerLimits {
             pids_limit: self.pids_limit,
             ..self.usual.resources()
         }
+    }
+
+    /// Whether the person gave any of them, be it 0.
+    pub fn is_any_given(&self) -> bool {
+        let Self { usual, blkio_weight, cpu_rt_period, cpu_rt_runtime, cpus, memory_reservation, pids_limit } = self;
+        [cpu_rt_period, cpu_rt_runtime, pids_limit].iter().any(|number| number.is_some())
+            || usual.is_any_given()
+            || blkio_weight.is_some()
+            || cpus.is_some()
+            || memory_reservation.is_some()
     }
 }
 

@@ -67,9 +67,10 @@ pub fn row(session: &Session, listed: &Listed, how: How) -> Json {
     let shown: Vec<String> =
         mounts.iter().map(|mount| if whole { mount.clone() } else { shorten::text(mount, 15) }).collect();
     let volumes = mounts.iter().filter(|mount| !mount.starts_with('/')).count();
-    let size = sizes.map_or_else(String::new, |sizes| {
-        format!("{} (virtual {})", size::short(sizes.own_bytes), size::short(sizes.all_bytes))
-    });
+    let size = sizes.map_or_else(
+        || size::short(0),
+        |sizes| format!("{} (virtual {})", size::short(sizes.own_bytes), size::short(sizes.all_bytes)),
+    );
     json!({
         "Command": shorten::command(&command_line(&words), whole),
         "CreatedAt": age::moment(record.created, session.zone()),

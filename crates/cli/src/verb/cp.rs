@@ -54,8 +54,8 @@ impl Verb for Args {
                     return Err(Failure::new("refusing to write an archive to a terminal").hint("redirect the output"));
                 }
                 let mut output = Output::open(session, None)?;
-                engine.copy_out(name, Path::new(path), output.file(), wish, &Silent)?;
-                return Ok(Exit::SUCCESS);
+                let copied = engine.copy_out(name, Path::new(path), output.file(), wish, &Silent);
+                return copied.map(|()| Exit::SUCCESS).map_err(|error| output.fail(error));
             }
             (End::Host("-"), End::Container(name, path)) => {
                 engine.copy_in(name, Path::new(path), &mut input(None)?, &Silent)?;

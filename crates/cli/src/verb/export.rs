@@ -26,10 +26,7 @@ impl Verb for Args {
         let exported = engine.export(&self.container, output.file(), &Silent);
         match exported {
             Ok(()) => output.keep()?,
-            Err(error) => {
-                output.discard();
-                return Err(error.into());
-            }
+            Err(error) => return Err(output.fail(error)),
         }
         Ok(Exit::SUCCESS)
     }

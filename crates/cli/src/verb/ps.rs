@@ -64,14 +64,20 @@ impl Verb for Args {
         let chosen = choice.of(&filters, &all_containers)?;
         let shown =
             chosen.into_iter().filter(|listed| all || listed.state.status.is_up()).take(last.unwrap_or(usize::MAX));
-        let sizes = self.size || self.format.as_deref().is_some_and(|format| format.contains(".Size"));
+        let mut format = self.format.as_deref();
+        if self.quiet && format.is_some_and(|format| !matches!(format, "" | "table")) {
+            let ignored = "WARNING: Ignoring custom format, because both --format and --quiet are set.";
+            writeln!(session.err, "{ignored}")?;
+            format = None;
+        }
+        let sizes = self.size || format.is_some_and(|format| format.contains(".Size"));
         let mut rows: Vec<Json> = Vec::new();
         for listed in shown {
             let sizes = if sizes { Some(sizes_of(&engine, listed)?) } else { None };
             rows.push(row(session, listed, How { whole: self.no_trunc, reveal: self.reveal, sizes }));
         }
         let list = List { columns: COLUMNS, table: if self.size { TABLE_SIZE } else { TABLE }, quiet: "{{.ID}}" };
-        let text = list.render(self.format.as_deref(), self.quiet, &rows)?;
+        let text = list.render(format, self.quiet, &rows)?;
         session.out.write_all(text.as_bytes())?;
         mask_note(session, self.reveal, &text)?;
         Ok(Exit::SUCCESS)
@@ -80,8 +86,22 @@ impl Verb for Args {
 
 /// What `--filter` takes.
 const FILTERS: &[&str] = &[
-    "id", "name", "label", "label!", "status", "exited", "ancestor", "before", "since", "volume", "health", "network",
-    "publish", "expose",
+    "id",
+    "name",
+    "label",
+    "label!",
+    "status",
+    "exited",
+    "ancestor",
+    "before",
+    "since",
+    "volume",
+    "health",
+    "network",
+    "publish",
+    "expose",
+    "is-task",
+    "isolation",
 ];
 
 /// The states `--filter status=` takes.
@@ -97,10 +117,13 @@ fn sizes_of(engine: &Engine, listed: &Listed) -> Result<Sizes> {
 
 /// Filters whose values were looked up.
 struct Choice {
-    ancestors: Vec<(String, Option<ImageId>)>,
+    /// Names, with the images that they are the name of and those that were made from these.
+    ancestors: Vec<(String, Option<Vec<ImageId>>)>,
     exited: Vec<i32>,
     publish: Vec<Ports>,
     expose: Vec<Ports>,
+    /// Whether there can be any container that fits at all.
+    any: bool,
 }
 
 /// Ports of one protocol, the first and the last.
@@ -119,6 +142,8 @@ impl Choice {
                 return Err(bad("health", value));
             }
         }
+        // No container here is a task of a swarm; and isolations are something of Windows, passed over elsewhere.
+        let any = filters.truth("is-task")? != Some(true);
         let mut exited = Vec::new();
         for value in filters.values("exited") {
             exited.push(value.parse().map_err(|_| bad("exited", value))?);
@@ -127,7 +152,8 @@ impl Choice {
         for value in filters.values("ancestor") {
             // An image that is not here may have containers still.
             let image = engine.find_image(value).ok().flatten();
-            ancestors.push((value.clone(), image.map(|image| image.id)));
+            let derived = image.map(|image| engine.derived_from(&image.id)).transpose()?;
+            ancestors.push((value.clone(), derived));
         }
         let ports = |name: &str| -> Result<Vec<Ports>> {
             let of = |value: &String| {
@@ -137,7 +163,7 @@ impl Choice {
             filters.values(name).iter().map(of).collect()
         };
         let (publish, expose) = (ports("publish")?, ports("expose")?);
-        Ok(Self { ancestors, exited, publish, expose })
+        Ok(Self { ancestors, exited, publish, expose, any })
     }
 
     /// The containers that fit, the newest first.
@@ -161,8 +187,8 @@ impl Choice {
         let record = &listed.known.record;
         let document = &listed.known.document;
         let labels = &document.config.run.labels;
-        let is_ancestor = |(name, image): &(String, Option<ImageId>)| match image {
-            Some(image) => *image == record.image,
+        let is_ancestor = |(name, images): &(String, Option<Vec<ImageId>>)| match images {
+            Some(images) => images.contains(&record.image),
             None => *name == record.image_name,
         };
         let mounted = |volume: &str| {
@@ -170,7 +196,8 @@ impl Choice {
             targets || listed.mounts().iter().any(|mount| mount == volume)
         };
         let exited = listed.state.status == Status::Exited && self.exited.contains(&listed.state.exit_code);
-        filters.fits("id", |id| record.id.as_str().starts_with(id))
+        self.any
+            && filters.fits("id", |id| record.id.as_str().starts_with(id))
             && filters.fits("name", |name| has_name(&record.name, name))
             && filters.fits("status", |status| listed.state.status.as_str() == status)
             && filters.fits("volume", mounted)

@@ -32,10 +32,7 @@ impl Verb for Args {
         progress.finish();
         match saved {
             Ok(()) => output.keep()?,
-            Err(error) => {
-                output.discard();
-                return Err(error.into());
-            }
+            Err(error) => return Err(output.fail(error)),
         }
         Ok(Exit::SUCCESS)
     }

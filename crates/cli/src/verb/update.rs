@@ -27,10 +27,11 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let restart_policy = self.restart.as_deref().map(request::restart_policy).transpose()?;
-        let change = LimitsChange { resources: self.limits.resources(), restart_policy };
-        if change == LimitsChange::default() {
+        if restart_policy.is_none() && !self.limits.is_any_given() {
             return Err(Failure::new("you must provide one or more flags when using this command"));
         }
+        // A limit of 0 is none given: what is there stays.
+        let change = LimitsChange { resources: self.limits.resources(), restart_policy };
         let engine = session.engine()?;
         operands::each(session, &self.containers, |session, name| {
             let known = engine.container(name)?;

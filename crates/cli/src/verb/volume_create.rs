@@ -17,6 +17,9 @@ pub struct Args {
     /// Set driver specific options
     #[arg(short = 'o', long, value_name = "map", value_parser = opts::label::parse)]
     pub opt: Vec<(String, String)>,
+    /// Specify volume name
+    #[arg(long = "name", value_name = "string", hide = true)]
+    pub named: Option<String>,
     /// The name
     pub name: Option<String>,
 }
@@ -26,8 +29,11 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] [VOLUME]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
+        if self.name.is_some() && self.named.is_some() {
+            return Err(Failure::new("conflicting options: either specify --name or provide positional arg, not both"));
+        }
         let request = VolumeRequest {
-            name: self.name,
+            name: self.name.or(self.named),
             labels: self.label.into_iter().collect(),
             driver: self.driver,
             options: self.opt.into_iter().collect(),

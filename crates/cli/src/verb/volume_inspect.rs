@@ -1,5 +1,6 @@
 //! `strata volume inspect`: display detailed information on one or more volumes.
 
+use jiff::Unit;
 use serde_json::{Value as Json, json};
 use strata_engine::container::VolumeUse;
 
@@ -31,9 +32,11 @@ impl Verb for Args {
 /// A volume as Docker shows it.
 pub(super) fn shown(volume: &VolumeUse) -> Json {
     let record = &volume.record;
+    // To the second, as Docker has it.
+    let created = record.created.round(Unit::Second).unwrap_or(record.created);
     let options = if record.options.is_empty() { Json::Null } else { json!(record.options) };
     json!({
-        "CreatedAt": record.created.to_string(), "Driver": record.driver, "Labels": record.labels,
+        "CreatedAt": created.to_string(), "Driver": record.driver, "Labels": record.labels,
         "Mountpoint": volume.mountpoint, "Name": record.name, "Options": options, "Scope": "local",
     })
 }

@@ -1,5 +1,7 @@
 //! What options and the image's configuration do to a container.
 
+use std::process::Stdio;
+
 use strata_testkit::need;
 
 use super::{Lab, needs};
@@ -60,6 +62,37 @@ fn the_images_configuration_takes_effect() {
     );
     assert_eq!(lab.strata("ps -aq --filter label=own=1 --filter ancestor=full").ok().len(), 13);
     lab.strata("rm -v full").ok();
+    lab.is_clean();
+}
+
+#[test]
+fn an_archive_that_nobody_reads_ends_quietly() {
+    need!(needs());
+    let lab = Lab::start();
+    lab.strata("create --network none --name made box true").ok();
+    for line in ["export made", "save box", "cp made:/bin -"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = lab.machine.strata_command(line.split(' ')).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(141), &b""[..]), "{line}");
+    }
+    lab.strata("rm made").ok();
+    lab.is_clean();
+}
+
+#[test]
+fn what_makes_volumes_is_known() {
+    need!(needs());
+    let lab = Lab::start();
+    for volume in ["some:/x", "/x"] {
+        let line = format!("create --network none --volume-driver nope -v {volume} box true");
+        assert!(lab.strata(&line).fails(1).contains("error looking up volume plugin nope: plugin \"nope\" not found"));
+    }
+    lab.strata("create --network none --name made --volume-driver local -v some:/x -v /y box true").ok();
+    let anonymous = "volume ls --filter label=com.docker.volume.anonymous --format {{.Labels}},{{.Driver}}";
+    assert_eq!(lab.strata(anonymous).ok(), "com.docker.volume.anonymous=,local\n");
+    lab.strata("rm -v made").ok();
+    lab.strata("volume rm some").ok();
     lab.is_clean();
 }
 

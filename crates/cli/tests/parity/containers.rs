@@ -90,6 +90,12 @@ const LOOKS: &[&[&str]] = &[
     &["ps", "-a", "--filter", "label=a", "--format", "{{.Names}}"],
     &["ps", "-a", "--filter", "ancestor=box", "--format", "{{.Names}}"],
     &["ps", "-a", "--filter", "status=nope"],
+    &["ps", "-a", "--filter", "is-task=false", "--filter", "isolation=default", "--format", "{{.Names}}"],
+    &["ps", "-a", "--filter", "is-task=true", "--format", "{{.Names}}"],
+    &["ps", "-a", "--filter", "is-task=nope"],
+    &["ps", "-a", "--filter", "isolation=process", "--format", "{{.Names}}"],
+    &["ps", "-a", "--filter", "isolation=nope"],
+    &["ps", "-q", "--format", "{{.Names}} of no running container"],
     &["ps", "-n", "1", "--format", "{{.Names}}"],
     &["ps", "-l", "--format", "{{.Names}}"],
     &["logs", "ended"],
@@ -155,6 +161,18 @@ fn containers_look_the_same() {
     for words in LOOKS {
         pair.same(words);
     }
+    // Containers of an image that was made from another are the other's, too.
+    pair.prepare(&run(&["--name", "base", "box", "touch", "/new"]));
+    pair.prepare(&["commit", "base", "derived"]);
+    pair.prepare(&["create", "--name", "later", "--network", "none", "derived", "true"]);
+    for ancestor in ["box", "derived", "absent"] {
+        pair.same(&["ps", "-a", "--filter", &format!("ancestor={ancestor}"), "--format", "{{.Names}}"]);
+    }
+    pair.same(&["rm", "base", "later"]);
+    let shown = "{{(index .NetworkSettings.Networks \"none\").NetworkID | len}}";
+    pair.prepare(&run(&["-d", "--name", "up", "box", "sleep", "1000"]));
+    pair.same(&["inspect", "-f", shown, "up"]);
+    pair.same(&["rm", "-f", "up"]);
     let without_age = |text: &str| {
         let lines = text.lines().map(|line| line.split("Exited (3)").next().unwrap_or_default().trim_end().to_owned());
         lines.collect::<Vec<_>>().join("\n")
@@ -204,15 +222,7 @@ const OMITTED: &[(&str, &str, &[&str])] = &[
     (
         "image",
         "box",
-        &[
-            "Container",
-            "OsVersion",
-            "Variant",
-            "Config.ExposedPorts",
-            "Config.Healthcheck",
-            "Config.Shell",
-            "Nope",
-        ],
+        &["Container", "OsVersion", "Variant", "Config.ExposedPorts", "Config.Healthcheck", "Config.Shell", "Nope"],
     ),
     ("volume", "some", &["Status", "UsageData", "UsageData.Size", "Options", "Labels", "Nope"]),
     ("network", "none", &["Peers", "Services", "Containers", "Options", "Labels", "Nope"]),

@@ -86,6 +86,8 @@ fn volumes_look_the_same() {
     for words in [
         &["volume", "create", "--label", "a=b", "data"][..],
         &["volume", "create", "data"],
+        &["volume", "create", "--name", "named"],
+        &["volume", "rm", "named"],
         &["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "memory"],
         &["volume", "ls"],
         &["volume", "ls", "-q"],
@@ -122,6 +124,7 @@ fn volumes_look_the_same() {
         &["volume", "rm", "-f", "absent"],
         &["volume", "inspect", "absent"],
         &["volume", "create", "a/b"],
+        &["volume", "create", "--name", "one", "two"],
         &["volume", "create", "-d", "nope", "x"],
         &["volume", "create", "-o", "nope=1", "x"],
         &["volume", "create", "-o", "type=tmpfs", "x"],
@@ -146,6 +149,8 @@ fn limits_and_events_look_the_same() {
     for words in [
         &["update", "--cpus", "0.5", "web"][..],
         &["update", "-m", "80m", "--memory-swap", "-1", "web"],
+        &["update", "-m", "0", "--cpus", "0", "web"],
+        &["inspect", "-f", fields, "web"],
         &["update", "--restart", "on-failure:3", "web"],
         &["inspect", "-f", "{{json .HostConfig.RestartPolicy}}", "web"],
         &["exec", "web", "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes"],

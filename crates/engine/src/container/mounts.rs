@@ -76,6 +76,8 @@ pub enum MountWish {
 pub(super) struct Resolved {
     pub(super) mounts: Vec<MountPoint>,
     pub(super) new_volumes: Vec<String>,
+    /// `--volume-driver`: what makes volumes that do not name a driver of their own.
+    driver: Option<String>,
 }
 
 impl Engine {
@@ -88,7 +90,8 @@ impl Engine {
         layers: &[DiffId],
         warnings: &mut Vec<String>,
     ) -> Result<Resolved> {
-        let mut resolved = Resolved { mounts: Vec::new(), new_volumes: Vec::new() };
+        let driver = Some(document.host.volume_driver.clone()).filter(|driver| !driver.is_empty());
+        let mut resolved = Resolved { mounts: Vec::new(), new_volumes: Vec::new(), driver };
         let outcome = self.resolve_into(&mut resolved, document, requests, layers, warnings);
         if outcome.is_err() {
             self.discard_volumes(&resolved.new_volumes);
@@ -146,6 +149,7 @@ impl Engine {
             }
             MountWish::Volume { name, empty, labels, driver, options, subpath } => {
                 let anonymous = name.is_none();
+                let driver = driver.or_else(|| resolved.driver.clone());
                 let request = VolumeRequest { name, labels, driver, options };
                 let (name, new) = self.ensure_volume(request, anonymous)?;
                 if new {

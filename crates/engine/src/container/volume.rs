@@ -20,6 +20,9 @@ use crate::container::{ContainerError, Known, MountFrom};
 use crate::events::{Happening, Kind};
 use crate::{Engine, Result};
 
+/// The label that Docker gives to volumes without a name.
+const ANONYMOUS: &str = "com.docker.volume.anonymous";
+
 /// The only driver there is.
 const DRIVER: &str = "local";
 
@@ -96,7 +99,10 @@ impl Engine {
 
     /// Finds or makes a volume; says whether it is new.
     pub(crate) fn ensure_volume(&self, request: VolumeRequest, anonymous: bool) -> Result<(String, bool)> {
-        let VolumeRequest { name, labels, driver, options } = request;
+        let VolumeRequest { name, mut labels, driver, options } = request;
+        if anonymous {
+            labels.insert(ANONYMOUS.to_owned(), String::new());
+        }
         let driver = driver.unwrap_or_else(|| DRIVER.to_owned());
         let name = name.unwrap_or_else(strata_sys::random::hex::<32>);
         check_name(&name)?;

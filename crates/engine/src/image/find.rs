@@ -38,6 +38,24 @@ impl Engine {
         parsed.map_err(|source| ImageError::Reference { name: name.to_owned(), source })?;
         Ok(None)
     }
+
+    /// An image and all that were made from it here: by commits, and by builds.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn derived_from(&self, id: &ImageId) -> Result<Vec<ImageId>> {
+        let mut derived = vec![id.clone()];
+        let mut at = 0;
+        while let Some(parent) = derived.get(at) {
+            for child in self.store().images().children(parent)? {
+                if !derived.contains(&child) {
+                    derived.push(child);
+                }
+            }
+            at += 1;
+        }
+        Ok(derived)
+    }
 }
 
 /// A whole image id, with or without `sha256:`.

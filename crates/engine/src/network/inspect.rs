@@ -66,7 +66,12 @@ impl Engine {
         }
         if document.networks.is_empty() && !document.host.network_mode.starts_with("container:") {
             let name = document.host.network_mode.split(':').next().unwrap_or_default();
-            networks.insert(name.to_owned(), endpoint_value(connected.endpoint(name), None));
+            let mut endpoint = endpoint_value(connected.endpoint(name), None);
+            // A network that connects nothing has no endpoints, but it has an id.
+            if let (Some(""), Ok(known)) = (endpoint["NetworkID"].as_str(), self.network(name)) {
+                endpoint["NetworkID"] = json!(known.record.id);
+            }
+            networks.insert(name.to_owned(), endpoint);
         }
         let of_default =
             connected.endpoint(super::definition::DEFAULT).or_else(|| connected.endpoint(strata_net::PASTA));

@@ -118,7 +118,9 @@ impl Directive {
             ('x', Value::String(text)) => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
             ('X', Value::String(text)) => text.bytes().map(|byte| format!("{byte:02X}")).collect(),
             ('s', Value::Map(_) | Value::Struct(_)) => value.formatted(),
-            ('s', Value::None | Value::Null(_) | Value::Omitted(_)) => return self.pad(String::from("%!s(<nil>)"), false),
+            ('s', Value::None | Value::Null(_) | Value::Omitted(_)) => {
+                return self.pad(String::from("%!s(<nil>)"), false);
+            }
             (_, Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
                 (Some(integer), _) if !number.is_f64() => match self.integer(verb, integer) {
                     Some(text) => text,
