@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -406,7 +407,7 @@ impl Snapshots {
     pub(crate) fn usage_at(&self, layer: &Path) -> Result<Usage> {
         let mut used = usage(layer)? + self.usage_elsewhere(layer, Access::ReadOnly)?;
         if let Some(others) = self.driver.of_others(layer).filter(|others| others.is_dir()) {
-            let others = usage(&others)?;
+            let others = usage_below(&others)?;
             used.disk_bytes = used.disk_bytes - others.disk_bytes + self.driver.kept_of_the_gone(layer)?;
             used.content_bytes -= others.content_bytes;
             used.inodes -= others.inodes;
@@ -562,9 +563,14 @@ pub(crate) fn digest_of_hex(hex: &str) -> Option<Digest> {
     format!("{algorithm}:{hex}").parse().ok()
 }
 
-/// Adds up a directory's files, each inode once.
+/// Adds up a directory and what is in it.
 pub(crate) fn usage(dir: &Path) -> Result<Usage> {
-    use std::os::unix::fs::MetadataExt as _;
+    let own = std::fs::metadata(dir).map_err(Error::at("look at", dir))?;
+    Ok(Usage { disk_bytes: own.blocks() * 512, content_bytes: 0, inodes: 1 } + usage_below(dir)?)
+}
+
+/// Adds up what is in a directory, each inode once.
+fn usage_below(dir: &Path) -> Result<Usage> {
     let mut total = Usage::default();
     let mut seen = std::collections::HashSet::new();
     let mut open = vec![dir.to_owned()];
