@@ -43,6 +43,11 @@ pub fn of(failure: &Failure) -> Vec<&'static str> {
              volumes and what containers wrote are in directories there",
         );
     }
+    match failure.causes().find_map(|cause| cause.downcast_ref().and_then(EngineError::lost_drivers)) {
+        Some(1) => hints.push("`strata check --repair` writes it again"),
+        Some(_) => hints.push("`strata --storage-driver DRIVER info` says which it is, and writes it again"),
+        None => {}
+    }
     if failure.causes().any(is_silent) {
         hints
             .push("`kill -CONT` lets a process go on that was stopped; `strata stop` and `strata rm -f` do without it");

@@ -122,3 +122,47 @@ fn a_store_whose_database_is_lost_is_left_alone() {
     let refused = machine.strata(["run", "one"]).fails(125);
     assert!(refused.contains("/store/driver: unknown storage driver `nonsense`: there are erofs, "), "{refused}");
 }
+
+/// Another driver would find none of the layers, and begin a second store in the first one's directory.
+#[test]
+fn a_store_that_does_not_say_whose_it_is_any_more_is_asked() {
+    need!(host::root(), host::program("busybox"));
+    let machine = Machine::start();
+    let archive = Image::busybox().docker_archive("box:latest");
+    machine.strata_with_input(["--storage-driver", "vfs", "load", "-q"], &archive).ok();
+    machine.sh("mv store/driver kept").ok();
+    let run = ["run", "--rm", "--network", "none", "box", "echo", "there"];
+    let lost = "the store has layers of `vfs`, but no longer the file `driver` that says which storage driver it has\n\
+                hint: `strata check --repair` writes it again\n";
+    assert_eq!(machine.strata(run).fails(125), format!("strata: {lost}"));
+    assert_eq!(machine.strata(["info"]).fails(1), format!("strata: {lost}"));
+    let other = machine.strata(["--storage-driver", "overlay", "info"]).fails(1);
+    assert_eq!(other, format!("strata: {lost}"));
+    for words in [&["check"][..], &["check", "--fast"]] {
+        let checked = machine.strata(words);
+        assert_eq!((checked.code, &*checked.out), (1, "the file `driver` is missing; there are layers of `vfs`\n"));
+        assert!(checked.err.starts_with("hint: `strata check --repair` "), "{checked:?}");
+    }
+    assert!(!machine.root().join("driver").exists());
+    let repaired = machine.strata(["check", "--repair"]).ok();
+    assert_eq!(repaired, "repaired: the file `driver` is missing; there are layers of `vfs`\n");
+    assert_eq!(machine.sh("cmp store/driver kept && rm store/driver").ok(), "");
+    // Whoever names it says it.
+    machine.strata(["--storage-driver", "vfs", "info"]).ok();
+    assert_eq!(machine.strata(run).ok(), "there\n");
+    // As after a move that was killed: a person has to say which it is.
+    machine.sh("rm store/driver && mkdir -p store/layers/overlay/$(ls store/layers/vfs)").ok();
+    let refused = machine.strata(run).fails(125);
+    assert!(refused.contains("has layers of `overlay` and `vfs`, but"), "{refused}");
+    let hint = "hint: `strata --storage-driver DRIVER info` says which it is, and writes it again\n";
+    assert!(refused.ends_with(hint), "{refused}");
+    let checked = machine.strata(["check", "--repair"]);
+    assert_eq!((checked.code, &*checked.err), (1, hint), "{checked:?}");
+    machine.strata(["--storage-driver", "vfs", "info"]).ok();
+    assert_eq!(machine.strata(run).ok(), "there\n");
+    // A store without layers has nothing to lose.
+    machine.strata(["rmi", "box"]).ok();
+    machine.sh("rm -r store/driver store/layers/overlay").ok();
+    machine.strata(["info"]).ok();
+    assert!(machine.root().join("driver").exists());
+}

@@ -98,6 +98,14 @@ impl Error {
         matches!(self, Self::Store(error) if of_database(error) && error.class() == ErrorClass::Corrupt)
     }
 
+    /// Whether nothing says any more which storage driver the store has: how many there are that it may be.
+    pub fn lost_drivers(&self) -> Option<usize> {
+        match self {
+            Self::Snapshot(strata_snapshot::Error::DriverLost { owners }) => Some(owners.len()),
+            _ => None,
+        }
+    }
+
     /// What kind of trouble it is.
     pub fn class(&self) -> ErrorClass {
         match self {

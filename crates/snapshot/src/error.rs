@@ -115,6 +115,15 @@ pub enum Error {
     /// Somebody works with the layers.
     #[error("others are using this store just now")]
     InUse,
+    /// There are layers, and the file that says whose they are is gone.
+    #[error(
+        "the store has layers of {}, but no longer the file `driver` that says which storage driver it has",
+        owners.iter().map(|driver| format!("`{driver}`")).collect::<Vec<_>>().join(" and ")
+    )]
+    DriverLost {
+        /// Those that have layers.
+        owners: Vec<DriverName>,
+    },
     /// The store was made with another driver.
     #[error("this store uses the storage driver `{used}`, not `{asked}`: `strata system migrate {asked}` moves it")]
     OtherDriver {
@@ -130,7 +139,7 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Layer(error) => error.class(),
-            Self::DiffId { .. } | Self::Record { .. } => ErrorClass::Corrupt,
+            Self::DiffId { .. } | Self::Record { .. } | Self::DriverLost { .. } => ErrorClass::Corrupt,
             Self::LayerMissing(_) | Self::ContainerMissing(_) => ErrorClass::NotFound,
             Self::Unsettled(_) | Self::InUse => ErrorClass::Conflict,
             Self::File(error) => error.class(),

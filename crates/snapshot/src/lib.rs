@@ -28,6 +28,7 @@
 //! Names, parents, atomicity and recovery are here, once; a driver knows only how one layer lies in one directory.
 
 mod checkpoint;
+mod chosen;
 mod driver;
 mod error;
 mod files;
@@ -40,6 +41,7 @@ mod staging;
 mod windows;
 
 pub use checkpoint::Captured;
+pub use chosen::{lost_driver, record_driver};
 pub use driver::{Availability, DriverName, Model};
 pub use error::{Error, Result};
 pub use integrity::Integrity;

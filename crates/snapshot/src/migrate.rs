@@ -11,7 +11,7 @@ use strata_layer::tar::{Limits, Times};
 use strata_sys::{durable, failpoint};
 use strata_types::{ContainerId, DiffId, Watch};
 
-use crate::snapshots::{availability, record};
+use crate::chosen::{availability, record_driver};
 use crate::{DriverName, Error, Prepare, Result, Snapshots};
 
 /// A store that is being moved: nobody else works with its layers.
@@ -102,7 +102,7 @@ impl Migration<'_> {
     /// made.
     pub fn finish(self, containers: &[ContainerId]) -> Result<usize> {
         failpoint!("snapshot.migrate.copied");
-        record(self.from.root(), self.to.driver_name())?;
+        record_driver(self.from.root(), self.to.driver_name())?;
         failpoint!("snapshot.migrate.recorded");
         let driver = self.from.driver_name();
         let dropped = self.from.mounts.drop_all();

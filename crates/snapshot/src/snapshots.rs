@@ -19,6 +19,7 @@ use strata_sys::root_dir::RootDir;
 use strata_types::mount::{Access, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
+use crate::chosen;
 use crate::driver::{Changes, Driver, FILES, Source, Stack, WindowsFilter};
 use crate::places;
 use crate::staging::{self, Staging};
@@ -107,11 +108,7 @@ impl Snapshots {
         durable::create_dirs(&root.join("layers"), 0o711)?;
         let path = root.join("layers/driver.lock");
         let in_use = Lock::wait(&path, Mode::Shared).map_err(Error::at("lock", &path))?;
-        let name = match (recorded_driver(&root)?, driver) {
-            (Some(used), Some(asked)) if used != asked => return Err(Error::OtherDriver { used, asked }),
-            (Some(used), _) => used,
-            (None, asked) => choose(&root, asked)?,
-        };
+        let name = chosen::driver(&root, driver)?;
         let mounts = LayerMounts::new(&root, &run_dir);
         Ok(Self { driver: name.driver(&root), root, mounts, in_use })
     }
@@ -140,7 +137,7 @@ impl Snapshots {
 
     /// Tries every driver, and says why those that do not work here do not.
     pub fn availability(&self) -> Result<Vec<Availability>> {
-        availability(&self.root)
+        chosen::availability(&self.root)
     }
 
     /// The shared mounts of the layers, as `sys::assemble` needs them.
@@ -506,49 +503,6 @@ impl Snapshots {
 }
 
 pub(crate) const FOOTING: &str = "layers.json";
-const DRIVER: &str = "driver";
-
-fn recorded_driver(root: &Path) -> Result<Option<DriverName>> {
-    let path = root.join(DRIVER);
-    match std::fs::read_to_string(&path) {
-        Ok(name) => {
-            let driver = name.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
-            driver.map(Some).map_err(Error::at("read", &path))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::at("read", &path)(error)),
-    }
-}
-
-/// Finds the driver for a new store and records it. Two processes that do so at once find the same.
-fn choose(root: &Path, asked: Option<DriverName>) -> Result<DriverName> {
-    durable::create_dirs(&root.join("layers"), 0o711)?;
-    let usable = availability(root)?;
-    let reason = |driver| usable.iter().find(|one| one.driver == driver).and_then(|one| one.missing.clone());
-    let chosen = match asked {
-        Some(driver) => match reason(driver) {
-            Some(reason) => return Err(Error::Unavailable { driver, reason }),
-            None => driver,
-        },
-        None => usable.iter().find(|one| one.missing.is_none()).map_or(DriverName::Vfs, |one| one.driver),
-    };
-    record(root, chosen)?;
-    Ok(chosen)
-}
-
-/// Makes a driver the store's.
-pub(crate) fn record(root: &Path, driver: DriverName) -> Result<()> {
-    durable::create_dirs(&root.join("layers").join(driver.as_str()), 0o711)?;
-    Ok(durable::write_file(&root.join(DRIVER), format!("{driver}\n").as_bytes(), 0o644, Durability::Durable)?)
-}
-
-pub(crate) fn availability(root: &Path) -> Result<Vec<Availability>> {
-    let scratch = root.join(format!("layers/.probe-{}", strata_sys::random::hex::<8>()));
-    durable::create_dirs(&scratch, 0o700)?;
-    let probed = DriverName::ALL.map(|driver| Availability { driver, missing: driver.probe(&scratch).err() });
-    durable::remove(&scratch)?;
-    Ok(probed.into())
-}
 
 pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(dir) {

@@ -39,6 +39,11 @@ pub enum Problem {
         /// What SQLite says about it.
         message: String,
     },
+    /// Nothing says any more which storage driver the store has.
+    DriverLost {
+        /// The drivers that have layers there.
+        owners: Vec<String>,
+    },
     /// A blob that is needed is not there.
     BlobMissing {
         /// Which.
@@ -103,6 +108,7 @@ impl Problem {
             | Self::LayerDamaged { images, .. }
             | Self::ImageIncomplete { images } => images,
             Self::Database { .. }
+            | Self::DriverLost { .. }
             | Self::SnapshotIncomplete { .. }
             | Self::ContainerUnrecorded { .. }
             | Self::ContainerWithoutFiles { .. } => &[],
@@ -114,6 +120,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database { message } => write!(f, "the database is damaged: {message}")?,
+            Self::DriverLost { owners } => {
+                write!(f, "the file `driver` is missing; there are layers of `{}`", owners.join("` and `"))?;
+            }
             Self::BlobMissing { digest, .. } => write!(f, "blob {digest} is missing")?,
             Self::BlobDamaged { digest, .. } => write!(f, "blob {digest} is damaged")?,
             Self::LayerMissing { key, .. } => write!(f, "{key} is missing")?,

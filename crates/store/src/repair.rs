@@ -39,9 +39,10 @@ impl Store {
 
     fn mend(&self, problem: &Problem, files: &dyn LayerFiles) -> Result<bool> {
         match problem {
-            Problem::Database { .. } | Problem::ImageIncomplete { .. } | Problem::SnapshotIncomplete { .. } => {
-                return Ok(false);
-            }
+            Problem::Database { .. }
+            | Problem::DriverLost { .. }
+            | Problem::ImageIncomplete { .. }
+            | Problem::SnapshotIncomplete { .. } => return Ok(false),
             Problem::BlobMissing { .. } | Problem::LayerMissing { .. } => {}
             Problem::BlobDamaged { digest, .. } => {
                 self.blobs().remove(digest)?;

@@ -48,7 +48,12 @@ impl Verb for Args {
             finding.is_mended || (lacking.is_empty() && matches!(finding.problem, Problem::ImageIncomplete { .. }))
         };
         let is_left = !lacking.is_empty() || !checked.findings.iter().all(|finding| self.repair && is_over(finding));
-        if is_left && !self.repair {
+        let is_in_doubt =
+            |finding: &Finding| matches!(&finding.problem, Problem::DriverLost { owners } if owners.len() > 1);
+        if checked.findings.iter().any(is_in_doubt) {
+            let hint = "says which it is, and writes it again";
+            writeln!(session.err, "hint: `strata --storage-driver DRIVER info` {hint}")?;
+        } else if is_left && !self.repair {
             let hint = "removes what is damaged or left over, and fetches that again from where it came";
             writeln!(session.err, "hint: `strata check --repair` {hint}")?;
         }

@@ -6,7 +6,7 @@ use strata_types::reference::Reference;
 use strata_types::{ErrorClass, ImageId, Watch};
 
 use crate::image::PullWish;
-use crate::{Engine, Result};
+use crate::{Engine, Result, Settings};
 
 /// What a check found, and what a repair did about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,10 @@ impl Engine {
     /// # Errors
     /// As [`check`](Self::check).
     pub fn check_to(&self, depth: Depth, repair: bool, watch: &dyn Watch) -> Result<Checked> {
+        let lost = self.lost_driver(repair)?;
+        if lost.iter().any(|finding| !finding.is_mended) {
+            return Ok(Checked { findings: lost, ..Checked::default() });
+        }
         let snapshots = self.snapshots()?;
         let problems = self.store().check(snapshots, depth, watch)?;
         if problems.iter().any(|problem| matches!(problem, Problem::Database { .. })) {
@@ -67,7 +71,7 @@ impl Engine {
             return Ok(Checked { findings: problems.into_iter().map(finding).collect(), ..Checked::default() });
         }
         let mut checked = Checked {
-            findings: Vec::new(),
+            findings: lost,
             images: self.store().images().list()?.len(),
             blobs: self.store().blobs().list()?.len(),
             layers: self.store().layers().list()?.len(),
@@ -91,6 +95,22 @@ impl Engine {
             }
         }
         Ok(checked)
+    }
+
+    /// Whether there are layers and nothing says which driver has them; with `repair` it is written down if there is but one.
+    fn lost_driver(&self, repair: bool) -> Result<Vec<Finding>> {
+        let Settings { root, driver, .. } = self.settings();
+        let owners = strata_snapshot::lost_driver(root)?;
+        if owners.is_empty() || driver.is_some() {
+            // Whoever names the driver says it.
+            return Ok(Vec::new());
+        }
+        let is_mended = repair && owners.len() == 1;
+        if is_mended {
+            strata_snapshot::record_driver(root, owners[0])?;
+        }
+        let problem = Problem::DriverLost { owners: owners.iter().map(ToString::to_string).collect() };
+        Ok(vec![Finding { problem, images: Vec::new(), is_mended }])
     }
 
     fn finding(&self, problem: Problem, is_mended: bool) -> Result<Finding> {
