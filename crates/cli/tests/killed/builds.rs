@@ -29,6 +29,12 @@ fn context(bench: &Bench<'_>, dockerfile: &str) {
 
 const BUILD: [&str; 7] = ["build", "--network", "none", "-t", "built", "--progress=plain", "context"];
 
+/// Builds the image `built`.
+pub(crate) fn built(bench: &Bench<'_>) {
+    context(bench, STEPS);
+    bench.strata(&BUILD).ok();
+}
+
 /// Nothing is there but what the store knows of. What a step leaves is removed by its shim, which hears of the end of the
 /// builder a moment later.
 fn assert_nothing_left(bench: &Bench<'_>) {

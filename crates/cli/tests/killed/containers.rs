@@ -13,7 +13,7 @@ pub(crate) fn stopped(bench: &Bench<'_>) {
 }
 
 /// A stopped container `box` with a snapshot `one`, and a change since.
-fn snapshotted(bench: &Bench<'_>) {
+pub(crate) fn snapshotted(bench: &Bench<'_>) {
     let base = bench.name("base");
     let script = "test -e /root/one && echo two >/root/two; echo one >/root/one";
     bench.strata(&["run", "--name", "box", "--network", "none", &base, "sh", "-c", script]).ok();
@@ -82,6 +82,30 @@ fn rollback_can_be_killed_anywhere() {
         },
         again: &[0],
         failpoints_min: 7,
+    });
+}
+
+/// Files into a container that does not run: what is copied before the end is there, and the rest comes with the next copy.
+#[test]
+fn cp_can_be_killed_anywhere() {
+    check(&Operation {
+        scope: Scope::Files,
+        prepare: stopped,
+        begin: |bench| {
+            let dir = bench.machine.dir().join("dir/below");
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("file"), "copied\n").unwrap();
+        },
+        words: |_| words(&["cp", "dir", "box:/root"]),
+        done: |bench| {
+            let changes = "C /root\nA /root/dir\nA /root/dir/below\nA /root/dir/below/file\nA /root/new\n";
+            assert_eq!(bench.strata(&["diff", "box"]).ok(), changes);
+            bench.strata(&["commit", "box", "committed"]).ok();
+            let run = ["run", "--rm", "--network", "none", "committed", "cat", "/root/dir/below/file"];
+            assert_eq!(bench.strata(&run).ok(), "copied\n");
+        },
+        again: &[0],
+        failpoints_min: 2,
     });
 }
 

@@ -15,6 +15,7 @@ use strata_layer::dir::{self, Applier, Options, Whiteouts};
 use strata_layer::pipeline::Packer;
 use strata_layer::{Entry, LayerPath, LayerSink, tar, unpack};
 use strata_store::records::ContainerRecord;
+use strata_sys::failpoint;
 use strata_sys::root_dir::RootDir;
 use strata_types::Watch;
 use strata_types::ids::IdMaps;
@@ -75,6 +76,7 @@ impl Engine {
         let root = self.writable_tree_of(&container)?;
         let place = Place::find(&root, &absolute(to), &source.shape())?;
         self.record_event(events::of(&container, "extract-to-dir"));
+        failpoint!("engine.cp.opened");
         let maps = self.ids_of_running(&container.record)?;
         let owner = match (if wish.archive { self.owner_in(&container.record, &root)? } else { Owner::Same }, &maps) {
             (Owner::Is(uid, gid), Some(maps)) => {
@@ -369,6 +371,7 @@ impl LayerSink for Counting {
     }
 
     fn entry(&mut self, entry: &Entry, data_offset: u64) -> strata_layer::Result<()> {
+        failpoint!("engine.cp.entry");
         self.applier.entry(entry, data_offset)
     }
 

@@ -140,6 +140,7 @@ impl Engine {
                 let dir = entry.with_extension("");
                 freed_bytes += bytes_in(&dir)?;
                 durable::remove(&dir)?;
+                failpoint!("engine.cache-dir.removed");
                 lock.remove().map_err(FileError::at("remove", &entry))?;
             }
         }
