@@ -18,6 +18,8 @@ pub(crate) struct Layout<'t> {
     base: Option<&'t RootDir>,
     /// Directories that nobody described get this owner …
     owner: Owner,
+    /// … these permissions …
+    dir_mode: u16,
     /// … and this time.
     time: Time,
     entries: BTreeMap<LayerPath, Placed<'t>>,
@@ -42,9 +44,12 @@ pub(crate) struct Piece<'t> {
 }
 
 impl<'t> Layout<'t> {
+    /// The permissions of directories that nobody described.
+    pub(crate) const DIR_MODE: u16 = 0o755;
+
     /// An empty layer.
-    pub(crate) fn new(base: Option<&'t RootDir>, owner: Owner, time: Time) -> Self {
-        Self { base, owner, time, entries: BTreeMap::new() }
+    pub(crate) fn new(base: Option<&'t RootDir>, (owner, dir_mode): (Owner, u16), time: Time) -> Self {
+        Self { base, owner, dir_mode, time, entries: BTreeMap::new() }
     }
 
     /// Whether there is a directory at a path.
@@ -83,11 +88,24 @@ impl<'t> Layout<'t> {
             None => Entry {
                 uid: self.owner.uid,
                 gid: self.owner.gid,
+                mode: self.dir_mode,
                 mtime: self.time,
                 ..Entry::implicit_dir(path.clone())
             },
         };
         self.entries.insert(path.clone(), Placed { entry, content: Content::None, inode: None, is_new });
+        Ok(())
+    }
+
+    /// Gives a directory that is below other permissions; one that was placed keeps those that it has.
+    pub(crate) fn set_mode(&mut self, path: &LayerPath, mode: u16) -> Result<(), Problem> {
+        if self.entries.contains_key(path) {
+            return Ok(());
+        }
+        self.ensure_dir(path)?;
+        if let Some(placed) = self.entries.get_mut(path) {
+            placed.entry.mode = mode;
+        }
         Ok(())
     }
 

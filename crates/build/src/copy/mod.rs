@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! tree.rs     what is copied from, and what a source names there      glob.rs its wildcards
+//! pivot.rs    --parents
 //! layout.rs   where everything comes to lie
 //! stream.rs   the layer's tar
 //! owner.rs    --chown and --chmod
@@ -11,6 +12,7 @@
 mod glob;
 mod layout;
 mod owner;
+mod pivot;
 pub(crate) mod resolve;
 mod stream;
 mod tree;
@@ -99,6 +101,10 @@ impl Found {
                 for item in source.dir.iter().chain(&source.items) {
                     item_into(key, item, tree)?;
                 }
+                for dir in &source.above {
+                    key.part("above", dir.at.as_bytes());
+                    item_into(key, dir, tree)?;
+                }
             }
         }
         for (name, text) in &self.inline {
@@ -118,9 +124,13 @@ impl Found {
         }
     }
 
-    /// How many things were found.
+    /// How many things were found; the directories that one wildcard finds are one.
     fn count(&self) -> usize {
-        self.sources.iter().map(|(_, sources)| sources.len()).sum::<usize>() + self.inline.len()
+        let of_source = |(_, sources): &(String, Vec<Source>)| match sources.iter().all(|source| source.dir.is_some()) {
+            true => sources.len().min(1),
+            false => sources.len(),
+        };
+        self.sources.iter().map(of_source).sum::<usize>() + self.inline.len()
     }
 
     /// The files that are sources of their own, with where they are.
@@ -160,7 +170,8 @@ impl<'t> Part<'_, 't> {
             Some(base) => resolve::resolve(base, written.as_bytes()).map_err(crate::error::read(&written))?,
             None => LayerPath::parse(written.as_bytes()).map_err(|_| Problem::Path(written.clone()))?,
         };
-        let mut layout = Layout::new(below, owner.unwrap_or(Owner::ROOT), now);
+        let dir_mode = mode.as_ref().and_then(Mode::of_new_dirs).unwrap_or(Layout::DIR_MODE);
+        let mut layout = Layout::new(below, (owner.unwrap_or(Owner::ROOT), dir_mode), now);
         let count = parts.iter().map(|part| part.found.count()).sum::<usize>();
         let is_dir = ends_in_dir || layout.is_dir(&target)? || copying.parents;
         if count > 1 && !is_dir {
@@ -199,7 +210,7 @@ impl<'t> Part<'_, 't> {
                     }
                     continue;
                 }
-                let target = if parents { with_parents(target, written, source)? } else { target.clone() };
+                let target = if parents { with_parents(layout, target, source, dress)? } else { target.clone() };
                 // As with BuildKit it is what is in a directory that is copied: the one that it comes into is new.
                 if source.dir.is_some() && !parents {
                     layout.ensure_dir(&target)?;
@@ -238,19 +249,23 @@ fn place<'t>(
     Ok(())
 }
 
-/// Where a source goes with `--parents`: with the directories that its name has, from `/./` on.
-fn with_parents(target: &LayerPath, written: &str, source: &Source) -> Result<LayerPath, Problem> {
-    let written_pivot = written.find("/./").map_or("", |at| &written[..at]);
-    let bad = |_| Problem::Path(written.to_owned());
-    let pivot = LayerPath::parse(format!("/{written_pivot}").as_bytes()).map_err(bad)?;
-    let whole = if source.dir.is_some() { Some(source.path.clone()) } else { source.path.parent() };
-    let whole = whole.unwrap_or_default();
-    // A wildcard stands for one directory each.
-    let is_below = whole.is_below(&pivot) || glob::is_wild(written_pivot);
-    let skipped = if is_below { pivot.components().count() } else { 0 };
+/// Where a source goes with `--parents`, after the directories that come along. As with BuildKit, those that are there
+/// already get their permissions.
+fn with_parents(
+    layout: &mut Layout<'_>,
+    target: &LayerPath,
+    source: &Source,
+    dress: &dyn Fn(Entry) -> Entry,
+) -> Result<LayerPath, Problem> {
     let mut path = target.clone();
-    for part in whole.components().skip(skipped) {
-        path = join(&path, part)?;
+    for dir in &source.above {
+        path = join(&path, dir.at.name().unwrap_or_default())?;
+        if layout.is_dir(&path)? {
+            layout.set_mode(&path, dir.entry.mode)?;
+        } else {
+            let entry = dress(dir.entry.clone());
+            layout.place(path.clone(), Piece { entry, content: Content::None, inode: None })?;
+        }
     }
     Ok(path)
 }

@@ -35,6 +35,8 @@ impl Owner {
         let unknown = |what, name: &str| Problem::Owner { what, name: name.to_owned() };
         let (uid, usual_gid) = match user.parse::<u32>() {
             Ok(uid) => (uid, uid),
+            // `:GROUP` leaves the user.
+            Err(_) if user.is_empty() && group.is_some() => (0, 0),
             Err(_) => {
                 let fields = line(&file("etc/passwd")?, user).ok_or_else(|| unknown("uid", user))?;
                 (fields.0, fields.1.unwrap_or(fields.0))
@@ -107,6 +109,14 @@ impl Mode {
         text.split(',').map(clause).collect::<Result<_, _>>().map(Self::Letters)
     }
 
+    /// The permissions of directories that are made on the way, if it says so: digits do, as with BuildKit.
+    pub(crate) const fn of_new_dirs(&self) -> Option<u16> {
+        match self {
+            Self::Octal(mode) => Some(*mode & 0o777),
+            Self::Letters(_) => None,
+        }
+    }
+
     /// A file's permissions after it.
     pub(crate) fn apply(&self, mode: u16, is_dir: bool) -> u16 {
         let clauses = match self {
@@ -167,7 +177,9 @@ mod tests {
         std::fs::write(dir.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\napp:x:7:8::/:/bin/sh\n").unwrap();
         std::fs::write(dir.path().join("etc/group"), "staff:x:50:\n").unwrap();
         let root = RootDir::open_host(dir.path()).unwrap();
-        for (text, uid, gid) in [("app", 7, 8), ("app:staff", 7, 50), ("5", 5, 5), ("5:9", 5, 9), ("app:", 7, 8)] {
+        for (text, uid, gid) in
+            [("app", 7, 8), ("app:staff", 7, 50), ("5", 5, 5), ("5:9", 5, 9), ("app:", 7, 8), (":staff", 0, 50)]
+        {
             assert_eq!(Owner::parse(text, &root).unwrap(), Owner { uid, gid }, "{text}");
         }
         assert!(Owner::parse("nobody", &root).is_err() && Owner::parse("app:none", &root).is_err());

@@ -15,6 +15,7 @@ use strata_sys::root_dir::RootDir;
 use strata_types::{Digest, Hasher};
 
 use super::glob;
+use super::pivot::Pivot;
 use super::resolve::resolve;
 use crate::error::{Problem, read};
 use crate::stamps::{Stamp, Stamps};
@@ -46,6 +47,8 @@ pub(crate) struct Source {
     pub(crate) items: Vec<Item>,
     /// The directory itself, if it is one.
     pub(crate) dir: Option<Item>,
+    /// With `--parents`, the directories from the pivot on that come along, itself if it is one.
+    pub(crate) above: Vec<Item>,
 }
 
 /// A file.
@@ -61,19 +64,27 @@ pub(crate) struct Item {
     stamp: Option<Stamp>,
 }
 
+/// What a path names.
+enum Named {
+    Source(Box<Source>),
+    /// What is not to be copied.
+    Excluded,
+    Missing,
+}
+
 impl Tree<'_> {
-    /// All that a source names: one thing, or several if it has wildcards. With `deep`, `**` stands for any number of
-    /// directories.
-    pub(crate) fn select(&self, source: &str, exclude: &Ignore, deep: bool) -> Result<Vec<Source>, Problem> {
-        let paths = if glob::is_wild(source) { self.expand(source, deep)? } else { [source.to_owned()].into() };
+    /// All that a source names: one thing, or several if it has wildcards. With `parents`, `**` stands for any number of
+    /// directories, and what is excluded is seen from the pivot.
+    pub(crate) fn select(&self, source: &str, exclude: &Ignore, parents: bool) -> Result<Vec<Source>, Problem> {
+        let paths = if glob::is_wild(source) { self.expand(source, parents)? } else { [source.to_owned()].into() };
+        let pivot = parents.then(|| Pivot::of(source)).transpose()?;
         let mut found = Vec::new();
         for path in paths {
-            match self.one(&path, exclude)? {
-                // Of a directory, what is excluded in it was left out.
-                Some(source) if source.dir.is_none() && exclude.ignores(&String::from_utf8_lossy(&source.name)) => {}
-                Some(source) => found.push(source),
-                None if glob::is_wild(source) => {}
-                None => return Err(Problem::NotFound(format!("/{}", source.trim_start_matches('/')))),
+            match self.one(&path, exclude, pivot.as_ref())? {
+                Named::Source(source) => found.push(*source),
+                Named::Excluded => {}
+                Named::Missing if glob::is_wild(source) => {}
+                Named::Missing => return Err(Problem::NotFound(format!("/{}", source.trim_start_matches('/')))),
             }
         }
         Ok(found)
@@ -130,59 +141,76 @@ impl Tree<'_> {
         }
     }
 
-    fn one(&self, source: &str, exclude: &Ignore) -> Result<Option<Source>, Problem> {
+    fn one(&self, source: &str, exclude: &Ignore, pivot: Option<&Pivot>) -> Result<Named, Problem> {
         let path = match resolve(self.root, source.as_bytes()) {
             Ok(path) => path,
-            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) if is_missing(&error) => return Ok(Named::Missing),
             Err(error) => return Err(read(source)(error)),
         };
         let stat = self.root.lstat(at(&path)).map_err(read(source))?;
-        let Some(stat) = stat else { return Ok(None) };
+        let Some(stat) = stat else { return Ok(Named::Missing) };
         let text = String::from_utf8_lossy(path.as_bytes()).into_owned();
         let name = source.trim_end_matches('/').rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let seen = if path.is_root() { Seen::default() } else { self.seen(&text) };
-            let mut walk = Walk { tree: self, exclude, items: Vec::new() };
-            walk.dir(&path, &LayerPath::root(), [&seen, &Seen::default()])?;
-            let items = walk.items;
-            // Of an ignored directory there is only what is taken back.
-            let is_there = path.is_root() || !items.is_empty() || !self.ignore.ignores(&text);
-            if !is_there {
-                return Ok(None);
+        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if !is_dir && self.ignore.ignores(&text) {
+            return Ok(Named::Missing);
+        }
+        let above = pivot.map(|pivot| pivot.dirs(&path, is_dir)).unwrap_or_default();
+        // Without --parents it is its own name, or what is in the directory.
+        let written = match pivot {
+            Some(pivot) => pivot.relative(&path),
+            None if is_dir => String::new(),
+            None => String::from_utf8_lossy(&name).into_owned(),
+        };
+        let (excluded, without) = seen(exclude, &written);
+        if excluded && (!is_dir || !exclude.takes_back()) {
+            return Ok(Named::Excluded);
+        }
+        let above = above.iter().map(|dir| self.dir_itself(dir)).collect::<Result<Vec<_>, _>>()?;
+        if !is_dir {
+            let dir = self.parent(&path)?;
+            let own = path.name().unwrap_or_default().to_vec();
+            let item = self.describe(&dir, &own, &stat, LayerPath::root(), path.clone())?;
+            let source = item.map(|item| Source { name, path, items: vec![item], dir: None, above });
+            return Ok(source.map_or(Named::Missing, |source| Named::Source(Box::new(source))));
+        }
+        let within = if path.is_root() { Seen::default() } else { seen(self.ignore, &text).1 };
+        let mut walk = Walk { tree: self, exclude, written, items: Vec::new() };
+        walk.dir(&path, &LayerPath::root(), [&within, &without])?;
+        let items = walk.items;
+        // Of an ignored directory there is only what is taken back.
+        let is_there = path.is_root() || !items.is_empty() || !self.ignore.ignores(&text);
+        Ok(match is_there {
+            false => Named::Missing,
+            true if excluded && items.is_empty() => Named::Excluded,
+            true => {
+                let dir = Some(self.dir_itself(&path)?);
+                Named::Source(Box::new(Source { name, path, items, dir, above }))
             }
-            let parent = self.parent(&path)?;
-            let own = path.name().unwrap_or(b".").to_vec();
-            let dir = match path.is_root() {
-                true => None,
-                false => self.describe(&parent, &own, &stat, LayerPath::root(), path.clone())?,
-            };
-            let dir = dir.or_else(|| {
-                Some(Item { entry: root_entry(&stat, self.is_host), at: path.clone(), inode: None, stamp: None })
-            });
-            return Ok(Some(Source { name, path, items, dir }));
-        }
-        if self.ignore.ignores(&text) {
-            return Ok(None);
-        }
-        let dir = self.parent(&path)?;
-        let own = path.name().unwrap_or_default().to_vec();
-        let item = self.describe(&dir, &own, &stat, LayerPath::root(), path.clone())?;
-        Ok(item.map(|item| Source { name, path, items: vec![item], dir: None }))
+        })
+    }
+
+    /// A directory without what is in it.
+    fn dir_itself(&self, path: &LayerPath) -> Result<Item, Problem> {
+        let stat = self.root.lstat(at(path)).map_err(read(path.to_string()))?;
+        let Some(stat) = stat else { return Err(Problem::NotFound(path.to_string())) };
+        let own = path.name().unwrap_or(b".").to_vec();
+        let dir = match path.is_root() {
+            true => None,
+            false => self.describe(&self.parent(path)?, &own, &stat, LayerPath::root(), path.clone())?,
+        };
+        Ok(dir.unwrap_or_else(|| Item {
+            entry: root_entry(&stat, self.is_host),
+            at: path.clone(),
+            inode: None,
+            stamp: None,
+        }))
     }
 
     /// The directory that something is in.
     fn parent(&self, path: &LayerPath) -> Result<OwnedFd, Problem> {
         let parent = path.parent().unwrap_or_default();
         self.root.open(at(&parent), OFlags::PATH | OFlags::DIRECTORY).map_err(read(path.to_string()))
-    }
-
-    /// What the patterns say of a directory.
-    fn seen(&self, path: &str) -> Seen {
-        let mut seen = Seen::default();
-        for (end, _) in path.match_indices('/').chain([(path.len(), "")]) {
-            seen = self.ignore.ignores_in(&path[..end], &seen).1;
-        }
-        seen
     }
 
     /// What is called `name` in `dir`; nothing if it is of a kind that is not copied.
@@ -275,6 +303,8 @@ const DEPTH_MAX: usize = 512;
 struct Walk<'w, 't> {
     tree: &'w Tree<'t>,
     exclude: &'w Ignore,
+    /// Where it begins, as patterns to be excluded see it.
+    written: String,
     items: Vec<Item>,
 }
 
@@ -292,8 +322,8 @@ impl Walk<'_, '_> {
             let name = name.as_bytes();
             let bad = |_| Problem::Path(path.to_string());
             let (path, below) = (path.join(name).map_err(bad)?, below.join(name).map_err(bad)?);
-            let (ignored, within) = is_ignored(tree.ignore, &path, seen[0]);
-            let (excluded, without) = is_ignored(exclude, &below, seen[1]);
+            let (ignored, within) = is_ignored(tree.ignore, "", &path, seen[0]);
+            let (excluded, without) = is_ignored(exclude, &self.written, &below, seen[1]);
             let out = ignored || excluded;
             let takes_back = (!ignored || tree.ignore.takes_back()) && (!excluded || exclude.takes_back());
             if out && !takes_back {
@@ -322,11 +352,26 @@ impl Walk<'_, '_> {
     }
 }
 
-fn is_ignored(ignore: &Ignore, path: &LayerPath, above: &Seen) -> (bool, Seen) {
+fn is_ignored(ignore: &Ignore, dir: &str, path: &LayerPath, above: &Seen) -> (bool, Seen) {
     if ignore.is_empty() {
         return (false, Seen::default());
     }
-    ignore.ignores_in(&String::from_utf8_lossy(path.as_bytes()), above)
+    let path = String::from_utf8_lossy(path.as_bytes());
+    match dir {
+        "" => ignore.ignores_in(&path, above),
+        dir => ignore.ignores_in(&joined(dir, &path), above),
+    }
+}
+
+/// What patterns say of a path and of what is in it.
+fn seen(ignore: &Ignore, path: &str) -> (bool, Seen) {
+    let (mut ignored, mut seen) = (false, Seen::default());
+    if !path.is_empty() {
+        for (end, _) in path.match_indices('/').chain([(path.len(), "")]) {
+            (ignored, seen) = ignore.ignores_in(&path[..end], &seen);
+        }
+    }
+    (ignored, seen)
 }
 
 fn joined(dir: &str, name: &str) -> String {

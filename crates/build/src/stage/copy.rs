@@ -27,6 +27,9 @@ impl StageRun<'_> {
             key.parts("to", [&working_dir, &copying.target, &copying.chown, &copying.chmod]);
             key.part("how", format!("{name} {} {} {:?}", copying.link, copying.parents, copying.unpack));
             key.parts("exclude", &copying.exclude);
+            if !copying.chmod.is_empty() {
+                key.part("chmod", "directories on the way, too");
+            }
             build.epoch_into(&mut key);
             key
         };

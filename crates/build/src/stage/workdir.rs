@@ -22,7 +22,7 @@ impl StageRun<'_> {
         let work = |_| {
             let tree = build.bench.tree(&layers)?;
             let owner = if user.is_empty() { Owner::ROOT } else { Owner::parse(&user, &tree)? };
-            let mut layout = Layout::new(Some(&tree), owner, build.now());
+            let mut layout = Layout::new(Some(&tree), (owner, Layout::DIR_MODE), build.now());
             layout.ensure_dir(&resolve(&tree, path.as_bytes()).map_err(read(&path))?)?;
             if layout.is_idle() {
                 return Ok(None);

@@ -42,7 +42,7 @@ RUN ["sh", "-c", "echo $0 > /zero"]
     assert_eq!(sh(&machine, "app", "cat /etc/EOT /etc/RAW"), " none \"quoted\"\n$HOME\n");
     assert_eq!(
         sh(&machine, "app", "stat -c '%n %a %u %g' /owned /owned/*"),
-        "/owned 755 1000 10\n/owned/f1 600 1000 10\n/owned/f2 600 1000 10\n"
+        "/owned 600 1000 10\n/owned/f1 600 1000 10\n/owned/f2 600 1000 10\n"
     );
     assert_eq!(inspect(&machine, "app", "{{json .Config.Shell}} {{len .RootFS.Layers}}"), r#"["/bin/ash","-ec"] 6"#);
 }

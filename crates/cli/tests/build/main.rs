@@ -4,6 +4,7 @@
 mod cache;
 mod call;
 mod contexts;
+mod copying;
 mod exposed;
 mod far_cache;
 mod language;

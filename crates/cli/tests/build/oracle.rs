@@ -101,6 +101,7 @@ fn buildah_builds_the_same_files_and_the_same_config() {
 /// What BuildKit understands and docker's first builder does not.
 const BUILDKIT: &str = r#"
 FROM base AS modern
+RUN mkdir /modes
 COPY --chmod=600 one.txt two.txt /modes/
 COPY --chown=7:8 --chmod=751 dir /dressed
 RUN --mount=type=bind,target=/ctx cat /ctx/one.txt > /from-bind && ! [ -e /ctx/three.bin ]
