@@ -14,12 +14,12 @@ use crate::format::tabs;
 use crate::opts::{csv, go_bool};
 use crate::session::Session;
 
-/// What can be called, as `subrequests.describe` tells of it.
+/// What can be called, as `subrequests.describe` tells of it; BuildKit's does not tell of `lint`.
 const METHODS: &[(&str, &str)] = &[
-    ("lint", "Lint a Dockerfile"),
     ("outline", "List all parameters current build target supports"),
-    ("subrequests.describe", "List available subrequest types"),
     ("targets", "List all targets current build supports"),
+    ("lint", "Lint a Dockerfile"),
+    ("subrequests.describe", "List available subrequest types"),
 ];
 /// The version of all their documents.
 const VERSION: &str = "1.0.0";
@@ -84,11 +84,17 @@ impl Call {
         Ok(Some(Self { method, json, ignore_status }))
     }
 
-    /// Does it. `name` is what the Dockerfile is called.
-    pub fn answer(self, session: &mut Session, engine: &Engine, name: &str, request: &BuildRequest) -> Result<Exit> {
+    /// Does it. `name` and `place` are what the Dockerfile is called, and where it lies as people see it.
+    pub fn answer(
+        self,
+        session: &mut Session,
+        engine: &Engine,
+        (name, place): (&str, &str),
+        request: &BuildRequest,
+    ) -> Result<Exit> {
         let (text, native) = (&request.dockerfile, &engine.platform());
         if self.method == Method::Check {
-            return self.check(session, engine, name, request);
+            return self.check(session, engine, if self.json { name } else { place }, request);
         }
         let answer = match self.method {
             Method::Outline => {
@@ -122,6 +128,9 @@ impl Call {
             session.out.write_all(shown_check(&warnings, name, text).as_bytes())?;
         }
         if let Some(error) = error {
+            if !self.json && !warnings.is_empty() {
+                session.out.write_all(b"\n")?;
+            }
             return Err(verify::told(session, error, name, text));
         }
         Ok(if warnings.is_empty() || self.ignore_status { Exit::SUCCESS } else { Exit::FAILURE })
@@ -140,7 +149,9 @@ fn shown_check(warnings: &[Warning], name: &str, text: &str) -> String {
     };
     for warning in warnings {
         let place = excerpt(name, text, (warning.line, warning.last_line));
-        shown.push_str(&format!("\nWARNING: {} - {}\n{}\n{place}", warning.rule, url(warning.rule), warning.message));
+        let page = Some(url(warning.rule)).filter(|url| !url.is_empty()).map(|url| format!(" - {url}"));
+        let page = page.unwrap_or_default();
+        shown.push_str(&format!("\nWARNING: {}{page}\n{}\n{place}", warning.rule, warning.message));
     }
     shown
 }
@@ -188,8 +199,11 @@ fn shown_outline(outline: &Outline) -> String {
     shown
 }
 
-/// Where a rule is explained: `JSONArgsRecommended` as `json-args-recommended`.
+/// Where a rule is explained: `JSONArgsRecommended` as `json-args-recommended`; nothing if it is not.
 pub(super) fn url(rule: &str) -> String {
+    if rule == "InvalidBaseImagePlatform" {
+        return String::new();
+    }
     let letters: Vec<char> = rule.chars().collect();
     let mut name = String::new();
     for (at, letter) in letters.iter().enumerate() {
@@ -211,28 +225,54 @@ fn document(value: &impl Serialize) -> String {
 }
 
 /// What else is said of the methods.
-fn methods() -> serde_json::Value {
-    let results = |kinds: &[&str]| kinds.iter().map(|kind| serde_json::json!({"name": kind})).collect::<Vec<_>>();
-    let method = |(name, about): &(&str, &str)| {
+fn methods() -> Vec<MethodDocument> {
+    let method = |(name, about): &(&str, &'static str)| {
         let kinds: &[&str] = match *name {
             "lint" => &["result.json", "result.txt", "result.statuscode"],
             _ => &["result.json", "result.txt"],
         };
-        let opts = match *name {
-            "outline" => vec![serde_json::json!({"name": "target", "description": "Target build stage"})],
-            _ => Vec::new(),
-        };
-        serde_json::json!({
-            "name": format!("frontend.{name}"), "version": VERSION, "type": "rpc", "description": about, "opts": opts,
-            "metadata": results(kinds),
-        })
+        MethodDocument {
+            name: format!("frontend.{name}"),
+            version: VERSION,
+            kind: "rpc",
+            description: about,
+            opts: match *name {
+                "outline" => Some(vec![NamedDocument { name: "target", description: "Target build stage" }]),
+                "subrequests.describe" => None,
+                _ => Some(Vec::new()),
+            },
+            inputs: (),
+            metadata: kinds.iter().map(|name| NamedDocument { name, description: "" }).collect(),
+            refs: (),
+        }
     };
     METHODS.iter().map(method).collect()
 }
 
-/// Lines of the Dockerfile, each as a range of its own.
 #[derive(Serialize)]
+struct MethodDocument {
+    name: String,
+    version: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    description: &'static str,
+    opts: Option<Vec<NamedDocument>>,
+    /// Nobody has any: `null`.
+    inputs: (),
+    metadata: Vec<NamedDocument>,
+    refs: (),
+}
+
+#[derive(Serialize)]
+struct NamedDocument {
+    name: &'static str,
+    description: &'static str,
+}
+
+/// Lines of the Dockerfile, each as a range of its own.
+#[derive(Default, Serialize)]
 struct Location {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     ranges: Vec<Range>,
 }
 
@@ -350,7 +390,8 @@ impl<'a> Targets<'a> {
 
 #[derive(Serialize)]
 struct Lint<'a> {
-    warnings: Vec<WarningDocument<'a>>,
+    /// `null` if there are none.
+    warnings: Option<Vec<WarningDocument<'a>>>,
     sources: [SourceDocument<'a>; 1],
     #[serde(rename = "buildError", skip_serializing_if = "Option::is_none")]
     error: Option<ErrorDocument>,
@@ -361,6 +402,7 @@ struct Lint<'a> {
 struct WarningDocument<'a> {
     rule_name: &'a str,
     description: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
     url: String,
     detail: &'a str,
     location: Location,
@@ -376,7 +418,7 @@ struct SourceDocument<'a> {
 #[derive(Serialize)]
 struct ErrorDocument {
     message: String,
-    location: Option<Location>,
+    location: Location,
 }
 
 impl<'a> Lint<'a> {
@@ -388,11 +430,20 @@ impl<'a> Lint<'a> {
             detail: &warning.message,
             location: Location::of((warning.line, warning.last_line)),
         };
-        let error = error
-            .map(|error| ErrorDocument { message: error.problem.to_string(), location: error.lines.map(Location::of) });
+        let error = error.map(|error| ErrorDocument {
+            message: message(error),
+            location: error.lines.map(Location::of).unwrap_or_default(),
+        });
         let source = SourceDocument { filename: name, data: BASE64.encode(text), language: "Dockerfile" };
-        Self { warnings: warnings.iter().map(warning).collect(), sources: [source], error }
+        let warnings = Some(warnings.iter().map(warning).collect()).filter(|warnings: &Vec<_>| !warnings.is_empty());
+        Self { warnings, sources: [source], error }
     }
+}
+
+/// The error with the causes that it has.
+fn message(error: &BuildError) -> String {
+    let causes = std::iter::successors(Some(&*error.problem as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -1,24 +1,34 @@
 //! The lines of the Dockerfile around an error, as BuildKit shows them.
 
-/// How many lines are shown before and after.
-const AROUND: usize = 2;
+/// How many turns the excerpt grows by a line at both ends; where one end is reached the other takes more.
+const TURNS: usize = 2;
 
-/// The excerpt: file and line, then the lines with those of the error marked.
+/// The excerpt: file and line, then the lines with those of the error marked. Nothing if they are not in the text.
 pub fn excerpt(name: &str, text: &str, (first, last): (usize, usize)) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let (first, last) = (first.max(1), last.max(first).min(lines.len().max(1)));
-    let from = first.saturating_sub(AROUND).max(1);
-    let to = (last + AROUND).min(lines.len());
-    let rule = "--------------------\n";
-    let mut shown = format!("{name}:{first}\n{rule}");
-    for number in from..=to {
-        let mark = if (first..=last).contains(&number) { ">>>" } else { "   " };
-        let line = format!("{number:>4} | {mark} {}", lines.get(number - 1).copied().unwrap_or_default());
-        shown.push_str(line.trim_end());
-        shown.push('\n');
+    let lines: Vec<&str> = text.split('\n').collect();
+    let last = last.max(first).min(lines.len());
+    if first == 0 || first > lines.len() {
+        return String::new();
     }
-    shown.push_str(rule);
-    shown
+    // A single line has more around it.
+    let room = if first == last { 2 * TURNS } else { TURNS };
+    let (mut from, mut to, mut taken) = (first, last, 0);
+    while taken < room {
+        if from > 1 {
+            (from, taken) = (from - 1, taken + 1);
+        }
+        if to < lines.len() {
+            (to, taken) = (to + 1, taken + 1);
+        }
+        taken += 1;
+    }
+    let rule = "--------------------\n";
+    let row = |number: usize| {
+        let mark = if (first..=last).contains(&number) { ">>>" } else { "   " };
+        format!(" {number:>3} | {mark} {}\n", lines[number - 1])
+    };
+    let rows: String = (from..=to).map(row).collect();
+    format!("{name}:{first}\n{rule}{rows}{rule}")
 }
 
 #[cfg(test)]
@@ -27,10 +37,20 @@ mod tests {
 
     #[test]
     fn the_lines_of_an_error_are_marked() {
-        let text = "FROM a\n\nRUN b \\\n  c\nRUN d\nRUN e\nRUN f\n";
-        let expected = "Dockerfile:3\n--------------------\n   1 |     FROM a\n   2 |\n   3 | >>> RUN b \\\n   4 | >>>   c\n   5 |     \
-                        RUN d\n   6 |     RUN e\n--------------------\n";
-        assert_eq!(excerpt("Dockerfile", text, (3, 4)), expected);
-        assert!(excerpt("D", "", (1, 1)).starts_with("D:1\n"));
+        let text = "FROM a\n\nRUN b \\\n  c\nRUN d\nRUN e  \nRUN f\n";
+        let check = |lines: (usize, usize), rows: &[&str]| {
+            let head = format!("Dockerfile:{}", lines.0);
+            let rule = ["--------------------"];
+            let expected = [&[&*head], &rule[..], rows, &rule[..], &[""]].concat().join("\n");
+            assert_eq!(excerpt("Dockerfile", text, lines), expected);
+        };
+        // What errdefs.Source.Print of BuildKit prints.
+        check((3, 4), &["   2 |     ", "   3 | >>> RUN b \\", "   4 | >>>   c", "   5 |     RUN d"]);
+        check((1, 1), &["   1 | >>> FROM a", "   2 |     ", "   3 |     RUN b \\"]);
+        let last = ["   4 |       c", "   5 |     RUN d", "   6 |     RUN e  ", "   7 | >>> RUN f", "   8 |     "];
+        check((7, 7), &last);
+        check((7, 9), &["   5 |     RUN d", "   6 |     RUN e  ", "   7 | >>> RUN f", "   8 | >>> "]);
+        assert_eq!(excerpt("D", "", (1, 1)), "D:1\n--------------------\n   1 | >>> \n--------------------\n");
+        assert_eq!(excerpt("D", "", (2, 2)), "");
     }
 }

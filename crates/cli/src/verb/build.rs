@@ -10,6 +10,8 @@ use strata_sys::durable::{self, Durability};
 use strata_types::Silent;
 use strata_types::reference::Reference;
 
+use std::path::{Component, Path, PathBuf};
+
 use crate::build::call::Call;
 use crate::build::input::Fetching;
 use crate::build::verify::{self, Mode, Shown};
@@ -183,7 +185,8 @@ impl Verb for Args {
         let (name, text) = (input.name.clone(), input.dockerfile.clone());
         if let Some(call) = call {
             let request = self.request(session, input, fetching.secrets, &engine)?;
-            return call.answer(session, &engine, &name, &request);
+            let place = self.place(&name);
+            return call.answer(session, &engine, (&name, &place), &request);
         }
         let wanted = output::parse(&self.output, &engine.platform())?;
         let (destination, archive) = output::open(session, &wanted)?;
@@ -214,6 +217,23 @@ impl Verb for Args {
 }
 
 impl Args {
+    /// Where the Dockerfile lies, in the person's words: what buildx calls it in checks.
+    fn place(&self, name: &str) -> String {
+        match self.file.as_deref() {
+            Some("-") => "stdin".to_owned(),
+            Some(file) => file.to_owned(),
+            None if self.path == "-" => "stdin".to_owned(),
+            None if self.path.contains("://") => name.to_owned(),
+            None => Path::new(&self.path)
+                .join(name)
+                .components()
+                .filter(|part| *part != Component::CurDir)
+                .collect::<PathBuf>()
+                .display()
+                .to_string(),
+        }
+    }
+
     fn request(
         &self,
         session: &Session,

@@ -112,9 +112,67 @@ fn checks_are_documents_too_and_say_it_by_their_status() {
     assert!(broken.fails(1).contains("unknown instruction: COPPY\nhint: did you mean COPY?\n"));
     let methods = build(&machine, file, &["--call", "subrequests.describe"]).ok();
     assert!(
-        methods.starts_with("NAME                 VERSION DESCRIPTION\nlint                 1.0.0   Lint"),
+        methods.starts_with("NAME                 VERSION DESCRIPTION\noutline              1.0.0   List"),
         "{methods}"
     );
+    let printed = build(&machine, file, &["--call", "subrequests.describe,format=json"]).ok();
+    let expected = r#"[
+  {
+    "name": "frontend.outline",
+    "version": "1.0.0",
+    "type": "rpc",
+    "description": "List all parameters current build target supports",
+    "opts": [
+      {
+        "name": "target",
+        "description": "Target build stage"
+      }
+    ],
+    "inputs": null,
+    "metadata": [
+      {
+        "name": "result.json",
+        "description": ""
+      },
+      {
+        "name": "result.txt",
+        "description": ""
+      }
+    ],
+    "refs": null
+  },
+"#;
+    assert!(printed.starts_with(expected), "{printed}");
+    // What Go writes for nothing.
+    let clean = build(&machine, "FROM scratch\nENV A=1\n", &["--call=check,format=json"]).ok();
+    assert!(clean.starts_with("{\n  \"warnings\": null,\n  \"sources\": [\n"), "{clean}");
+    let nowhere = build(&machine, file, &["--call=check,format=json", "--target", "x"]).out;
+    assert!(nowhere.contains("\n    \"location\": {}\n"), "{nowhere}");
+}
+
+#[test]
+fn checks_say_where_the_file_lies_and_show_its_lines_as_they_are() {
+    need_all!();
+    let file = "frOM base as low\ncOpy Dockerfile .\nfrom scratch\nCOPy --from=low \\\n  /Dockerfile \\\n  /\n\t ";
+    let machine = machine(&[("sub/File", file), ("Dockerfile", file)]);
+    let expected = "Check complete, 3 warnings have been found!\n\n\
+        WARNING: ConsistentInstructionCasing - https://docs.docker.com/go/dockerfile/rule/consistent-instruction-casing/\n\
+        Command 'frOM' should match the case of the command majority (lowercase)\n\
+        ctx/sub/File:1\n--------------------\n   1 | >>> frOM base as low\n   2 |     cOpy Dockerfile .\n   3 |     from scratch\n--------------------\n";
+    let shown = machine.strata(["build", "--check", "-f", "ctx/sub/File", "ctx"]).out;
+    assert!(shown.starts_with(expected), "{shown}");
+    let last = "ctx/sub/File:4\n--------------------\n   3 |     from scratch\n   4 | >>> COPy --from=low \\\n   5 | >>>   /Dockerfile \\\n   6 | >>>   /\n   7 |     \t \n--------------------\n";
+    assert!(shown.ends_with(last), "{shown}");
+    for (words, place) in [
+        (&["--check", "ctx"][..], "\nctx/Dockerfile:1\n"),
+        (&["--check", "./ctx/"], "\nctx/Dockerfile:1\n"),
+        (&["--call=check,format=json", "-f", "ctx/sub/File", "ctx"], "\"filename\": \"File\""),
+    ] {
+        let shown = machine.strata(["build"].iter().chain(words)).out;
+        assert!(shown.contains(place), "{place}: {shown}");
+    }
+    let shown = build(&machine, file, &["--check"]).out;
+    assert!(shown.contains("\nstdin:1\n"), "{shown}");
 }
 
 #[test]
