@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use strata_engine::image::{ImageRecord, PullWish};
+use strata_engine::image::{ImageError, ImageRecord, PullWish};
 use strata_engine::workbench::{Layer, LayoutImage, LayoutName, Workbench};
 use strata_types::config::{Fields, History, ImageConfig, RootFs, RunConfig};
 use strata_types::{DiffId, Digest, Platform, Reference, Watch};
@@ -163,7 +163,13 @@ fn find(
         return Ok(image);
     }
     let wish = PullWish { platform: Some(platform.clone()).filter(|_| is_asked), ..PullWish::default() };
-    let pulled = engine.pull(&reference, &wish, watch)?;
+    let pulled = match engine.pull(&reference, &wish, watch) {
+        // It is for one platform, another one: a warning tells of it, as with BuildKit.
+        Err(strata_engine::Error::Image(ImageError::WrongPlatform { .. })) => {
+            engine.pull(&reference, &PullWish::default(), watch)?
+        }
+        pulled => pulled?,
+    };
     // What the name means may be another platform's by now, which is pulled at once.
     match pulled.first() {
         Some(pulled) => Ok(engine.image(&pulled.image.to_string())?),

@@ -37,7 +37,7 @@ pub fn check(engine: &Engine, request: &BuildRequest) -> Findings {
         _ => None,
     };
     let reached = plan.as_ref().ok().zip(target).map(|(plan, target)| plan.needed(target));
-    let known = |index| known_base(engine, plan.as_ref().ok()?, platform, index);
+    let known = |index| known_base(engine, plan.as_ref().ok()?, request.platforms.first(), index);
     match linted(&file, request, reached.as_ref(), &known) {
         Ok(Linted { warnings, refusal }) => {
             let error = outline(request, &native).err();
@@ -63,9 +63,7 @@ pub(crate) fn before(engine: &Engine, plan: &Plan<'_>, request: &BuildRequest) -
 /// The same for a build, of what its target needs.
 pub(crate) fn of_build(engine: &Engine, plan: &Plan<'_>, request: &BuildRequest) -> Result<Linted, BuildError> {
     let reached = plan.needed(plan.target()?);
-    let native = engine.platform();
-    let platform = request.platforms.first().unwrap_or(&native);
-    linted(plan.file, request, Some(&reached), &|index| known_base(engine, plan, platform, index))
+    linted(plan.file, request, Some(&reached), &|index| known_base(engine, plan, request.platforms.first(), index))
 }
 
 fn linted(
@@ -80,10 +78,17 @@ fn linted(
 }
 
 /// The image that a stage begins with, if it is here.
-fn known_base(engine: &Engine, plan: &Plan<'_>, platform: &Platform, index: usize) -> Option<KnownBase> {
+fn known_base(engine: &Engine, plan: &Plan<'_>, asked: Option<&Platform>, index: usize) -> Option<KnownBase> {
     let Source::Image(name) = &plan.bases[index] else { return None };
     // What cannot be read is told by the build.
-    let image = engine.find_image_for(name, platform).ok()??;
-    let config = engine.config(&image.id).ok()?.config.clone();
-    Some(KnownBase { env: config.env, has_shell: !config.shell.is_empty() })
+    let asked = plan.platform_of(index, asked, &engine.platform()).ok()?;
+    let expected = asked.clone().unwrap_or_else(|| engine.platform());
+    let image = engine.find_image_for(name, &expected).ok()??;
+    let found = engine.config(&image.id).ok()?;
+    let (actual, config) = (found.platform(), found.config.clone());
+    let is_other = (&expected.os, &expected.architecture) != (&actual.os, &actual.architecture);
+    // Without a wish it is built for what the image is for.
+    let is_meant = asked.is_none() && engine.can_run(&actual);
+    let other_platform = (is_other && !is_meant && !actual.architecture.is_empty()).then_some((expected, actual));
+    Some(KnownBase { env: config.env, has_shell: !config.shell.is_empty(), other_platform })
 }

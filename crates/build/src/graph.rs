@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use strata_dockerfile::{Dockerfile, Instruction, Stage};
+use strata_dockerfile::{Dockerfile, Instruction};
 use strata_engine::Engine;
 use strata_engine::workbench::Workbench;
 use strata_layer::Time;
@@ -280,12 +280,8 @@ impl Build<'_> {
     }
 
     /// The platform that was asked for, by FROM or for the whole build.
-    pub(crate) fn platform_of(&self, stage: &Stage) -> Result<Option<Platform>, Problem> {
-        if stage.platform.is_empty() {
-            return Ok(self.asked.clone());
-        }
-        let text = self.plan.globals.expand(&stage.platform)?;
-        Ok(Some(Platform::parse(&text, &self.bench.engine().platform())?))
+    pub(crate) fn platform_of(&self, index: usize) -> Result<Option<Platform>, Problem> {
+        self.plan.platform_of(index, self.asked.as_ref(), &self.native)
     }
 
     /// What stands before the name of a step: `[build 2/5]`.

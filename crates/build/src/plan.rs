@@ -62,6 +62,19 @@ impl<'a> Plan<'a> {
         named.or_else(numbered).ok_or_else(|| BuildError::outside(Problem::NoTarget(name.to_owned())))
     }
 
+    /// The platform that a stage's FROM asks for; if it does not, the one that was asked for.
+    pub(crate) fn platform_of(
+        &self,
+        index: usize,
+        asked: Option<&Platform>,
+        native: &Platform,
+    ) -> Result<Option<Platform>, Problem> {
+        match self.file.stages[index].platform.as_str() {
+            "" => Ok(asked.cloned()),
+            text => Ok(Some(Platform::parse(&self.globals.expand(text)?, native)?)),
+        }
+    }
+
     /// The stages that one needs, with itself.
     pub(crate) fn needed(&self, target: usize) -> BTreeSet<usize> {
         let mut needed = BTreeSet::new();

@@ -62,12 +62,12 @@ impl<'b> StageRun<'b> {
         let state = match &build.plan.bases[index] {
             Source::Stage(below) => (*build.result(*below).map_err(at)?).clone(),
             Source::Scratch => {
-                let platform = build.platform_of(stage).map_err(at)?.unwrap_or_else(|| build.platform.clone());
+                let platform = build.platform_of(index).map_err(at)?.unwrap_or_else(|| build.platform.clone());
                 refuse_windows(&platform).map_err(at)?;
                 Finished { base: Base::scratch(&platform), scope: Scope::default() }
             }
             source @ (Source::Image(name) | Source::Context(name)) => {
-                let platform = build.platform_of(stage).map_err(at)?;
+                let platform = build.platform_of(index).map_err(at)?;
                 let step = format!("{} FROM {name}", build.prefix(index, place));
                 let context = build.request.context_named(name).filter(|_| matches!(source, Source::Context(_)));
                 let base = match context {

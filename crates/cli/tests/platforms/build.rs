@@ -205,3 +205,45 @@ COPY --from=made /arch /count /
     let failed = feed(machine.strata_command(words), failing.as_bytes()).fails(1);
     assert_eq!(failed.matches("did not complete successfully").count(), 1, "{failed}");
 }
+
+#[test]
+fn a_base_for_another_platform_is_taken_and_told_of() {
+    need_all!();
+    need!(host::program("docker-registry"));
+    let machine = Machine::isolated();
+    let registry = Registry::start_in(&machine);
+    let base = format!("{}/base:1", registry.host());
+    let dockerfile = |text: &str, options: &[&str]| -> Ran {
+        let mut command = machine.strata_command(["build", "--network", "none", "-f", "-"]);
+        command.args(options).arg("ctx");
+        feed(command, text.as_bytes())
+    };
+    std::fs::create_dir_all(machine.dir().join("ctx")).unwrap();
+    dockerfile("FROM scratch\nENV A=1\n", &["--platform", "linux/amd64", "-q", "-t", &base, "--push"]).ok();
+    machine.strata(["rmi", &base]).ok();
+    let message = format!(
+        "InvalidBaseImagePlatform: Base image {base} was pulled with platform \"linux/amd64\", expected \"linux/arm64\" \
+         for current build (line 2)"
+    );
+    let file = format!("ARG ARCH=arm64\nFROM {base}\nENV foo=bar\n");
+    let built = dockerfile(&file, &["--platform", "linux/arm64", "-t", "app"]);
+    assert!(built.err.contains(&message), "{}", built.err);
+    built.ok();
+    let inspected = machine.strata(["image", "inspect", "-f", "{{.Architecture}} {{json .Config.Env}}", "app"]).ok();
+    assert!(inspected.starts_with("amd64 ") && inspected.contains("\"foo=bar\""), "{inspected}");
+    // It has no page of its own.
+    let checked = dockerfile(&file, &["--platform", "linux/arm64", "--check"]);
+    let expected = format!("\nWARNING: InvalidBaseImagePlatform\nBase image {base} was pulled with platform");
+    assert!(checked.out.contains(&expected), "{}", checked.out);
+    let json = dockerfile(&file, &["--platform", "linux/arm64", "--call=check,format=json"]).out;
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let keys: Vec<&String> = document["warnings"][0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["ruleName", "description", "detail", "location"]);
+    // FROM may ask for it itself; who asks for nothing gets what there is.
+    let own = dockerfile(&file.replace("FROM ", "FROM --platform=linux/$ARCH "), &["-t", "app"]);
+    assert!(own.err.contains(&message), "{}", own.err);
+    own.ok();
+    let native = dockerfile(&file, &["-t", "app"]);
+    assert!(!native.err.contains("InvalidBaseImagePlatform"), "{}", native.err);
+    native.ok();
+}

@@ -10,6 +10,8 @@ mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use strata_types::Platform;
+
 use crate::file::Dockerfile;
 use crate::ignore::Ignore;
 use crate::statement::Statement;
@@ -56,6 +58,8 @@ pub struct KnownBase {
     pub env: Vec<String>,
     /// It says by which shell lines are run.
     pub has_shell: bool,
+    /// What it was looked for, and what it is for, if these are different processors or systems.
+    pub other_platform: Option<(Platform, Platform)>,
 }
 
 impl std::fmt::Debug for Checked<'_> {

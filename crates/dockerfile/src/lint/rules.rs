@@ -23,6 +23,7 @@ const REASONS: &[(&str, &str)] = &[
     ("UndefinedVar", "Variables should be defined before their use"),
     ("MultipleInstructionsDisallowed", "Multiple instructions of the same type should not be used in the same stage"),
     ("LegacyKeyValueFormat", "Legacy key/value format with whitespace separator should not be used"),
+    ("InvalidBaseImagePlatform", "Base image platform does not match expected target platform"),
     (
         "RedundantTargetPlatform",
         "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior",

@@ -33,8 +33,9 @@ impl Found<'_> {
         let globals = self.globals(self.checked.arguments);
         let mut scopes: Vec<Scope> = Vec::new();
         for (index, stage) in file.stages.iter().enumerate() {
-            let mut scope = self.beginning(index, stage, &globals, &scopes);
-            if self.checked.stages.is_none_or(|stages| stages.contains(&index)) {
+            let counts = self.checked.stages.is_none_or(|stages| stages.contains(&index));
+            let mut scope = self.beginning((index, counts), stage, &globals, &scopes);
+            if counts {
                 let mut last = Last::new();
                 stage.steps.iter().for_each(|step| self.step(step, &mut scope, &mut last, &globals));
             }
@@ -43,16 +44,30 @@ impl Found<'_> {
     }
 
     /// What a stage knows before its first instruction.
-    fn beginning(&self, index: usize, stage: &Stage, globals: &BTreeMap<String, String>, scopes: &[Scope]) -> Scope {
+    fn beginning(
+        &mut self,
+        (index, counts): (usize, bool),
+        stage: &Stage,
+        globals: &BTreeMap<String, String>,
+        scopes: &[Scope],
+    ) -> Scope {
         let lexer = Expander::new(self.file.directives.escape);
         let base = lexer.expand(&stage.base, &|name| globals.get(name).cloned());
-        let base = base.map(|expanded| expanded.text.to_lowercase()).unwrap_or_default();
+        let name = base.map(|expanded| expanded.text).unwrap_or_default();
+        let base = name.to_lowercase();
         let named = |other: &Stage| !other.name.is_empty() && other.name == base;
         if let Some(earlier) = self.file.stages[..index].iter().rposition(named) {
             return scopes[earlier].clone();
         }
         let known = if base == "scratch" { Some(super::KnownBase::default()) } else { (self.checked.base)(index) };
         let Some(known) = known else { return Scope::default() };
+        if let Some((expected, actual)) = known.other_platform.filter(|_| counts) {
+            let message = format!(
+                "Base image {name} was pulled with platform \"{actual}\", expected \"{expected}\" for current build"
+            );
+            let place = Place { lines: (stage.line, stage.last_line), comments: &[] };
+            self.say(place, "InvalidBaseImagePlatform", message);
+        }
         let pair = |entry: &String| entry.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut env: BTreeMap<String, String> = known.env.iter().filter_map(pair).collect();
         env.entry(PATH.to_owned()).or_default();

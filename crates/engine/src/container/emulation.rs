@@ -36,6 +36,11 @@ impl Engine {
         (!says_nothing && self.platform().rank(&platform).is_none()).then_some(platform)
     }
 
+    /// Whether programs of a platform run here, as they are or emulated.
+    pub fn can_run(&self, platform: &Platform) -> bool {
+        !matches!(self.runs(platform), Runs::Lacks(_))
+    }
+
     /// Who runs the programs of a platform.
     pub(crate) fn runs(&self, platform: &Platform) -> Runs {
         let architecture = platform.architecture.as_str();
