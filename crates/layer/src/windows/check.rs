@@ -165,6 +165,59 @@ mod tests {
         assert_eq!(check(Tar::new()), Ok(()));
     }
 
+    /// All that `backuptar` of go-winio writes, by itself, of backup streams as Windows gives them: descriptors with both lists,
+    /// extended attributes, streams of files, directories and links, sparse files, junctions and volumes, hard links, names that
+    /// are long or not ASCII, times that were never set or before 1970, modes with types, whiteouts, hives, a utility VM.
+    #[test]
+    fn what_microsofts_own_library_writes_is_taken() {
+        let packed = include_bytes!("../../tests/data/windows/backuptar.tar.gz");
+        let mut tar = Vec::new();
+        std::io::Read::read_to_end(&mut crate::compress::Decoder::new(&packed[..]).unwrap(), &mut tar).unwrap();
+        let mut seen = Seen::default();
+        let limits = Limits::GENEROUS;
+        let mut parser = Parser::new(&limits);
+        parser.feed(&tar, &mut seen).and_then(|()| parser.finish()).unwrap();
+        assert_eq!(seen.entries.len(), 32);
+        let of = |path: &str| seen.entries.iter().position(|entry| entry.path.as_bytes() == path.as_bytes()).unwrap();
+        let records = |path: &str| seen.records[of(path)].iter().map(|record| &record.key[..]).collect::<Vec<_>>();
+        let xattrs: [&[u8]; 2] = [b"MSWINDOWS.xattr.$CI.CATALOGHINT", b"MSWINDOWS.xattr.$KERNEL.PURGE.ESBCACHE"];
+        let notepad = records("Files/Windows/notepad.exe");
+        assert!(xattrs.iter().all(|key| notepad.contains(key)), "{notepad:?}");
+        assert!(records("Files/Documents and Settings").contains(&&b"MSWINDOWS.mountpoint"[..]));
+        let target = |path: &str| match &seen.entries[of(path)].kind {
+            Kind::Symlink { target } => target.clone(),
+            Kind::Hardlink { target } => target.as_bytes().to_vec(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(target("Files/Documents and Settings"), br"\??\C:\Users");
+        assert_eq!(target("Files/Windows/System32.exe"), b"Files/Windows/notepad.exe");
+        assert_eq!(seen.entries[of("Files/Windows/old")].mtime.seconds, -86_400 * 3650);
+        let mut checker = Checker::default();
+        let mut parser = Parser::new(&limits);
+        parser.feed(&tar, &mut checker).and_then(|()| parser.finish()).unwrap();
+    }
+
+    /// What was read.
+    #[derive(Default)]
+    struct Seen {
+        entries: Vec<Entry>,
+        records: Vec<Vec<Vendor>>,
+        next: Vec<Vendor>,
+    }
+
+    impl LayerSink for Seen {
+        fn vendor(&mut self, records: &[Vendor]) -> Result<()> {
+            self.next = records.to_vec();
+            Ok(())
+        }
+
+        fn entry(&mut self, entry: &Entry, _data_offset: u64) -> Result<()> {
+            self.entries.push(entry.clone());
+            self.records.push(std::mem::take(&mut self.next));
+            Ok(())
+        }
+    }
+
     fn refused(tar: Tar, expected: &str) {
         let problem = check(tar).unwrap_err();
         assert!(problem.ends_with(expected), "{problem}");

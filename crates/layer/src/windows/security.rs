@@ -49,7 +49,8 @@ fn check_sid(sid: &[u8]) -> Result<(), Problem> {
 fn check_list(list: &[u8]) -> Result<(), Problem> {
     let header = list.first_chunk::<8>().ok_or(CUT_OFF)?;
     let (bytes, count) = (usize::from(u16::from_le_bytes([header[2], header[3]])), [header[4], header[5]]);
-    if !matches!(header[0], 2 | 4) || bytes < header.len() {
+    // `MIN_ACL_REVISION` to `MAX_ACL_REVISION`.
+    if !matches!(header[0], 2..=4) || bytes < header.len() {
         return Err("an access list in its security descriptor is malformed");
     }
     let mut rest = list.get(header.len()..bytes).ok_or(CUT_OFF)?;
@@ -121,6 +122,8 @@ mod tests {
         let (sid, list) = (ADMINISTRATORS, list());
         assert_eq!(check(&descriptor(0x8000, [20, 36, 0, 0], &[&sid, &sid])), Ok(()));
         assert_eq!(check(&descriptor(0x8004, [20, 20, 0, 36], &[&sid, &list])), Ok(()));
+        let compound = [&[3], &list[1..]].concat();
+        assert_eq!(check(&descriptor(0x8004, [20, 20, 0, 36], &[&sid, &compound])), Ok(()));
         // A list that is not there allows everybody everything; an offset without the mark means nothing.
         assert_eq!(check(&descriptor(0x8004, [0, 0, 0, 0], &[])), Ok(()));
         assert_eq!(check(&descriptor(0x8000, [0, 0, 0, 9999], &[])), Ok(()));
