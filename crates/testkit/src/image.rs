@@ -64,6 +64,17 @@ impl Image {
         image
     }
 
+    /// One layer with these files, `(name, kilobytes)`. What two such images have under one name is the same.
+    pub fn of_files(name: &str, files: &[(&str, usize)]) -> Self {
+        let content = |name: &str, kilobytes: usize| -> Vec<u8> {
+            let lines = (0..kilobytes * 64).map(|line| format!("{name:.6} {line:8}\n"));
+            lines.flat_map(|line| line.into_bytes()).collect()
+        };
+        let layer = Tar::new().file("name", 0o644, name.as_bytes());
+        let put = |tar: Tar, (name, kilobytes): &(&str, usize)| tar.file(name, 0o644, &content(name, *kilobytes));
+        Self::new().layer(files.iter().fold(layer, put).finish(), Compression::Plain)
+    }
+
     /// Adds a layer on top.
     #[must_use]
     pub fn layer(mut self, tar: Vec<u8>, compression: Compression) -> Self {

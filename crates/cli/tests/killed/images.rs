@@ -80,29 +80,15 @@ fn rmi_can_be_killed_anywhere() {
     });
 }
 
-/// An image of one layer with these files, `(name, kilobytes)`; what two of them have under one name is the same.
-fn image_of(name: &str, files: &[(&str, usize)]) -> Vec<u8> {
-    let content = |name: &str, kilobytes: usize| -> Vec<u8> {
-        let lines = (0..kilobytes * 64).map(|line| format!("{name:.6} {line:8}\n"));
-        lines.flat_map(|line| line.into_bytes()).collect()
-    };
-    let layer = Tar::new().file("name", 0o644, name.as_bytes());
-    let put = |tar: Tar, (name, kilobytes): &(&str, usize)| tar.file(name, 0o644, &content(name, *kilobytes));
-    let image = Image::new().layer(files.iter().fold(layer, put).finish(), Compression::Plain);
-    image.docker_archive(&format!("{name}:latest"))
-}
-
 /// Another image borrows a part of what goes.
 #[test]
 fn rmi_of_a_lender_can_be_killed_anywhere() {
     check(&Operation {
         scope: Scope::One,
         prepare: |bench| {
-            let images = [
-                ("lender", image_of("lender", &[("shared", 600), ("own", 1500)])),
-                ("borrower", image_of("borrower", &[("shared", 600)])),
-            ];
-            for (name, archive) in images {
+            let images = [("lender", &[("shared", 600), ("own", 1500)][..]), ("borrower", &[("shared", 600)])];
+            for (name, files) in images {
+                let archive = Image::of_files(name, files).docker_archive(name);
                 std::fs::write(bench.machine.dir().join(name), archive).unwrap();
                 bench.strata(&["load", "-q", "-i", name]).ok();
             }

@@ -1,5 +1,7 @@
 //! Operations on images.
 
+use strata_testkit::image::Image;
+
 use super::{Bench, Needs, Operation, check, check_faults, has_layer, words};
 
 const LOAD: Operation = Operation {
@@ -93,6 +95,37 @@ fn a_removal_survives_the_power() {
 #[test]
 fn a_removal_whose_calls_fail_hurts_nothing() {
     check_faults(&REMOVE);
+}
+
+/// Another image borrows a part of what goes: the rest is given back, or, where it is sealed, what is needed is copied.
+const REMOVE_LENDER: Operation = Operation {
+    needs: Needs::Nothing,
+    prepare: |bench| {
+        for (name, files) in [("lender", &[("shared", 600), ("own", 1500)][..]), ("borrower", &[("shared", 600)])] {
+            super::feed(bench, &Image::of_files(name, files).docker_archive(name)).ok();
+        }
+        let lent = bench.machine.sh("ls store/layers/*/*/lenders | wc -l");
+        assert!(bench.driver != "erofs" || lent.out == "1\n", "{lent:?}");
+    },
+    words: |_| words(&["rmi", "lender"]),
+    done: |bench| {
+        bench.strata(&["image", "prune", "-f"]).ok();
+        bench.strata(&["save", "-o", "saved.tar", "borrower"]).ok();
+        bench.strata(&["rmi", "borrower"]).ok();
+        let layers = bench.machine.sh(&format!("ls store/layers/{} | wc -l", bench.driver));
+        assert_eq!(layers.ok(), "1\n", "that of the base");
+    },
+    again: &[0, 1],
+};
+
+#[test]
+fn a_removal_of_a_lender_survives_the_power() {
+    check(&REMOVE_LENDER);
+}
+
+#[test]
+fn a_removal_of_a_lender_whose_calls_fail_hurts_nothing() {
+    check_faults(&REMOVE_LENDER);
 }
 
 const IMPORT: Operation = Operation {

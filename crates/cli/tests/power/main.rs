@@ -26,7 +26,10 @@ use strata_testkit::{Machine, host, need};
 const CASES_AT_ONCE: usize = 3;
 
 /// A driver and the filesystem it stands on.
-const GROUNDS: [(&str, &str); 3] = [("erofs", "ext4"), ("overlay", "ext4"), ("btrfs", "btrfs")];
+const GROUNDS: &[(&str, &str)] = &[("erofs", "ext4"), ("overlay", "ext4"), ("btrfs", "btrfs")];
+
+/// What a guest is for whose kernel can seal files.
+const SEALED: &[(&str, &str)] = &[("erofs", "ext4 -O verity")];
 
 /// What is interrupted.
 struct Operation {
@@ -200,7 +203,11 @@ fn check(operation: &Operation) {
         None
     };
     let host = registry.as_ref().map(Registry::host).unwrap_or_default();
-    let grounds = if operation.needs == Needs::NoDriver { &GROUNDS[..1] } else { &GROUNDS };
+    let grounds = match operation.needs {
+        _ if std::env::var_os("STRATA_TEST_DRIVER").is_some() => SEALED,
+        Needs::NoDriver => &GROUNDS[..1],
+        _ => GROUNDS,
+    };
     for (driver, filesystem) in grounds {
         let Some(template) = Bench::new(driver, filesystem, &host) else {
             host::skipped(module_path!(), &format!("a filesystem for the driver {driver}"));

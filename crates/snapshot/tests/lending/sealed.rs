@@ -9,7 +9,7 @@ use strata_sys::verity;
 use strata_testkit::{host, need};
 use strata_types::DiffId;
 
-use crate::store::{MIB, Store, noise, tar, victim, with_store};
+use crate::store::{MIB, Store, noise, tar, victim, with_store, with_store_on};
 
 /// Whether files can be sealed where the tests' stores are.
 fn verity() -> Result<(), String> {
@@ -125,5 +125,33 @@ fn a_removal_can_be_killed_anywhere() {
             store.remove(&other);
             assert_eq!((store.count(), store.used_mib()), (0, 0), "{failpoint}");
         }
+    });
+}
+
+/// Who removes a layer from a full disk hears of no trouble; what could not be copied for want of room is given back when the next
+/// layer goes.
+#[test]
+fn a_removal_on_a_full_disk_gives_back_what_it_can() {
+    need!(host::root(), host::filesystem("erofs"), verity(), host::program("mkfs.ext4"));
+    with_store_on("mkfs.ext4 -q -O verity -b 4096", 40, |store| {
+        let a = tar("a", &[(1, 4 * MIB), (2, 10 * MIB)]);
+        let [b, c] = [tar("b", &[(1, 4 * MIB)]), tar("c", &[(3, MIB)])];
+        let [first, second, third] = [&a, &b, &c].map(|tar| store.import(tar));
+        let tars = store.lenders(&second);
+        let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&tars[0]).unwrap());
+        let before = inode();
+        store.fill();
+        store.remove(&first);
+        assert_eq!(inode(), before, "nothing could be copied");
+        store.assert_whole(&[(&second, &b), (&third, &c)]);
+        assert!(store.seen(std::slice::from_ref(&second), 0) == noise(1, 4 * MIB));
+        assert_eq!(store.count(), 2, "no half of a copy stays");
+        store.make_room();
+        store.remove(&third);
+        assert_ne!(inode(), before, "now there is room");
+        store.assert_adds_up(&[&second], 4);
+        store.assert_whole(&[(&second, &b)]);
+        store.remove(&second);
+        assert_eq!(store.used_mib(), 0);
     });
 }

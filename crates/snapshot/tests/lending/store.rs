@@ -46,10 +46,27 @@ fn open(root: &Path) -> strata_snapshot::Result<Snapshots> {
 
 /// Runs a check in a mount namespace of its own, with a store of tars and indexes.
 pub(crate) fn with_store(check: impl FnOnce(Store) + Send + 'static) {
+    with_store_in(|_| {}, check);
+}
+
+/// The same with a store on a filesystem of that size, which `mkfs` makes in a file.
+pub(crate) fn with_store_on(mkfs: &'static str, mib: usize, check: impl FnOnce(Store) + Send + 'static) {
+    let make = move |root: &Path| {
+        let disk = root.with_file_name("disk");
+        let script = "truncate -s $3M $1 && $4 $1 && mkdir $2 && mount -o loop $1 $2";
+        let mut command = Command::new("sh");
+        command.args(["-ec", script, "sh"]).args([&disk, root]).args([&mib.to_string(), mkfs]);
+        assert!(command.status().unwrap().success());
+    };
+    with_store_in(make, check);
+}
+
+fn with_store_in(make: impl FnOnce(&Path) + Send + 'static, check: impl FnOnce(Store) + Send + 'static) {
     let checked = std::thread::spawn(|| {
         private::mounts();
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let root = dir.path().join("store");
+        make(&root);
         match open(&root) {
             Ok(snapshots) => check(Store { _dir: dir, root, snapshots }),
             Err(_) => host::skipped(module_path!(), "a filesystem for the driver erofs"),
@@ -107,6 +124,18 @@ impl Store {
         command.args([name, "--exact"]).env(ROOT, &self.root).env(LAYER, layer.digest().to_string());
         let killed = command.env(strata_sys::failpoint::VARIABLE, failpoint).output().unwrap();
         assert_eq!(killed.status.signal(), Some(9), "{failpoint}: {killed:?}");
+    }
+
+    /// Takes all the room that is left.
+    pub(crate) fn fill(&self) {
+        let mut filler = std::fs::File::create(self.root.join("filler")).unwrap();
+        let full = std::iter::repeat_with(|| std::io::Write::write_all(&mut filler, &[7; 4096])).find_map(Result::err);
+        assert_eq!(full.unwrap().kind(), std::io::ErrorKind::StorageFull);
+    }
+
+    /// Gives it back.
+    pub(crate) fn make_room(&self) {
+        std::fs::remove_file(self.root.join("filler")).unwrap();
     }
 
     /// How many layers there are, unfinished ones included.
