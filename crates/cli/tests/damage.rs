@@ -89,6 +89,37 @@ fn what_came_from_nowhere_is_not_said_to_be_repaired() {
     assert!(machine.strata(["check"]).ok().starts_with("no problems in 1 image, 1 layer, "));
 }
 
+/// What was built on an image that came from a registry is whole again with it.
+#[test]
+fn what_others_bring_is_not_missed_any_more() {
+    need!(host::root(), host::program("docker-registry"), host::program("skopeo"), host::program("busybox"));
+    need!(host::filesystem("erofs"));
+    let registry = Registry::start();
+    let (machine, name) = machine(&registry);
+    machine.strata(["run", "--name", "box", "--network", "none", &name, "touch", "/mine"]).ok();
+    machine.strata(["commit", "box", "made"]).ok();
+    machine.strata(["rm", "box"]).ok();
+    machine.sh(&format!("{PARTS} flip $layer/tar 100000")).ok();
+    let repaired = machine.strata(["check", "--repair"]);
+    assert_eq!((repaired.code, &*repaired.err), (0, ""), "{repaired:?}");
+    assert!(repaired.out.contains(&format!("fetched what was missing of {name}\n")), "{repaired:?}");
+    assert!(repaired.out.contains("fetched what was missing of made:latest\n"), "{repaired:?}");
+    assert!(machine.strata(["check"]).ok().starts_with("no problems in 2 images"));
+    let run = ["run", "--rm", "--network", "none", "made", "sh", "-c", "wc -c < /noise; ls /mine"];
+    assert_eq!(machine.strata(run).ok(), "200000\n/mine\n");
+    // Once it is known that something is missing, whoever brings it.
+    let layer = Tar::new().file("one", 0o644, b"one").finish();
+    machine.strata_with_input(["import", "-", "first"], &layer).ok();
+    std::fs::write(machine.dir().join("layer.tar"), &layer).unwrap();
+    machine.sh("rm -r store/layers/erofs/$(sha256sum <layer.tar | cut -d ' ' -f 1)").ok();
+    machine.strata(["check", "--repair"]).fails(1);
+    machine.strata(["import", "layer.tar", "second"]).ok();
+    machine.strata(["check"]).fails(1);
+    let repaired = machine.strata(["check", "--repair"]).ok();
+    assert!(repaired.starts_with("repaired: damaged content was removed; image "), "{repaired}");
+    assert!(machine.strata(["check"]).ok().starts_with("no problems in 4 images"));
+}
+
 /// Without records nothing is taken for rubbish, and it is said what can be done.
 #[test]
 fn a_store_whose_database_is_lost_is_left_alone() {

@@ -221,6 +221,17 @@ impl Store {
         })
     }
 
+    /// The images that need what is not here.
+    pub(crate) fn lacking(&self, files: &dyn LayerFiles) -> Result<BTreeSet<ImageId>> {
+        let (blobs, layers) = (self.blobs().list()?, list_layers(files)?);
+        let is_here = |key: &Key| match key {
+            Key::Blob(digest) => blobs.binary_search(digest).is_ok(),
+            layer => layers.contains(layer),
+        };
+        let needs = self.needs(files, &BTreeSet::new())?;
+        Ok(needs.into_iter().filter(|(key, _)| !is_here(key)).flat_map(|(_, images)| images).collect())
+    }
+
     fn check_blobs(&self, needs: &Needs, depth: Depth, watch: &dyn Watch, problems: &mut Vec<Problem>) -> Result<()> {
         let here = self.blobs().list()?;
         for key in needs.keys() {

@@ -23,7 +23,7 @@ impl Store {
         let mut repaired = Repaired::default();
         for problem in problems {
             for image in problem.images() {
-                self.images().mark_damaged(image)?;
+                self.images().mark(image, true)?;
             }
             let mended = self.mend(&problem, files)?;
             if mended { &mut repaired.mended } else { &mut repaired.left }.push(problem);
@@ -35,6 +35,16 @@ impl Store {
             repaired.collected = self.gc(Scope::All { ingests_older_than: keep }, files, watch)?;
         }
         Ok(repaired)
+    }
+
+    /// Takes the mark of damage from images that lack nothing any more because it came with other images.
+    pub fn heal(&self, files: &dyn LayerFiles) -> Result<()> {
+        let lacking = self.lacking(files)?;
+        let marked = self.images().list()?.into_iter().filter(|image| image.damaged);
+        for image in marked.filter(|image| !lacking.contains(&image.id)) {
+            self.images().mark(&image.id, false)?;
+        }
+        Ok(())
     }
 
     fn mend(&self, problem: &Problem, files: &dyn LayerFiles) -> Result<bool> {

@@ -86,8 +86,12 @@ impl Engine {
                 }
             }
             checked.collected = repaired.collected;
-            for image in self.store().images().list()?.into_iter().filter(|image| image.damaged) {
-                checked.fetched.push(self.fetch_again(&image, watch)?);
+            self.store().heal(snapshots)?;
+            checked.fetched = self.fetch_damaged(watch)?;
+            for finding in &mut checked.findings {
+                if let Problem::ImageIncomplete { images } = &finding.problem {
+                    finding.is_mended = !self.damaged()?.iter().any(|image| images.contains(&image.id));
+                }
             }
         } else {
             for problem in problems {
@@ -127,6 +131,25 @@ impl Engine {
         let tagged = tags.iter().map(|tag| &tag.name).filter(|name| name.tag().is_some());
         let names: Vec<String> = tagged.map(Reference::familiar).collect();
         Ok(if names.is_empty() { vec![id.short().to_owned()] } else { names })
+    }
+
+    /// The images that lack something.
+    fn damaged(&self) -> Result<Vec<ImageRecord>> {
+        Ok(self.store().images().list()?.into_iter().filter(|image| image.damaged).collect())
+    }
+
+    /// Fetches what images lack. What came from nowhere may lack no more than others do.
+    fn fetch_damaged(&self, watch: &dyn Watch) -> Result<Vec<Fetched>> {
+        let damaged = self.damaged()?;
+        let mut fetched = damaged.iter().map(|image| self.fetch_again(image, watch)).collect::<Result<Vec<_>>>()?;
+        self.store().heal(self.snapshots()?)?;
+        let left = self.damaged()?;
+        for (image, fetched) in damaged.iter().zip(&mut fetched) {
+            if !left.iter().any(|one| one.id == image.id) {
+                fetched.failure = None;
+            }
+        }
+        Ok(fetched)
     }
 
     /// Fetches what an image lacks from where it came.

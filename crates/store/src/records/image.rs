@@ -197,10 +197,10 @@ impl Images<'_> {
         })
     }
 
-    /// Notes that something the image needs is gone.
-    pub(crate) fn mark_damaged(&self, id: &ImageId) -> Result<()> {
-        self.store.database.write(Durability::Durable, "mark the image as damaged", |transaction| {
-            transaction.execute("UPDATE image SET damaged = 1 WHERE id = ?1", [id.to_string()])?;
+    /// Notes that something the image needs is gone, or that it is there again.
+    pub(crate) fn mark(&self, id: &ImageId, damaged: bool) -> Result<()> {
+        self.store.database.write(Durability::Durable, "mark the image as damaged or whole", |transaction| {
+            transaction.execute("UPDATE image SET damaged = ?2 WHERE id = ?1", params![id.to_string(), damaged])?;
             Ok(())
         })
     }

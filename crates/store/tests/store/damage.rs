@@ -48,6 +48,28 @@ fn damaged_content_is_named_removed_and_pulled_again() {
     assert_whole(dir.path(), &[&first, &second, &unharmed]);
 }
 
+/// Another image brings what one lacks: that one is whole, too, and that is found out.
+#[test]
+fn who_lacks_nothing_any_more_is_healed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let [first, second] = ["first", "second"].map(|name| bring(&store, name, &["base", name]).unwrap());
+    for layer in ["base", "second"] {
+        std::fs::write(Layers::of(&store).path(&diff_id(layer)), b"rubbish").unwrap();
+    }
+    let layers = Layers::of(&store);
+    store.repair(check(&store), &layers, &Silent).unwrap();
+    let damaged = || [&first, &second].map(|image| store.images().get(&image.id).unwrap().unwrap().damaged);
+    assert_eq!(damaged(), [true, true]);
+    bring(&store, "third", &["base"]).unwrap();
+    store.heal(&layers).unwrap();
+    assert_eq!(damaged(), [false, true], "one layer of the second is still not there");
+    layers.add("second");
+    store.heal(&layers).unwrap();
+    assert_eq!(damaged(), [false, false]);
+    assert_whole(dir.path(), &[&first, &second]);
+}
+
 #[test]
 fn missing_content_is_named() {
     let dir = tempfile::tempdir().unwrap();
