@@ -2,12 +2,15 @@
 //!
 //! - `layers`: edges between crates go downward only.
 //! - `lines`: files and functions stay readable.
+//! - `tables`: the tests that the documentation of drivers names are there.
 //! - `words`: names that say nothing, unfinished marks and ignored tests stay out.
 
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod lines;
+#[cfg(test)]
+mod tables;
 #[cfg(test)]
 mod words;
 

@@ -68,6 +68,14 @@ fn overlay_shares_blocks() {
 }
 
 #[test]
+fn fuse_shares_blocks() {
+    if !std::path::Path::new("/dev/fuse").exists() {
+        return host::skipped(module_path!(), "the device /dev/fuse");
+    }
+    check("fuse");
+}
+
+#[test]
 fn vfs_shares_blocks() {
     check("vfs");
 }

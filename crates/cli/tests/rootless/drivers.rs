@@ -104,3 +104,22 @@ fn a_person_passes_windows_images_on() {
     assert_eq!(me.strata(id).ok(), me.strata(&format!("--root other {id}")).ok());
     assert!(me.strata("run win:1").fails(125).contains("cannot be used on this platform"));
 }
+
+/// What the kernel lets only the machine's root do.
+#[test]
+fn what_a_person_cannot_have_is_refused_in_words() {
+    need!(needs());
+    let me = Person::with(MANY);
+    let reasons = [
+        ("erofs", "EROFS images are for the machine's root to mount\n"),
+        ("zfs", "the root directory is not on ZFS\n"),
+        ("devicemapper", "no device mapper can be reached: "),
+        ("aufs", "the kernel has no aufs: "),
+        ("windowsfilter", "it keeps the layers of Windows images, beside whatever driver the store has\n"),
+    ];
+    for (driver, reason) in reasons {
+        let refused = me.strata(&format!("--root {driver} --storage-driver {driver} info")).fails(1);
+        let expected = format!("strata: the storage driver `{driver}` is not available: {reason}");
+        assert!(refused.starts_with(&expected), "{refused}");
+    }
+}

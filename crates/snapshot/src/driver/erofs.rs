@@ -1,7 +1,7 @@
 //! A layer is its tar and an EROFS index of it (docs/decisions/0002).
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,8 @@ use strata_layer::pipeline::{Pack, Shares};
 use strata_layer::tar::Limits;
 use strata_layer::whiteout::Namespace;
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
-use strata_sys::durable;
 use strata_sys::project::Projects;
+use strata_sys::{durable, user_namespace};
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union};
 
@@ -262,5 +262,10 @@ pub(super) fn probe(scratch: &Path) -> Result<(), String> {
     image.write_to(&mut file).map_err(|error| error.to_string())?;
     File::create(scratch.join(TAR)).map_err(|error| error.to_string())?;
     let tried = strata_sys::probe::erofs_from_file(&path, &scratch.join(TAR));
-    tried.map_err(|error| format!("the kernel mounts no EROFS image from a file (Linux 6.12): {error}"))
+    tried.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied if !user_namespace::is_initial() => {
+            "EROFS images are for the machine's root to mount".to_owned()
+        }
+        _ => format!("the kernel mounts no EROFS image from a file (Linux 6.12): {error}"),
+    })
 }
