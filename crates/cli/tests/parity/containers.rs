@@ -94,7 +94,7 @@ const LOOKS: &[&[&str]] = &[
     &["ps", "-a", "--filter", "is-task=true", "--format", "{{.Names}}"],
     &["ps", "-a", "--filter", "is-task=nope"],
     &["ps", "-a", "--filter", "isolation=process", "--format", "{{.Names}}"],
-    &["ps", "-a", "--filter", "isolation=nope"],
+    &["ps", "-a", "--filter", "isolation=nope", "--format", "{{.Names}}"],
     &["ps", "-q", "--format", "{{.Names}} of no running container"],
     &["ps", "-n", "1", "--format", "{{.Names}}"],
     &["ps", "-l", "--format", "{{.Names}}"],
