@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use strata_sys::caps::CapSet;
 use strata_sys::cgroup::{Cgroup, DeviceLimit, Layout};
 
-use crate::spec::{Capabilities, DeviceRules, Label, Limits, MountSource, Network, Process, Propagation, Spec, User};
+use crate::spec::{
+    Capabilities, DeviceRules, Label, Limits, MountSource, Network, Process, Propagation, SharedMemory, Spec, User,
+};
 use crate::{Error, seccomp};
 
 /// Which version of the runtime specification is written.
@@ -122,7 +124,12 @@ fn mounts(spec: &Spec, sources: &[Option<std::path::PathBuf>]) -> Vec<Value> {
         ("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]),
     ];
     let replaced = |target: &str| spec.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == target);
-    let standing = standing.iter().filter(|(target, ..)| !replaced(target)).map(|(target, kind, options)| {
+    let has_none = |target: &str| target == "/dev/shm" && spec.shared_memory == SharedMemory::None;
+    let is_there = |target: &str| !replaced(target) && !has_none(target);
+    let standing = standing.iter().filter(|(target, ..)| is_there(target)).map(|(target, kind, options)| {
+        if *target == "/dev/shm" && spec.shared_memory == SharedMemory::Host {
+            return json!({"destination": target, "type": "bind", "source": target, "options": ["rbind", "rprivate"]});
+        }
         let source = if *kind == "tmpfs" && target.ends_with("shm") { "shm" } else { kind };
         json!({"destination": target, "type": kind, "source": source, "options": options})
     });

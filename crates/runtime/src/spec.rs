@@ -38,7 +38,10 @@ pub struct Spec {
     pub read_only: bool,
     /// Further mounts, in this order. One that names a place of the standing mounts takes its place.
     pub mounts: Vec<Mount>,
-    /// Size of `/dev/shm`.
+    /// What `/dev/shm` is, unless `/dev/shm` of another container is shared.
+    #[serde(default)]
+    pub shared_memory: SharedMemory,
+    /// Size of `/dev/shm`, where the container has its own.
     pub shm_size_bytes: u64,
     /// Device nodes besides the standing ones (null, zero, full, random, urandom, tty).
     pub devices: Vec<DeviceNode>,
@@ -426,6 +429,19 @@ pub struct DeviceRule {
     pub access: String,
 }
 
+/// What a container has at `/dev/shm`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SharedMemory {
+    /// A filesystem of its own.
+    #[default]
+    Own,
+    /// Nothing.
+    None,
+    /// The host's.
+    Host,
+}
+
 /// Which namespaces a container has to itself; for the others it uses the host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespaces {
@@ -438,6 +454,10 @@ pub struct Namespaces {
     pub pid_of: Option<ContainerId>,
     /// System V and POSIX message queues, semaphores, shared memory.
     pub ipc: bool,
+    /// The container of the same store whose queues and memory, also its `/dev/shm`, it shares, whichever run of it there is
+    /// when this one starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc_of: Option<ContainerId>,
     /// Host name.
     pub uts: bool,
     /// Users: who they are outside; the host's own without.

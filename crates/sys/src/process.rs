@@ -437,6 +437,14 @@ pub fn seal_own_program() -> Result<()> {
     Err(execute(&path, &arguments, &environment))
 }
 
+/// Opens one of the calling thread's own namespaces by its name below `/proc/thread-self/ns`, to come back to it.
+///
+/// # Errors
+/// Those of open(2).
+pub fn own_namespace(name: &str) -> Result<OwnedFd> {
+    rustix::fs::open(format!("/proc/thread-self/ns/{name}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// Opens a directory for use as a starting point only.
 pub fn open_dir(path: &std::path::Path) -> Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())

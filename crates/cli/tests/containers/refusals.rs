@@ -37,7 +37,8 @@ fn impossible_containers_are_refused() {
         ("-a stdin -d", "Conflicting options: -a and -d"),
         ("-it", "the input device is not a TTY"),
         ("--pull sometimes", "invalid pull option: 'sometimes'"),
-        ("--ipc container:x", "not part of this version"),
+        ("--ipc container:x", "No such container: x"),
+        ("--ipc nope", "invalid IPC mode: nope"),
         ("--stop-signal NOPE", "invalid signal: NOPE"),
     ] {
         let network = if options.contains("--network") { "" } else { "--network none " };

@@ -275,6 +275,44 @@ fn a_change_of_a_commit_names_variables_the_same() {
 }
 
 #[test]
+fn shared_memory_is_shared_the_same() {
+    need!(needs());
+    let machine = Machine::isolated();
+    let mut pair = pair(&machine);
+    let mounted = "ls -d /dev/shm; grep -E '/dev/(shm|mqueue) ' /proc/mounts | cut -d' ' -f2,3 | sort; df -k /dev/shm | tail -1 | awk '{print $2}'";
+    for mode in ["none", "private", "shareable", "host"] {
+        pair.same(&run(&["--rm", "--ipc", mode, "box", "sh", "-c", mounted]));
+    }
+    for (name, mode) in [("donor", "shareable"), ("private", "private")] {
+        let words = ["-d", "--name", name, "--ipc", mode, "--shm-size", "1m", "box", "sleep", "1000"];
+        pair.prepare(&run(&words));
+    }
+    pair.prepare(&["exec", "donor", "touch", "/dev/shm/seen"]);
+    let joining = ["--ipc", "container:donor"];
+    pair.same(&run(&[&["--rm"], &joining[..], &["box", "sh", "-c", &format!("{mounted}; ls /dev/shm")]].concat()));
+    let own = "test $(readlink /proc/self/ns/ipc) = $(cat /dev/shm/ipc) && echo same";
+    pair.prepare(&["exec", "donor", "sh", "-c", "readlink /proc/self/ns/ipc > /dev/shm/ipc"]);
+    pair.prepare(&run(&[&["-d", "--name", "guest"], &joining[..], &["box", "sleep", "2000"]].concat()));
+    for words in [
+        &["exec", "guest", "sh", "-c", own][..],
+        &["exec", "guest", "touch", "/dev/shm/from-guest"],
+        &["exec", "donor", "ls", "/dev/shm"],
+        // A guest keeps what it shares, also without the donor, and does not start again without it.
+        &["rm", "-f", "donor"],
+        &["exec", "guest", "ls", "/dev/shm"],
+        &["stop", "-t", "0", "guest"],
+        &["start", "guest"],
+    ] {
+        pair.same(words);
+    }
+    for other in ["container:private", "container:absent", "nope"] {
+        pair.same_code(&run(&["--rm", "--ipc", other, "box", "true"]));
+    }
+    pair.prepare(&["rm", "-f", "guest", "private"]);
+    pair.finish();
+}
+
+#[test]
 fn process_ids_are_shared_the_same() {
     need!(needs());
     let machine = Machine::isolated();

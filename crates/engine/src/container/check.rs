@@ -27,17 +27,12 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
         (&host.uts_mode, "UTS", &["", "host", "private"]),
         (&host.cgroupns_mode, "CGROUP", &["", "host", "private"]),
     ] {
-        if flag == "PID" && mode.starts_with("container:") {
+        if matches!(flag, "PID" | "IPC") && mode.starts_with("container:") {
             if !strata_sys::user_namespace::is_initial() || runtime(&host.runtime)?.is_some() {
-                let why = "joining another container's process ids needs root, and the native runtime";
+                let why = format!("joining another container's {flag} namespace needs root, and the native runtime");
                 return Err(unsupported(format!("{why}: {mode}")));
             }
             continue;
-        }
-        if mode.starts_with("container:") {
-            return Err(unsupported(format!(
-                "joining another container's namespaces is not part of this version: {mode}"
-            )));
         }
         if !known.contains(&mode.as_str()) {
             return Err(invalid(format!("{flag}: invalid {flag} mode: {mode}")));

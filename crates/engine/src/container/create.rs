@@ -65,6 +65,7 @@ impl Engine {
         let prepare = storage::prepare(&host)?;
         let mut warnings = Vec::new();
         self.resolve_networks(&mut host, &mut networks, &mut warnings)?;
+        self.resolve_ipc(&mut host)?;
         let image_config = self.config(&image.id)?;
         refuse_other_system(&image_config)?;
         let platform = self.foreign(image_config.platform());

@@ -104,6 +104,7 @@ fn obstacle(host: &HostConfig, is_external: bool) -> Option<&'static str> {
         HostConfig { pid_mode, .. } if pid_mode == "host" => Some("--pid host"),
         HostConfig { pid_mode, .. } if pid_mode.starts_with("container:") => Some("another container's process ids"),
         HostConfig { ipc_mode, .. } if ipc_mode == "host" => Some("--ipc host"),
+        HostConfig { ipc_mode, .. } if ipc_mode.starts_with("container:") => Some("another container's IPC namespace"),
         HostConfig { network_mode, .. } if network_mode.starts_with("container:") => {
             Some("another container's network")
         }

@@ -38,6 +38,7 @@ mod rename;
 mod seam;
 mod secrets;
 mod security;
+mod shared;
 mod spec;
 mod start;
 mod stats;

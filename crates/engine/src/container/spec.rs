@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use strata_runtime::Spec;
 use strata_runtime::spec::{
-    Capabilities, End, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, Stdin,
-    TerminalSize, User, VolumeMount,
+    Capabilities, End, Mount, MountSource, NamedUser, Namespaces, Network, Process, Propagation, Rlimit, SharedMemory,
+    Stdin, TerminalSize, User, VolumeMount,
 };
-use strata_types::ContainerId;
 use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
 
+use crate::container::shared::Shared;
 use crate::container::stop::PATIENCE_S;
 use crate::container::{
     ContainerConfig, ContainerError, Document, HostConfig, Known, MountFrom, MountPoint, check, devices, etc_files,
@@ -48,9 +48,14 @@ impl Engine {
             rootfs: self.snapshots()?.plan_on(known.id(), &known.record.layers, Access::ReadWrite)?,
             read_only: host.readonly_rootfs,
             mounts: all,
+            shared_memory: match host.ipc_mode.as_str() {
+                "none" => SharedMemory::None,
+                "host" => SharedMemory::Host,
+                _ => SharedMemory::Own,
+            },
             shm_size_bytes: host.shm_size,
             devices: nodes,
-            namespaces: namespaces(host, self.network_of(known)?, self.pids_of(host)?, users.as_ref()),
+            namespaces: namespaces(host, self.network_of(known)?, self.shared(host)?, users.as_ref()),
             sysctls: sysctls(host, users.as_ref()),
             masked_paths: paths(&host.masked_paths),
             readonly_paths: paths(&host.readonly_paths),
@@ -180,12 +185,14 @@ fn rlimits(host: &HostConfig) -> Vec<Rlimit> {
     host.resources.ulimits.iter().map(of).collect()
 }
 
-fn namespaces(host: &HostConfig, network: Network, pid_of: Option<ContainerId>, user: Option<&IdMaps>) -> Namespaces {
+fn namespaces(host: &HostConfig, network: Network, shared: Shared, user: Option<&IdMaps>) -> Namespaces {
+    let Shared { pid_of, ipc_of } = shared;
     Namespaces {
         network,
         pid: host.pid_mode != "host" && pid_of.is_none(),
         pid_of,
-        ipc: host.ipc_mode != "host",
+        ipc: host.ipc_mode != "host" && ipc_of.is_none(),
+        ipc_of,
         uts: host.uts_mode != "host",
         user: user.cloned(),
     }

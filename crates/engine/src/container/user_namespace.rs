@@ -56,7 +56,9 @@ pub(crate) fn wish(host: &HostConfig) -> Result<Wish> {
             "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode",
         ));
     }
-    for (mode, what) in [(&host.network_mode, "network"), (&host.pid_mode, "PID namespace")] {
+    for (mode, what) in
+        [(&host.network_mode, "network"), (&host.pid_mode, "PID namespace"), (&host.ipc_mode, "IPC namespace")]
+    {
         if mode.starts_with("container:") {
             let sentence = format!("cannot join another container's {what} when user namespaces are enabled");
             return Err(ContainerError::invalid(sentence));

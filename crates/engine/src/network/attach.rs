@@ -111,14 +111,8 @@ impl Engine {
         }
     }
 
-    /// The container whose process ids one is to share, if it is to; that one has to run.
-    pub(crate) fn pids_of(&self, host: &HostConfig) -> Result<Option<ContainerId>> {
-        let Some(name) = host.pid_mode.strip_prefix("container:") else { return Ok(None) };
-        Ok(Some(self.running(name, "PID namespace")?))
-    }
-
     /// The container of a name, which has to run because something of it is joined.
-    fn running(&self, name: &str, what: &str) -> Result<ContainerId> {
+    pub(crate) fn running(&self, name: &str, what: &str) -> Result<ContainerId> {
         let other = self.container(name)?;
         if self.container_state(&other)?.status.is_alive() {
             return Ok(other.id().clone());

@@ -58,12 +58,22 @@ pub(crate) struct First<'a> {
     pub(crate) mount_point: &'a Path,
     /// The network namespace to join, if it is not a new one or the host's.
     pub(crate) network: Option<OwnedFd>,
+    /// Another container's queues and shared memory, if they are to be shared.
+    pub(crate) ipc: Option<Ipc>,
     /// Directories of the container's own control groups, by controller.
     pub(crate) cgroups: Vec<(&'static str, PathBuf)>,
     /// The way into them.
     pub(crate) entrance: Entrance,
     pub(crate) streams: Streams,
     pub(crate) filter: Option<seccomp::Program>,
+}
+
+/// Another container's message queues, semaphores and shared memory.
+pub(crate) struct Ipc {
+    /// Its IPC namespace.
+    pub(crate) namespace: OwnedFd,
+    /// Its mount namespace, which has `/dev/shm`.
+    pub(crate) mounts: OwnedFd,
 }
 
 /// What a process that joins a container needs.
@@ -181,7 +191,7 @@ fn report(done: Result<u8, Error>, channel: &Channel) -> u8 {
 }
 
 fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Error> {
-    let First { spec, trees, mount_point, network, cgroups, entrance, streams, filter } = first;
+    let First { spec, trees, mount_point, network, ipc, cgroups, entrance, streams, filter } = first;
     confine::die_with_parent()?;
     entrance.pass().map_err(Error::io(ENTER))?;
     rustix::process::umask(rustix::fs::Mode::empty());
@@ -195,7 +205,8 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     detached::make_all_private().map_err(Error::step("keep mounts to ourselves"))?;
     let covered = covered()?;
     detached::attach(rootfs.as_fd(), covered.as_fd()).map_err(Error::step("mount the root filesystem"))?;
-    let standing = standing::mount(spec, rootfs.as_fd(), &cgroups, dev)?;
+    let shm = ipc.map(join_ipc).transpose()?;
+    let standing = standing::mount(spec, rootfs.as_fd(), &cgroups, standing::Given { dev, shm })?;
     mounts::attach(spec, rootfs.as_fd(), sources)?;
     devices::make(spec, rootfs.as_fd(), &standing)?;
     emulation::register(spec.emulator.as_ref(), &standing)?;
@@ -223,6 +234,19 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     set_streams(streams, terminal)?;
     channel.wait()?;
     confine::apply(&spec.process, filter, label, channel)
+}
+
+/// Joins the message queues of another container; returns a second sight of its `/dev/shm`.
+///
+/// A tree can be copied from within its own mount namespace only: this process is there for a moment.
+fn join_ipc(theirs: Ipc) -> Result<OwnedFd, Error> {
+    process::join(theirs.namespace.as_fd(), NamespaceSet::IPC).map_err(Error::step("join the IPC namespace"))?;
+    let failed = |errno| Error::path("share", standing::SHM)(errno);
+    let own = process::own_namespace("mnt").map_err(failed)?;
+    process::join(theirs.mounts.as_fd(), NamespaceSet::MOUNT).map_err(failed)?;
+    let copied = process::open_dir(Path::new(standing::SHM)).and_then(|dir| detached::copy(dir.as_fd(), "", false));
+    process::join(own.as_fd(), NamespaceSet::MOUNT).map_err(failed)?;
+    copied.map_err(failed)
 }
 
 /// What the first process mounts.

@@ -1,7 +1,7 @@
 //! What every container has: `/proc`, `/dev` with its nodes and terminals, `/sys`, its control groups.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -12,7 +12,7 @@ use super::message::TERMINAL;
 use super::place::{self, Kind};
 use super::{Channel, mounts};
 use crate::Error;
-use crate::spec::{Process, Spec};
+use crate::spec::{Process, SharedMemory, Spec};
 
 const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -29,14 +29,23 @@ pub(super) struct Standing {
     pub(super) pts: Option<OwnedFd>,
 }
 
+/// Where shared memory is.
+pub(super) const SHM: &str = "/dev/shm";
+
+/// Standing mounts that are there already.
+pub(super) struct Given {
+    /// With a user namespace, `/dev` with its nodes as the shim made it.
+    pub(super) dev: Option<OwnedFd>,
+    /// Another container's shared memory.
+    pub(super) shm: Option<OwnedFd>,
+}
+
 /// Makes and attaches them.
-///
-/// With a user namespace, `dev` is `/dev` with its nodes as the shim made it.
 pub(super) fn mount(
     spec: &Spec,
     root: BorrowedFd<'_>,
     cgroups: &[(&'static str, PathBuf)],
-    dev: Option<OwnedFd>,
+    Given { dev, shm }: Given,
 ) -> Result<Standing, Error> {
     // All groups are opened while the host's paths can be seen.
     let groups = open_groups(cgroups)?;
@@ -62,14 +71,25 @@ pub(super) fn mount(
         }
         other => other?,
     };
-    let size = format!("size={}", spec.shm_size_bytes);
-    make("/dev/shm", "tmpfs", &["mode=1777", &size], NOSUID | NODEV | NOEXEC)?;
+    match (shm, spec.shared_memory) {
+        (Some(theirs), _) if !mounts::replaces(spec, SHM) => attach(root, SHM, &theirs)?,
+        (None, SharedMemory::Own) => {
+            let size = format!("size={}", spec.shm_size_bytes);
+            make(SHM, "tmpfs", &["mode=1777", &size], NOSUID | NODEV | NOEXEC)?;
+        }
+        (None, SharedMemory::Host) if !mounts::replaces(spec, SHM) => {
+            hosts(root, SHM)?;
+        }
+        _ => {}
+    }
     make("/dev/mqueue", "mqueue", &[], NOSUID | NODEV | NOEXEC)?;
     let access = if spec.system_writable { MountAttrFlags::empty() } else { READ_ONLY };
     let sys = match make("/sys", "sysfs", &[], NOSUID | NODEV | NOEXEC | access) {
         // Only root of the network's own user namespace may have a new one: then the host's is shown.
         Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Some(hosts_sys(root)?)
+            let sys = hosts(root, "/sys")?;
+            detached::set_read_only(sys.as_fd(), true).map_err(Error::path("bind", "/sys"))?;
+            Some(sys)
         }
         other => other?,
     };
@@ -79,13 +99,13 @@ pub(super) fn mount(
     Ok(Standing { proc, sys, dev, pts })
 }
 
-fn hosts_sys(root: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
-    let failed = |errno: Errno| Error::path("bind", "/sys")(errno);
-    let host = process::open_dir(std::path::Path::new("/sys")).map_err(failed)?;
-    let sys = detached::copy(host.as_fd(), "", true).map_err(failed)?;
-    detached::set_read_only(sys.as_fd(), true).map_err(failed)?;
-    attach(root, "/sys", &sys)?;
-    Ok(sys)
+/// Shows what the host has there.
+fn hosts(root: BorrowedFd<'_>, target: &str) -> Result<OwnedFd, Error> {
+    let failed = |errno: Errno| Error::path("bind", target)(errno);
+    let host = process::open_dir(Path::new(target)).map_err(failed)?;
+    let copied = detached::copy(host.as_fd(), "", true).map_err(failed)?;
+    attach(root, target, &copied)?;
+    Ok(copied)
 }
 
 fn attach(root: BorrowedFd<'_>, target: &str, mount: &OwnedFd) -> Result<(), Error> {

@@ -48,6 +48,7 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     let maps = spec.namespaces.user.as_ref();
     let trees = if maps.is_none() { Some(trees(spec, &layers)?) } else { None };
     let network = network(&spec.namespaces.network, places)?;
+    let ipc = spec.namespaces.ipc_of.as_ref().map(|id| ipc_of(id, places)).transpose()?;
     let pids = spec.namespaces.pid_of.as_ref().map(|id| open(&joined(id, Joined::Pids, places)?)).transpose()?;
     let rules = device_rules(&spec.device_rules);
     let (cgroup, mut warnings) =
@@ -57,7 +58,7 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
     let entrance = entrance(&cgroup)?;
     let cgroups = cgroup.dirs().map(|(controller, dir)| (controller, dir.to_owned())).collect();
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
-    let entry = First { spec, trees, mount_point: &places.dir, network, cgroups, entrance, streams, filter };
+    let entry = First { spec, trees, mount_point: &places.dir, network, ipc, cgroups, entrance, streams, filter };
     let start_in = cgroup.start_in();
     let inside = || inside::first(entry, theirs);
     let clone = || {
@@ -131,7 +132,7 @@ pub(super) fn joining(
     let (start_in, entrance) = (cgroup.start_in(), entrance(cgroup)?);
     let mut joined = NamespaceSet::MOUNT;
     for (own, namespace) in [
-        (spec.namespaces.ipc, NamespaceSet::IPC),
+        (spec.namespaces.ipc || spec.namespaces.ipc_of.is_some(), NamespaceSet::IPC),
         (spec.namespaces.uts, NamespaceSet::UTS),
         (spec.namespaces.network != Network::Host, NamespaceSet::NET),
         (start_in.is_some(), NamespaceSet::CGROUP),
@@ -200,8 +201,7 @@ fn by_way_of_another(
 
 /// Does something while new processes are made in the process id namespace of `target`.
 fn with_pids_of<T>(target: BorrowedFd<'_>, act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    let own = rustix::fs::open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(Error::step("look at our own process ids"))?;
+    let own = process::own_namespace("pid").map_err(Error::step("look at our own process ids"))?;
     process::join(target, NamespaceSet::PID).map_err(Error::step("join the container's process ids"))?;
     let done = act();
     process::join(own.as_fd(), NamespaceSet::PID).map_err(Error::step("return to our own process ids"))?;
@@ -303,6 +303,11 @@ fn network(network: &Network, places: &Places) -> Result<Option<OwnedFd>, Error>
     open(&path).map(Some)
 }
 
+fn ipc_of(id: &ContainerId, places: &Places) -> Result<inside::Ipc, Error> {
+    let opened = |what| joined(id, what, places).and_then(|path| open(&path));
+    Ok(inside::Ipc { namespace: opened(Joined::Ipc)?, mounts: opened(Joined::Mounts)? })
+}
+
 fn open(namespace: &Path) -> Result<OwnedFd, Error> {
     rustix::fs::open(namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::path("open namespace", namespace.display().to_string()))
@@ -315,6 +320,10 @@ pub(super) enum Joined {
     Network,
     /// Process ids.
     Pids,
+    /// Message queues, semaphores, shared memory.
+    Ipc,
+    /// Mounts.
+    Mounts,
 }
 
 /// Where a namespace of another container is now.
@@ -324,6 +333,8 @@ pub(super) fn joined(id: &ContainerId, what: Joined, places: &Places) -> Result<
     let (name, file) = match what {
         Joined::Network => ("network", "net"),
         Joined::Pids => ("PID namespace", "pid"),
+        Joined::Ipc => ("IPC namespace", "ipc"),
+        Joined::Mounts => ("IPC namespace", "mnt"),
     };
     if !state.status.is_alive() {
         return Err(Error::Spec(format!("cannot join {name} of a non running container: {id}")));
