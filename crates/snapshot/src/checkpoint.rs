@@ -76,7 +76,12 @@ impl Snapshots {
         let new = container.join(NEW);
         durable::remove(&new)?;
         durable::create_dirs(&new, 0o710)?;
-        self.furnish(&new, &dirs, options)?;
+        self.furnish(&new, &dirs, options).inspect_err(|_| {
+            // The disk may be full, and this may be much.
+            if let Err(error) = durable::remove(&new) {
+                tracing::warn!(%error, "half of a container stays until it is put back again");
+            }
+        })?;
         let volatile = options.volatile;
         failpoint!("snapshot.reset.prepared");
         let durability = if volatile { Durability::Ephemeral } else { Durability::Durable };

@@ -67,19 +67,18 @@ impl Drop for Staging {
 }
 
 /// Removes a layer's directory `dir` in `home` with all below it, under another name so that nobody sees a half of it; says
-/// whether it was there.
+/// whether it was there. Takes no room: this is how a full disk gets some.
 pub(crate) fn discard(dir: &Path, home: &Path) -> Result<bool> {
-    if !dir.exists() {
-        return Ok(false);
-    }
-    let trash = Staging::new(home)?;
-    match durable::rename(dir, trash.path()) {
+    // Its own lock tells others that somebody works on it. If they have it, they remove it, too.
+    let Some(_lock) = lock_dir(dir).map_err(Error::at("lock", dir))? else { return Ok(false) };
+    let trash = home.join(format!("{PREFIX}{}", strata_sys::random::hex::<8>()));
+    match durable::rename(dir, &trash) {
         Ok(()) => {}
         Err(error) if error.source.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error.into()),
     }
     failpoint!("snapshot.remove-layer");
-    durable::remove(trash.path())?;
+    durable::remove(&trash)?;
     Ok(true)
 }
 

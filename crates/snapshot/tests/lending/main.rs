@@ -14,7 +14,7 @@ use strata_testkit::tar::Tar;
 use strata_testkit::{host, need};
 use strata_types::{DiffId, Silent};
 
-use store::{MIB, noise, tar, victim, with_store};
+use store::{MIB, noise, tar, victim, with_store, with_store_on};
 
 #[test]
 fn the_same_content_is_stored_once_and_outlives_the_layer_it_came_with() {
@@ -49,6 +49,26 @@ fn the_same_content_is_stored_once_and_outlives_the_layer_it_came_with() {
         store.assert_whole(&[(&first, &a)]);
         store.remove(&first);
         assert_eq!(store.used_mib(), 0);
+    });
+}
+
+/// The way to give room to a disk that has none.
+#[test]
+fn a_layer_goes_from_a_full_disk() {
+    need!(host::root(), host::filesystem("erofs"), host::program("mkfs.ext4"), host::program("du"));
+    with_store_on("mkfs.ext4 -q -b 4096", 40, |store| {
+        let [a, b] = [tar("a", &[(1, 4 * MIB), (2, 10 * MIB)]), tar("b", &[(1, 4 * MIB)])];
+        let [first, second] = [&a, &b].map(|tar| store.import(tar));
+        store.fill();
+        store.remove(&first);
+        store.assert_whole(&[(&second, &b)]);
+        assert_eq!(store.count(), 1);
+        store.make_room();
+        assert_eq!(store.used_mib(), 4);
+        store.fill();
+        store.remove(&second);
+        store.make_room();
+        assert_eq!((store.count(), store.used_mib()), (0, 0));
     });
 }
 
