@@ -89,7 +89,7 @@ impl Error {
         match self {
             Self::Path { source, .. } | Self::Step { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorClass::NotFound,
-                io::ErrorKind::StorageFull => ErrorClass::Exhausted,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorClass::Exhausted,
                 _ => ErrorClass::Internal,
             },
             Self::Spec(_) | Self::SeccompProfile(_) => ErrorClass::InvalidInput,

@@ -170,6 +170,19 @@ pub fn write_file_on(
     })
 }
 
+/// Writes over what is in a file, which needs no room that it has not got already: for what has to be told on a full disk. Not
+/// atomic: whoever reads at that moment may see a part of both. Blanks follow if there was more.
+pub fn overwrite_file(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), FileError> {
+    use std::os::unix::fs::FileExt as _;
+    let failed = |act| FileError::at(act, path);
+    let file = File::options().write(true).open(path).map_err(failed("open"))?;
+    let there = file.metadata().map_err(failed("look at"))?.len();
+    let mut padded = bytes.to_vec();
+    padded.resize(bytes.len().max(usize::try_from(there).unwrap_or(0)), b' ');
+    file.write_all_at(&padded, 0).map_err(failed("write"))?;
+    if durability == Durability::Durable { file.sync_data().map_err(failed("sync")) } else { Ok(()) }
+}
+
 /// Renames within one directory or between two, durably.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     place(&RealDisk, from, to, Durability::Durable)

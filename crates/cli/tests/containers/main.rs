@@ -5,6 +5,7 @@ mod crash;
 mod drivers;
 mod escapes;
 mod events;
+mod full_disk;
 mod integrity;
 mod life;
 mod limits;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use strata_types::ErrorClass;
 
 use super::health::Monitor;
 use super::restart::Run;
@@ -83,7 +84,7 @@ impl Shim {
         // Who attaches from now on means the next run.
         self.first = self.next_number;
         self.next_number += 1;
-        self.record(false)
+        self.record_end(false)
     }
 
     /// Removes what a run leaves behind; what is to be told of its networks.
@@ -161,7 +162,7 @@ impl Shim {
         self.state.status = Status::Exited;
         (self.state.pid, self.state.shim_pid) = (0, 0);
         self.state.is_clean &= remove_socket(&self.places.run_dir, &self.id);
-        self.record(self.restarts.policy != Restart::No)
+        self.record_end(self.restarts.policy != Restart::No)
     }
 
     /// A person is about to end the container.
@@ -180,6 +181,17 @@ impl Shim {
         match write(&self.places.dir, &self.state) {
             // The container was removed under us, by force.
             Err(_) if !self.places.dir.exists() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Writes how a run ended. If there is no room even for that, those who wait hear it all the same.
+    fn record_end(&self, durably: bool) -> Result<(), Error> {
+        match self.record(durably) {
+            Err(error) if error.class() == ErrorClass::Exhausted => {
+                tracing::warn!(%error, "how the container ended is not recorded");
+                Ok(())
+            }
             other => other,
         }
     }

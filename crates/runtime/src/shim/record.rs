@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use strata_sys::durable::{self, Durability};
+use strata_types::ErrorClass;
 
 use crate::{Error, State};
 
@@ -13,12 +14,24 @@ pub(crate) const SPEC: &str = "spec.json";
 
 /// Puts `state` in place. Not synced: a reboot ends the process it speaks of.
 pub(crate) fn write(dir: &Path, state: &State) -> Result<(), Error> {
-    put(&dir.join(STATE), state)
+    put_state(dir, state, Durability::Ephemeral)
 }
 
 /// The same, synced: for a container whose policy says what is to happen after a reboot.
 pub(crate) fn write_durably(dir: &Path, state: &State) -> Result<(), Error> {
-    put_with(&dir.join(STATE), state, Durability::Durable)
+    put_state(dir, state, Durability::Durable)
+}
+
+/// Writes over the state that is there if a container has left no room on the disk for another file.
+fn put_state(dir: &Path, state: &State, durability: Durability) -> Result<(), Error> {
+    let path = dir.join(STATE);
+    match put_with(&path, state, durability) {
+        Err(error) if error.class() == ErrorClass::Exhausted => {
+            let bytes = serde_json::to_vec(state).unwrap_or_default();
+            durable::overwrite_file(&path, &bytes, durability).map_err(|_| error)
+        }
+        written => written,
+    }
 }
 
 /// Reads the state; none if there is none yet. One that a power failure tore is lost, which is a state too.
@@ -46,7 +59,7 @@ fn put_with(path: &Path, document: &impl serde::Serialize, durability: Durabilit
     durable::write_file(path, &bytes, 0o600, durability).map_err(|error| Error::Path {
         act: "write",
         path: shown(),
-        source: std::io::Error::other(error),
+        source: std::io::Error::new(error.source.kind(), error),
     })
 }
 
