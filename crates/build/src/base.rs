@@ -178,7 +178,7 @@ fn find(
 }
 
 /// Whether a word is as long and looks like what `images` shows of an id.
-fn is_id(name: &str) -> bool {
+pub(crate) fn is_id(name: &str) -> bool {
     let digits = name.strip_prefix("sha256:").unwrap_or(name);
     (12..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

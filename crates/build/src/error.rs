@@ -59,6 +59,26 @@ pub enum Problem {
     /// FROM names nothing.
     #[error("base name ({0}) should not be blank")]
     BlankBase(String),
+    /// FROM names what can be no image.
+    #[error("failed to parse stage name {name:?}: invalid reference format")]
+    StageName {
+        /// What it comes to.
+        name: String,
+        /// As it is written.
+        written: String,
+    },
+    /// COPY of what is not a file of a tree.
+    #[error("source can't be a {kind} for COPY")]
+    Source {
+        /// `URL` or `git ref`.
+        kind: &'static str,
+    },
+    /// A working directory that is none.
+    #[error("cannot make the working directory {0}: there is a file in its place")]
+    WorkingDir(String),
+    /// No stage has that number.
+    #[error("invalid stage index {0}")]
+    StageIndex(String),
     /// No such stage.
     #[error("target stage {0:?} could not be found")]
     NoTarget(String),
@@ -100,8 +120,13 @@ pub enum Problem {
         code: i32,
     },
     /// Nothing where files are to be copied from.
-    #[error("{0:?}: not found")]
-    NotFound(String),
+    #[error("{path:?}: not found")]
+    NotFound {
+        /// Where.
+        path: String,
+        /// What was probably meant.
+        hint: String,
+    },
     /// Several sources, but no directory to put them into.
     #[error("When using {0} with more than one source file, the destination must be a directory and end with a /")]
     ManyToOne(&'static str),
@@ -239,7 +264,15 @@ impl Problem {
             Self::Exit { code: 127, .. } => {
                 "the shell did not find the program: is it installed in this stage?".to_owned()
             }
-            Self::NotFound(_) => "paths are those of the build context; is it excluded by .dockerignore?".to_owned(),
+            Self::NotFound { hint, .. } => hint.clone(),
+            Self::StageName { written, .. } if written.contains('$') => {
+                "a variable in it has no value: declare it above the first FROM, as in ARG NAME=value".to_owned()
+            }
+            Self::BlankBase(_) => {
+                "the variable has no value: declare it above the first FROM, as in ARG NAME=value".to_owned()
+            }
+            Self::Source { .. } => "ADD takes it".to_owned(),
+            Self::Mode(_) => "digits as in 755, or letters as in u=rwX,go=rX".to_owned(),
             Self::ManyToOne(_) => "end the destination with a /".to_owned(),
             Self::Owner { .. } => "create it in an earlier RUN, or use numbers".to_owned(),
             Self::NoGit(_) => {

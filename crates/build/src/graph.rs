@@ -224,9 +224,6 @@ impl Build<'_> {
             return Ok(Files::Layers(Arc::new(self.result(index)?.base.clone())));
         }
         self.plan.refuse_later(from, stage)?;
-        if from.parse::<usize>().is_ok() {
-            return Err(Problem::NoTarget(from.to_owned()));
-        }
         let platform = self.asked.clone();
         Ok(Files::Layers(self.image(from, platform.as_ref(), &format!("FROM {from}"))?))
     }

@@ -22,6 +22,7 @@
 //! metadata.rs   instructions that change the config only
 //! history.rs    what the config says about how the image came about
 //! variables.rs  ARG and ENV
+//! meant.rs      what was probably meant, where something is not there
 //! key.rs        what a step reads, as a digest: the same is not done twice
 //! ```
 //!
@@ -42,6 +43,7 @@ mod export;
 mod graph;
 mod history;
 mod key;
+mod meant;
 mod metadata;
 mod outline;
 mod plan;

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use strata_dockerfile::{Dockerfile, Instruction, RunMount, Stage};
-use strata_types::Platform;
+use strata_types::{Platform, Reference};
 
+use crate::base::is_id;
 use crate::error::{BuildError, Problem};
+use crate::meant;
 use crate::request::BuildRequest;
 use crate::variables::Globals;
 
@@ -59,7 +61,10 @@ impl<'a> Plan<'a> {
         let lower = name.to_lowercase();
         let named = stages.iter().rposition(|stage| stage.name == lower);
         let numbered = || name.parse().ok().filter(|index| *index < stages.len());
-        named.or_else(numbered).ok_or_else(|| BuildError::outside(Problem::NoTarget(name.to_owned())))
+        named.or_else(numbered).ok_or_else(|| BuildError {
+            hint: meant::target(self, name),
+            ..BuildError::outside(Problem::NoTarget(name.to_owned()))
+        })
     }
 
     /// The platform that a stage's FROM asks for; if it does not, the one that was asked for.
@@ -71,7 +76,12 @@ impl<'a> Plan<'a> {
     ) -> Result<Option<Platform>, Problem> {
         match self.file.stages[index].platform.as_str() {
             "" => Ok(asked.cloned()),
-            text => Ok(Some(Platform::parse(&self.globals.expand(text)?, native)?)),
+            text => match self.globals.expand(text)? {
+                empty if empty.is_empty() => {
+                    Err(Problem::Unsupported(format!("empty platform value from expression {text}")))
+                }
+                platform => Ok(Some(Platform::parse(&platform, native)?)),
+            },
         }
     }
 
@@ -116,7 +126,13 @@ impl<'a> Plan<'a> {
     /// Refuses the name of a stage that is not done when `index` needs it.
     pub(crate) fn refuse_later(&self, name: &str, index: usize) -> Result<(), Problem> {
         let lower = name.to_lowercase();
-        match self.file.stages[index..].iter().position(|stage| stage.name == lower) {
+        let stages = &self.file.stages[index..];
+        let number = name.parse::<usize>().ok();
+        if number.is_some_and(|number| number >= self.file.stages.len()) {
+            return Err(Problem::StageIndex(name.to_owned()));
+        }
+        let numbered = number.and_then(|number| number.checked_sub(index));
+        match stages.iter().position(|stage| stage.name == lower).or(numbered) {
             None => Ok(()),
             Some(0) => Err(Problem::Circle(lower)),
             Some(_) => {
@@ -170,6 +186,9 @@ fn base(
         _ if request.context_named(&name).is_some() => Source::Context(name),
         Some(index) => Source::Stage(index),
         None if name == "scratch" => Source::Scratch,
+        None if !is_id(&name) && name.parse::<Reference>().is_err() => {
+            return Err(at(Problem::StageName { name, written: stage.base.clone() }));
+        }
         None => Source::Image(name),
     })
 }

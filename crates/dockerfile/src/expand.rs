@@ -311,6 +311,7 @@ impl Reader<'_> {
         let modifier = match modifier {
             Some(modifier @ ('+' | '-' | '?')) => modifier,
             Some(modifier @ ('#' | '%')) if !colon => modifier,
+            None => return Err(ExpandError::Missing('}')),
             _ => return Err(ExpandError::Modifier(shown)),
         };
         let trims = matches!(modifier, '#' | '%');

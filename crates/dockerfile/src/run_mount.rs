@@ -129,7 +129,7 @@ impl RunMount {
                     "tmpfs" => MountKind::Tmpfs,
                     "secret" => MountKind::Secret,
                     "ssh" => MountKind::Ssh,
-                    _ => return Err(format!("unsupported mount type {value:?}")),
+                    _ => return Err(unsupported("mount type", value, &["bind", "cache", "tmpfs", "secret", "ssh"])),
                 }
             }
             "sharing" => {
@@ -137,7 +137,7 @@ impl RunMount {
                     "shared" => Sharing::Shared,
                     "private" => Sharing::Private,
                     "locked" => Sharing::Locked,
-                    _ => return Err(format!("unsupported sharing value {value:?}")),
+                    _ => return Err(unsupported("sharing value", value, &["shared", "private", "locked"])),
                 }
             }
             "from" => value.clone_into(&mut self.from),
@@ -225,6 +225,11 @@ fn size(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
+fn unsupported(what: &str, value: &str, known: &[&str]) -> String {
+    let near = nearest(value, known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+    format!("unsupported {what} {value:?}{near}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +249,7 @@ mod tests {
         assert_eq!(RunMount::parse("type=tmpfs,dst=/x,size=1m").unwrap().size_bytes, 1 << 20);
         for (text, why) in [
             ("type=volume,target=/x", "unsupported mount type \"volume\""),
+            ("type=cahce,target=/x", "unsupported mount type \"cahce\" (did you mean cache?)"),
             ("type=cache,target=/x,targt=/y", "unexpected key 'targt' (did you mean target?)"),
             ("type=bind,target=/x,mode=5", "mode not allowed for \"bind\" type mounts"),
             ("type=cache", "target is required"),

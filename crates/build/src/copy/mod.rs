@@ -86,7 +86,7 @@ impl Found {
         let exclude = exclude.map_err(|source| Problem::Ignore { what: "invalid --exclude", source })?;
         let select = |source: &String| match &tree {
             Some(tree) => Ok((source.clone(), tree.select(source, &exclude, copying.parents)?)),
-            None => Err(Problem::NotFound(source.clone())),
+            None => Err(nowhere(source)),
         };
         Ok(Self { sources: sources.iter().map(select).collect::<Result<_, _>>()?, inline })
     }
@@ -202,7 +202,7 @@ impl<'t> Part<'_, 't> {
     ) -> Result<(), Problem> {
         for (written, sources) in &self.found.sources {
             for source in sources {
-                let tree = self.tree.ok_or_else(|| Problem::NotFound(written.clone()))?;
+                let tree = self.tree.ok_or_else(|| nowhere(written))?;
                 if let Some((_, inside)) = self.unpacked.iter().find(|(path, _)| *path == source.path) {
                     layout.ensure_dir(target)?;
                     for all in inside.select("/", &Ignore::default(), false)? {
@@ -220,6 +220,12 @@ impl<'t> Part<'_, 't> {
         }
         Ok(())
     }
+}
+
+/// Files where there are none at all.
+fn nowhere(source: &str) -> Problem {
+    let hint = "there is no build context, only a Dockerfile: name a directory instead of -".to_owned();
+    Problem::NotFound { path: crate::meant::path(source), hint }
 }
 
 /// Places what one source names: what is in a directory, or a file in or as the target.

@@ -18,6 +18,7 @@ use super::glob;
 use super::pivot::Pivot;
 use super::resolve::resolve;
 use crate::error::{Problem, read};
+use crate::meant;
 use crate::stamps::{Stamp, Stamps};
 
 /// How much is read at once to be digested.
@@ -84,10 +85,14 @@ impl Tree<'_> {
                 Named::Source(source) => found.push(*source),
                 Named::Excluded => {}
                 Named::Missing if glob::is_wild(source) => {}
-                Named::Missing => return Err(Problem::NotFound(format!("/{}", source.trim_start_matches('/')))),
+                Named::Missing => return Err(self.missing(source)),
             }
         }
         Ok(found)
+    }
+
+    fn missing(&self, source: &str) -> Problem {
+        Problem::NotFound { path: meant::path(source), hint: meant::source(self, source) }
     }
 
     /// The paths that fit a pattern, sorted.
@@ -193,7 +198,7 @@ impl Tree<'_> {
     /// A directory without what is in it.
     fn dir_itself(&self, path: &LayerPath) -> Result<Item, Problem> {
         let stat = self.root.lstat(at(path)).map_err(read(path.to_string()))?;
-        let Some(stat) = stat else { return Err(Problem::NotFound(path.to_string())) };
+        let Some(stat) = stat else { return Err(self.missing(&path.to_string())) };
         let own = path.name().unwrap_or(b".").to_vec();
         let dir = match path.is_root() {
             true => None,

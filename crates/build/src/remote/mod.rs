@@ -53,6 +53,14 @@ pub(crate) struct Wish<'a> {
 }
 
 impl Remote {
+    /// What BuildKit calls it.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Web(_) => "URL",
+            Self::Git(_) => "git ref",
+        }
+    }
+
     /// Who we are where it is, if one of these secrets says so.
     pub(crate) fn authorization(&self, secrets: &BTreeMap<String, Secret>) -> Result<Option<String>, Problem> {
         for (id, is_token) in self.credentials() {

@@ -10,7 +10,7 @@ mod workdir;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use strata_dockerfile::{Argument, Copying, Dockerfile, Expander, Instruction, Stage, Step};
+use strata_dockerfile::{Argument, Copying, Dockerfile, Expander, Instruction, RunMount, Stage, Step};
 use strata_engine::workbench::{Layer, Memory};
 use strata_types::config::RunConfig;
 
@@ -19,6 +19,7 @@ use crate::error::{BuildError, Problem};
 use crate::graph::Build;
 use crate::history;
 use crate::key::Key;
+use crate::meant;
 use crate::metadata::{self, Commands};
 use crate::plan::Source;
 use crate::request::{NamedContext, Outcome};
@@ -75,7 +76,12 @@ impl<'b> StageRun<'b> {
                     None => build.image(name, platform.as_ref(), &step).map(Some),
                 };
                 let nothing = || Base::scratch(platform.as_ref().unwrap_or(&build.platform));
-                let base = base.map_err(at)?.map_or_else(nothing, |base| (*base).clone());
+                let base = base.map_err(|problem| {
+                    let meant = meant::stage(&build.plan, name, index);
+                    let error = at(problem);
+                    BuildError { hint: error.hint.clone().or(meant), ..error }
+                });
+                let base = base?.map_or_else(nothing, |base| (*base).clone());
                 Finished { base, scope: Scope::default() }
             }
         };
@@ -135,7 +141,32 @@ impl<'b> StageRun<'b> {
             Instruction::Workdir(path) => self.workdir(path),
             other => self.metadata(other),
         };
-        done.map_err(|problem| BuildError::at((step.line, step.last_line), &step.original, problem))
+        done.map_err(|problem| {
+            let meant = match &problem {
+                Problem::Engine(error) => self.meant(&step.instruction, &error.to_string()),
+                _ => None,
+            };
+            let error = BuildError::at((step.line, step.last_line), &step.original, problem);
+            BuildError { hint: error.hint.clone().or(meant), ..error }
+        })
+    }
+
+    /// What was probably meant by a name that is no image either, or by a line for a shell that is not there.
+    fn meant(&self, instruction: &Instruction, said: &str) -> Option<String> {
+        let plan = &self.build.plan;
+        match instruction {
+            // What the runtime says of a missing program comes from another process, as words.
+            Instruction::Run(_) if said.starts_with("exec: \"/bin/sh\": stat") => {
+                Some("the stage has no shell: RUN [\"program\", \"argument\"] does without".to_owned())
+            }
+            Instruction::Copy(copying) if !copying.from.is_empty() => meant::stage(plan, &copying.from, self.index),
+            Instruction::Run(run) => {
+                let mounts = run.mounts.iter().filter_map(|mount| RunMount::parse(mount).ok());
+                let mut names = mounts.map(|mount| mount.from).filter(|from| !from.is_empty());
+                names.find_map(|name| meant::stage(plan, &name, self.index))
+            }
+            _ => None,
+        }
     }
 
     fn config(&self) -> &RunConfig {

@@ -53,7 +53,10 @@ impl<'s> Sources<'s> {
         inline: &[(String, Vec<u8>)],
         anew: bool,
     ) -> Result<Self, Problem> {
-        let remote = |source: &String| if name == "ADD" { Remote::of_source(source) } else { Ok(None) };
+        let remote = |source: &String| match Remote::of_source(source)? {
+            Some(remote) if name != "ADD" => Err(Problem::Source { kind: remote.kind() }),
+            remote => Ok(remote),
+        };
         let mut groups: Vec<Group> = Vec::new();
         for source in &copying.sources {
             let remote = remote(source)?;
@@ -63,11 +66,11 @@ impl<'s> Sources<'s> {
             }
         }
         if !copying.checksum.is_empty() {
-            let refuse = |why: &str| Err(Problem::Unsupported(format!("checksum can't be specified for {why}")));
+            let refuse = |why: &str| Err(Problem::Unsupported(why.to_owned()));
             match &groups[..] {
                 [group] if group.remote.is_some() => {}
-                [_] if copying.sources.len() == 1 => return refuse("non-HTTP(S) sources"),
-                _ => return refuse("multiple sources"),
+                [_] if copying.sources.len() == 1 => return refuse("checksum requires HTTP(S) or Git sources"),
+                _ => return refuse("checksum can't be specified for multiple sources"),
             }
         }
         if groups.is_empty() {

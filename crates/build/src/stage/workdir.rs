@@ -23,7 +23,11 @@ impl StageRun<'_> {
             let tree = build.bench.tree(&layers)?;
             let owner = if user.is_empty() { Owner::ROOT } else { Owner::parse(&user, &tree)? };
             let mut layout = Layout::new(Some(&tree), (owner, Layout::DIR_MODE), build.now());
-            layout.ensure_dir(&resolve(&tree, path.as_bytes()).map_err(read(&path))?)?;
+            let place = resolve(&tree, path.as_bytes()).map_err(read(&path))?;
+            layout.ensure_dir(&place).map_err(|problem| match problem {
+                Problem::NonDirectory(_) => Problem::WorkingDir(path.clone()),
+                other => other,
+            })?;
             if layout.is_idle() {
                 return Ok(None);
             }

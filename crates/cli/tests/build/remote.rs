@@ -157,13 +157,13 @@ fn what_cannot_be_fetched_is_said_in_words() {
             "ADD --checksum=md5:00 http://127.0.0.1:8000/one /x",
             "invalid checksum \"md5:00\": write --checksum=sha256:HEX\n",
         ),
-        (&format!("ADD --checksum=sha256:{zeros} f /x"), "checksum can't be specified for non-HTTP(S) sources\n"),
+        (&format!("ADD --checksum=sha256:{zeros} f /x"), "checksum requires HTTP(S) or Git sources\n"),
         (
             &format!("ADD --checksum=sha256:{zeros} f http://127.0.0.1:8000/one /x/"),
             "checksum can't be specified for multiple sources\n",
         ),
         ("ADD http://127.0.0.1:8000/one f /x", "the destination must be a directory and end with a /\n"),
-        ("COPY http://127.0.0.1:8000/one /x", "not found"),
+        ("COPY http://127.0.0.1:8000/one /x", "source can't be a URL for COPY\nhint: ADD takes it\n"),
     ] {
         let err = build(&machine, &format!("FROM base\n{line}\n"), &[]).fails(1);
         assert!(err.contains(says), "{line}: {err}");
