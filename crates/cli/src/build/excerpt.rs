@@ -47,9 +47,9 @@ mod tests {
         // What errdefs.Source.Print of BuildKit prints.
         check((3, 4), &["   2 |     ", "   3 | >>> RUN b \\", "   4 | >>>   c", "   5 |     RUN d"]);
         check((1, 1), &["   1 | >>> FROM a", "   2 |     ", "   3 |     RUN b \\"]);
-        let last = ["   4 |       c", "   5 |     RUN d", "   6 |     RUN e  ", "   7 | >>> RUN f", "   8 |     "];
+        let last = ["   5 |     RUN d", "   6 |     RUN e  ", "   7 | >>> RUN f", "   8 |     "];
         check((7, 7), &last);
-        check((7, 9), &["   5 |     RUN d", "   6 |     RUN e  ", "   7 | >>> RUN f", "   8 | >>> "]);
+        check((7, 9), &["   6 |     RUN e  ", "   7 | >>> RUN f", "   8 | >>> "]);
         assert_eq!(excerpt("D", "", (1, 1)), "D:1\n--------------------\n   1 | >>> \n--------------------\n");
         assert_eq!(excerpt("D", "", (2, 2)), "");
     }

@@ -8,6 +8,7 @@ pub mod contexts;
 pub mod epoch;
 pub mod excerpt;
 pub mod input;
+pub mod line;
 pub mod output;
 pub mod raw_json;
 pub mod secret;

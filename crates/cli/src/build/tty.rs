@@ -12,17 +12,21 @@ use std::time::{Duration, Instant};
 use strata_build::{Observer, Outcome};
 use strata_types::{Digest, Watch};
 
-use crate::format::shorten;
+use super::line;
 use crate::progress::Progress;
 
 /// Before this nothing is drawn.
 const QUIET: Duration = Duration::from_millis(250);
 /// Between two drawings.
 const FRAME: Duration = Duration::from_millis(34);
-/// How many lines of its output are shown of a step that runs.
-const TAIL_LINES: usize = 6;
+/// How many lines of its output are shown of a step that runs, if nobody says how many.
+pub const TAIL_LINES: usize = 6;
 /// How many lines of its output are kept of a step, to be shown when it fails.
 const KEPT_LINES: usize = 20;
+/// What is drawn on where the terminal does not say how large it is, in columns and rows.
+const USUAL_SIZE: (usize, usize) = (80, 24);
+/// Less has no room for a name and a time.
+const COLUMNS_MIN: usize = 12;
 
 /// Draws them.
 pub struct Tty<'p> {
@@ -41,6 +45,8 @@ struct Board {
     out: Option<Box<dyn Write + Send>>,
     began: Instant,
     steps: Vec<Step>,
+    /// How many lines of its output are shown of a step that runs.
+    tail_lines: usize,
     /// How many lines of the last drawing the terminal shows.
     drawn: usize,
     is_over: bool,
@@ -57,9 +63,10 @@ struct Step {
 }
 
 impl<'p> Tty<'p> {
-    /// Draws on `out`.
-    pub fn new(watch: &'p Progress, out: Box<dyn Write + Send>) -> std::io::Result<Self> {
-        let board = Board { out: Some(out), began: Instant::now(), steps: Vec::new(), drawn: 0, is_over: false };
+    /// Draws on `out`, with so many lines of what a step writes.
+    pub fn new(watch: &'p Progress, out: Box<dyn Write + Send>, tail_lines: usize) -> std::io::Result<Self> {
+        let (began, steps) = (Instant::now(), Vec::new());
+        let board = Board { out: Some(out), began, steps, tail_lines, drawn: 0, is_over: false };
         let shared = Arc::new(Shared { board: Mutex::new(board), over: Condvar::new() });
         let painter = {
             let shared = Arc::clone(&shared);
@@ -118,9 +125,10 @@ impl Shared {
 impl Board {
     fn draw(&mut self) {
         let size = rustix::termios::tcgetwinsize(std::io::stderr());
-        let (columns, rows) = size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        let size = size.map(|size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        let (columns, rows) = size.ok().filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or(USUAL_SIZE);
         let rows = if self.is_over { usize::MAX } else { rows.max(4) - 1 };
-        let text = self.paint(columns.max(40), rows);
+        let text = self.paint(columns.max(COLUMNS_MIN), rows);
         // Whoever watched went away; the build goes on.
         if self.out.as_mut().is_some_and(|out| out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err()) {
             self.out = None;
@@ -148,14 +156,15 @@ impl Board {
         let state = if self.is_over { " FINISHED" } else { "" };
         let seconds = self.began.elapsed().as_secs_f64();
         let head = format!("[+] Building {seconds:.1}s ({ended}/{}){state}", self.steps.len());
+        let tail_lines = if self.is_over { 0 } else { self.tail_lines };
         let mut groups: Vec<(bool, Vec<String>)> =
-            self.steps.iter().map(|step| (step.ended.is_some(), step.shown(columns, self.is_over))).collect();
+            self.steps.iter().map(|step| (step.ended.is_some(), step.shown(columns, tail_lines))).collect();
         let mut count: usize = groups.iter().map(|(_, lines)| lines.len()).sum();
         while count + 1 > rows {
             let Some(oldest) = groups.iter().position(|(is_ended, _)| *is_ended) else { break };
             count -= groups.remove(oldest).1.len();
         }
-        let lines = [shorten::text(&head, columns)].into_iter().chain(groups.into_iter().flat_map(|(_, lines)| lines));
+        let lines = [line::fit(&head, columns)].into_iter().chain(groups.into_iter().flat_map(|(_, lines)| lines));
         lines.take(rows).collect()
     }
 
@@ -165,7 +174,7 @@ impl Board {
 }
 
 impl Step {
-    fn shown(&self, columns: usize, is_over: bool) -> Vec<String> {
+    fn shown(&self, columns: usize, tail_lines: usize) -> Vec<String> {
         let (prefix, took) = match self.ended {
             Some((Outcome::Cached, took)) => ("CACHED ", took),
             Some((Outcome::Failed, took)) => ("ERROR ", took),
@@ -175,25 +184,21 @@ impl Step {
         };
         let time = format!(" {:.1}s", took.as_secs_f64());
         let room = columns - time.len().min(columns);
-        let name = shorten::text(&format!(" => {prefix}{}", self.name), room);
-        let gap = room.saturating_sub(name.chars().count());
+        let name = line::fit(&format!(" => {prefix}{}", line::plain(self.name.as_bytes())), room);
+        let gap = room.saturating_sub(line::columns(&name));
         let mut lines = vec![format!("{name}{}{time}", " ".repeat(gap))];
-        if self.ended.is_none() && !is_over {
-            let tail = self.lines.iter().skip(self.lines.len().saturating_sub(TAIL_LINES));
-            lines.extend(tail.map(|line| shorten::text(&format!(" => => # {line}"), columns)));
+        if self.ended.is_none() {
+            let tail = self.lines.iter().skip(self.lines.len().saturating_sub(tail_lines));
+            lines.extend(tail.map(|line| line::fit(&format!(" => => # {line}"), columns)));
         }
         lines
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        // What a bar has drawn over is not shown, and nothing that moves the cursor is.
-        let text = String::from_utf8_lossy(bytes);
-        let text = text.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default();
-        let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         if self.lines.len() == KEPT_LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back(plain);
+        self.lines.push_back(line::plain(bytes));
     }
 }
 
@@ -260,7 +265,7 @@ mod tests {
     }
 
     fn board(steps: Vec<Step>) -> Board {
-        Board { out: None, began: Instant::now(), steps, drawn: 0, is_over: false }
+        Board { out: None, began: Instant::now(), steps, tail_lines: TAIL_LINES, drawn: 0, is_over: false }
     }
 
     #[test]
@@ -274,9 +279,17 @@ mod tests {
                 " => CACHED [1/3] RUN step 1                 1.2s",
                 " => [2/3] RUN step 2                        0.0s",
                 " => => # b",
-                " => => #  [31mred",
+                " => => # red",
             ]
         );
+        // However narrow it is, nothing is wider.
+        for columns in COLUMNS_MIN..80 {
+            assert!(board.lines(columns, 24).iter().all(|line| line::columns(line) <= columns), "{columns}");
+        }
+        board.tail_lines = 1;
+        assert_eq!(board.lines(48, 24).last().unwrap(), " => => # red");
+        assert_eq!(board.lines(48, 24).len(), 4);
+        board.tail_lines = TAIL_LINES;
         assert!(board.paint(48, 24).starts_with("\x1b[2K\r[+] Building"));
         assert!(board.paint(48, 24).starts_with("\x1b[5A\x1b[2K\r[+] Building"), "the next one is drawn over it");
     }

@@ -23,6 +23,8 @@ pub struct Shown<'s> {
     pub text: &'s str,
     /// How.
     pub mode: Mode,
+    /// How many lines of what a step writes are drawn on a terminal.
+    pub tail_lines: usize,
 }
 
 /// How steps are shown.
@@ -62,7 +64,7 @@ pub fn attempt(session: &mut Session, engine: &Engine, request: &BuildRequest, s
     let progress = Progress::start(session, Show::Nowhere)?;
     let (result, failed) = match shown.mode {
         Mode::Tty => {
-            let steps = Tty::new(&progress, Box::new(std::io::stderr()))?;
+            let steps = Tty::new(&progress, Box::new(std::io::stderr()), shown.tail_lines)?;
             let result = strata_build::build(engine, request, &steps);
             (result, steps.finish())
         }
@@ -104,6 +106,8 @@ pub fn warned<'w>(warnings: impl IntoIterator<Item = &'w Warning>) -> String {
 pub fn told(session: &mut Session, error: BuildError, name: &str, text: &str) -> Failure {
     let excerpt = match (&*error.problem, error.lines) {
         (Problem::Lint { warnings, .. }, _) => warned(warnings),
+        // The person asked for it, not the file.
+        (Problem::Engine(strata_engine::Error::Cancelled), _) => String::new(),
         (_, Some(lines)) => excerpt(name, text, lines),
         (_, None) => String::new(),
     };

@@ -14,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::build::call::Call;
 use crate::build::input::Fetching;
+use crate::build::tty::TAIL_LINES;
 use crate::build::verify::{self, Mode, Shown};
 use crate::build::{annotation, attest, cache, contexts, epoch, input, output, raw_json, secret};
 use crate::container::limits::Limits;
@@ -195,7 +196,8 @@ impl Verb for Args {
         request.names.extend(names(&wanted.names)?);
         request.annotations.extend(wanted.annotations.iter().cloned());
         self.refuse(&request, wanted.push || self.push)?;
-        let shown = Shown { name: &name, text: &text, mode };
+        let tail_lines = session.variable("BUILDKIT_TTY_LOG_LINES").and_then(|lines| lines.parse().ok());
+        let shown = Shown { name: &name, text: &text, mode, tail_lines: tail_lines.unwrap_or(TAIL_LINES) };
         if self.verify
             && let Compared::Different(difference) = verify::twice(session, &engine, &mut request, &shown)?
         {
