@@ -39,6 +39,7 @@ pub(crate) const TEST: &[Need] = &[
     Need("strace", "strace"),
     Need("gcc", "gcc"),
     Need("objcopy", "binutils"),
+    Need("rpmbuild", "rpm"),
     Need("ip", "iproute2"),
     Need("nft", "nftables"),
     Need("ps", "procps"),

@@ -2,9 +2,12 @@
 //! (<https://rpm-software-management.github.io/rpm/manual/format_header.html>). The Berkeley DB of rpm before 4.16 is not
 //! read.
 
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt as _;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, MAIN_DB};
 
 use super::scan::{Kind, Package};
 
@@ -21,10 +24,9 @@ const STRING: u32 = 6;
 /// The packages of a database; none if it cannot be read.
 pub(super) fn packages(content: BorrowedFd<'_>) -> Vec<Package> {
     let read = || -> rusqlite::Result<Vec<Vec<u8>>> {
-        // It is nobody's to write to, and what is beside it cannot be seen by this name.
-        let name = format!("file:/proc/self/fd/{}?immutable=1", content.as_raw_fd());
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let database = Connection::open_with_flags(name, flags)?;
+        let image = image(content).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let mut database = Connection::open_in_memory()?;
+        database.deserialize_read_exact(MAIN_DB, image.as_slice(), image.len(), true)?;
         let mut query = database.prepare("SELECT blob FROM Packages ORDER BY hnum")?;
         query.query_map([], |row| row.get(0))?.collect()
     };
@@ -35,6 +37,22 @@ pub(super) fn packages(content: BorrowedFd<'_>) -> Vec<Package> {
             Vec::new()
         }
     }
+}
+
+/// The file as a database in memory can have it. It is not opened by a name: SQLite follows the links of `/proc` to the path
+/// that a file has in its own tree, and that would be looked up in this machine's.
+fn image(content: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    /// Where the versions of the format stand that it takes to write and to read: 2 says that there may be a log beside it
+    /// (<https://sqlite.org/fileformat.html>, 1.3.3).
+    const VERSIONS: std::ops::Range<usize> = 18..20;
+    const WITHOUT_LOG: u8 = 1;
+    let file = File::from(content.try_clone_to_owned()?);
+    let mut image = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX)];
+    file.read_exact_at(&mut image, 0)?;
+    if let Some(versions) = image.get_mut(VERSIONS) {
+        versions.fill(WITHOUT_LOG);
+    }
+    Ok(image)
 }
 
 /// Reads a header: two counts, entries of 16 bytes, and the values they point to.
@@ -93,7 +111,13 @@ mod tests {
         for blob in [bash.clone(), key, bash[..20].to_vec(), vec![0xff; 40], Vec::new()] {
             database.execute("INSERT INTO Packages (blob) VALUES (?1)", [blob]).unwrap();
         }
-        let found = packages(file.as_file().as_fd());
+        drop(database);
+        // As it lies in an image: there is no path to it here, and a log may be beside it.
+        let mut bytes = std::fs::read(file.path()).unwrap();
+        bytes[18..20].fill(2);
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &bytes).unwrap();
+        let found = packages(file.as_fd());
         assert_eq!(found, [Package::new(Kind::Rpm, "bash", "2:5.2-1.fc39", "x86_64")]);
         let none = tempfile::tempfile().unwrap();
         assert_eq!(packages(none.as_fd()), []);

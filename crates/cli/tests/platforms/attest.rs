@@ -152,6 +152,48 @@ fn an_sbom_lists_what_dpkg_lists_and_others() {
 }
 
 #[test]
+fn an_sbom_lists_what_rpm_lists() {
+    need!(host::root(), host::program("rpmbuild"), host::program("tar"));
+    let machine = Machine::isolated();
+    let spec = |name: &str, more: &str| {
+        format!(
+            "Name: {name}\nVersion: 1.2~rc1\nRelease: 3.el9\nSummary: x\nLicense: MIT\n{more}\n%description\nx\n%files\n"
+        )
+    };
+    let ctx = machine.dir().join("ctx");
+    std::fs::create_dir_all(&ctx).unwrap();
+    std::fs::write(machine.dir().join("one.spec"), spec("one", "BuildArch: noarch")).unwrap();
+    std::fs::write(machine.dir().join("two.spec"), spec("two-libs++", "Epoch: 7\nProvides: one = 9")).unwrap();
+    let release = "ID=fedora\nVERSION_ID=41\n";
+    std::fs::write(ctx.join("os-release"), release).unwrap();
+    // Where Fedora has it, and where others do.
+    for place in ["usr/lib/sysimage/rpm", "var/lib/rpm"] {
+        let rpm = format!("rpm --root $PWD/ctx/root --define '_dbpath /{place}' --define '_db_backend sqlite'");
+        machine
+            .sh(&format!(
+                "set -e; rm -rf ctx/root; mkdir -p ctx/root; \
+                 rpmbuild --quiet --define \"_topdir $PWD/rpm\" -bb one.spec two.spec > log 2>&1 || {{ cat log; exit 1; }}; \
+                 {rpm} --initdb; {rpm} -i --nodeps --noscripts --ignorearch rpm/RPMS/*/*.rpm"
+            ))
+            .ok();
+        let listed = machine
+            .sh(&format!("{rpm} -qa --qf '%{{NAME}} %|EPOCH?{{%{{EPOCH}}:}}|%{{VERSION}}-%{{RELEASE}} %{{ARCH}}\\n'"));
+        let expected: BTreeSet<String> = listed.ok().lines().map(str::to_owned).collect();
+        assert_eq!(expected.len(), 2, "{expected:?}");
+        let file = "FROM scratch\nCOPY os-release /etc/os-release\nCOPY root /\n";
+        let index = built(&machine, file, &["--sbom=true"]);
+        let said = statement(&machine, &index["manifests"][1], "https://spdx.dev/Document");
+        let packages = said["predicate"]["packages"].as_array().unwrap().iter();
+        let found = packages.filter_map(|package| {
+            let url = package["externalRefs"][0]["referenceLocator"].as_str()?;
+            let architecture = url.strip_prefix("pkg:rpm/fedora/")?.split("arch=").nth(1)?.split('&').next()?;
+            Some(format!("{} {} {architecture}", package["name"].as_str()?, package["versionInfo"].as_str()?))
+        });
+        assert_eq!(found.collect::<BTreeSet<_>>(), expected, "{place}");
+    }
+}
+
+#[test]
 fn attestations_are_pushed_beside_the_image_and_in_nobodys_way() {
     need!(
         host::root(),
