@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use strata_snapshot::{LayerAdded, Model};
 use strata_store::records::LayerRecord;
-use strata_store::{Collected, Key, Lease, Scope};
+use strata_store::{Collected, Lease, Scope};
 use strata_types::config::ImageConfig;
 use strata_types::{DiffId, Watch};
 
@@ -107,7 +107,7 @@ impl Engine {
 
     fn keep(&self, keeper: Keeper, lease: &Lease<'_>, below: &[DiffId], added: LayerAdded) -> Result<LayerRecord> {
         let layers: Vec<DiffId> = below.iter().chain([&added.diff_id]).cloned().collect();
-        lease.protect(&Key::of_layers(&layers))?;
+        lease.protect_layers(&layers)?;
         // A collector may have seen it before it was protected.
         if !self.is_kept(keeper, &layers)? {
             return Err(strata_store::Error::BeingRemoved.into());

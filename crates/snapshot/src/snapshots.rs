@@ -178,9 +178,8 @@ impl Snapshots {
         if let Some(dir) = self.of_windows(chain) {
             return WindowsFilter.tar(&dir);
         }
-        let dirs = self.dirs(chain)?;
-        match dirs.last() {
-            Some(top) => self.driver.tar(top),
+        match self.top(chain)? {
+            Some(top) => self.driver.tar(&top),
             None => Ok(Box::new(io::empty())),
         }
     }
@@ -190,7 +189,7 @@ impl Snapshots {
         if let Some(dir) = self.of_windows(chain) {
             return WindowsFilter.tar_bytes(&dir);
         }
-        self.dirs(chain)?.last().map_or(Ok(Some(0)), |top| self.driver.tar_bytes(top))
+        self.top(chain)?.map_or(Ok(Some(0)), |top| self.driver.tar_bytes(&top))
     }
 
     /// Where the files of each layer of `chain` are, the uppermost first; `None` if a layer's directory has those of all
@@ -450,17 +449,37 @@ impl Snapshots {
 
     /// The directories of all layers of a chain; all must be there.
     pub(crate) fn dirs(&self, chain: &[DiffId]) -> Result<Vec<PathBuf>> {
-        (1..=chain.len())
-            .map(|length| {
-                let part = &chain[..length];
-                let dir = self.digest_for(part).map(|digest| self.layer_dir(&digest)).unwrap_or_default();
-                match self.of_windows(part) {
-                    _ if dir.is_dir() => Ok(dir),
-                    Some(_) => Err(Error::Windows),
-                    None => Err(Error::LayerMissing(chain[length - 1].clone())),
+        let home = self.layers_dir();
+        let mut below: Option<ChainId> = None;
+        chain
+            .iter()
+            .map(|layer| match self.driver.model() {
+                Model::Diff => self.there(home.join(layer.digest().hex()), layer),
+                Model::Tree => {
+                    let next = below.as_ref().map_or_else(|| ChainId::new(layer.digest().clone()), |id| id.with(layer));
+                    let dir = home.join(next.digest().hex());
+                    below = Some(next);
+                    self.there(dir, layer)
                 }
             })
             .collect()
+    }
+
+    /// The directory of the uppermost layer of a chain, which must be there; none for no layers.
+    fn top(&self, chain: &[DiffId]) -> Result<Option<PathBuf>> {
+        let (Some(layer), Some(digest)) = (chain.last(), self.digest_for(chain)) else { return Ok(None) };
+        self.there(self.layer_dir(&digest), layer).map(Some)
+    }
+
+    /// The directory of a layer, if it is there.
+    fn there(&self, dir: PathBuf, layer: &DiffId) -> Result<PathBuf> {
+        if dir.is_dir() {
+            return Ok(dir);
+        }
+        match self.windows_dir(layer).is_dir() {
+            true => Err(Error::Windows),
+            false => Err(Error::LayerMissing(layer.clone())),
+        }
     }
 
     pub(crate) fn footing(&self, id: &ContainerId) -> Result<(Footing, Vec<PathBuf>)> {

@@ -76,9 +76,7 @@ impl Store {
     }
 
     fn has_trash(&self) -> Result<bool> {
-        self.database.read_one("look for trash", |connection| {
-            Ok(connection.prepare_cached("SELECT 1 FROM trash LIMIT 1")?.exists([])?)
-        })
+        self.database.read_one("look for trash", lease::has_trash)
     }
 
     /// Moves what nobody needs to the trash, in the collector's name. That includes the trash of nobody and of the dead.
@@ -203,10 +201,7 @@ fn needed(connection: &Connection) -> Result<BTreeSet<Key>> {
             needed.extend(Key::of_layers(&step.layers));
         }
     }
-    let mut query = connection.prepare_cached("SELECT kind, digest FROM lease_item")?;
-    needed.extend(row::all(query.query([])?, |found| {
-        Key::parse(&found.get::<_, Box<str>>(0)?, &found.get::<_, Box<str>>(1)?)
-    })?);
+    needed.extend(lease::items(connection)?);
     Ok(needed)
 }
 

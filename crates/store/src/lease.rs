@@ -5,15 +5,18 @@
 
 use std::path::PathBuf;
 
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 use strata_sys::durable::{Durability, FileError};
 use strata_sys::lock::{self, Lock, Mode};
+use strata_types::DiffId;
 
 use crate::records::row;
 use crate::{Error, Key, Result, Store};
 
 /// The owner of trash that waits for a collector.
 const NOBODY: &str = "";
+/// The kind of a row that protects layers, whose `digest` is the JSON of their diff ids, the lowest first.
+const LAYERS: &str = "layers";
 
 /// Protects what its owner has made or is about to use, until it is released or the process ends.
 #[derive(Debug)]
@@ -34,16 +37,34 @@ impl<'a> Lease<'a> {
     /// Protects `keys`, whether they are here already or not. Waits while somebody is just removing one of them; asking
     /// whether it is here is meaningful only afterwards.
     pub fn protect(&self, keys: &[Key]) -> Result<()> {
+        self.insert(&|| keys.to_vec(), |transaction| {
+            let mut insert = transaction
+                .prepare_cached("INSERT OR IGNORE INTO lease_item (kind, digest, lease) VALUES (?1, ?2, ?3)")?;
+            for key in keys {
+                insert.execute([key.kind(), &key.digest().to_string(), &self.id])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// [`protect`](Self::protect) for all [`Key`]s that layers (lowest first) may have. They are one row, however many they
+    /// are: whoever collects makes the keys of it.
+    pub fn protect_layers(&self, layers: &[DiffId]) -> Result<()> {
+        self.insert(&|| Key::of_layers(layers), |transaction| {
+            let mut insert = transaction
+                .prepare_cached("INSERT OR IGNORE INTO lease_item (kind, digest, lease) VALUES (?1, ?2, ?3)")?;
+            insert.execute([LAYERS, &row::to_json(&layers), &self.id])?;
+            Ok(())
+        })
+    }
+
+    /// Lets `insert` record what is protected, as soon as nobody is removing any of it.
+    fn insert(&self, keys: &dyn Fn() -> Vec<Key>, insert: impl Fn(&Transaction<'_>) -> Result<()>) -> Result<()> {
         loop {
             let remover = self.store.database.write(Durability::Ephemeral, "protect content", |transaction| {
-                let remover = remover(self.store, transaction, keys)?;
+                let remover = reclaim(self.store, transaction, keys)?;
                 if remover.is_none() {
-                    forget_trash(transaction, keys)?;
-                    let mut insert = transaction
-                        .prepare_cached("INSERT OR IGNORE INTO lease_item (kind, digest, lease) VALUES (?1, ?2, ?3)")?;
-                    for key in keys {
-                        insert.execute([key.kind(), &key.digest().to_string(), &self.id])?;
-                    }
+                    insert(transaction)?;
                 }
                 Ok(remover)
             })?;
@@ -91,12 +112,10 @@ pub(crate) fn is_alive(store: &Store, id: &str) -> Result<bool> {
     Ok(lock::is_held(&path).map_err(FileError::at("look at lease", &path))?)
 }
 
-/// Takes `keys` out of the trash because a record names them now; an error if somebody is just removing one.
-pub(crate) fn rescue(store: &Store, transaction: &Transaction<'_>, keys: &[Key]) -> Result<()> {
-    match remover(store, transaction, keys)? {
-        Some(_) => Err(Error::BeingRemoved),
-        None => forget_trash(transaction, keys),
-    }
+/// Takes `keys`, which are asked for only if there is any trash, out of it because a record names them now; an error if
+/// somebody is just removing one.
+pub(crate) fn rescue(store: &Store, transaction: &Transaction<'_>, keys: &dyn Fn() -> Vec<Key>) -> Result<()> {
+    reclaim(store, transaction, keys)?.map_or(Ok(()), |_| Err(Error::BeingRemoved))
 }
 
 /// Puts `keys` into the trash; the next collection looks whether anybody needs them.
@@ -120,26 +139,42 @@ pub(crate) fn bury_the_dead(store: &Store, transaction: &Transaction<'_>) -> Res
     Ok(())
 }
 
-/// A living owner of a trash row of one of `keys`, if any.
-fn remover(store: &Store, transaction: &Transaction<'_>, keys: &[Key]) -> Result<Option<String>> {
+/// All that leases protect.
+pub(crate) fn items(connection: &Connection) -> Result<Vec<Key>> {
+    let mut query = connection.prepare_cached("SELECT kind, digest FROM lease_item")?;
+    let rows = row::all(query.query([])?, |found| match found.get::<_, Box<str>>(0)? {
+        kind if *kind == *LAYERS => Ok(Key::of_layers(&row::json::<Vec<DiffId>>(found, "digest")?)),
+        kind => Ok(vec![Key::parse(&kind, &found.get::<_, Box<str>>(1)?)?]),
+    })?;
+    Ok(rows.concat())
+}
+
+/// Takes keys out of the trash, unless a living owner of some trash is just removing one of them: that one.
+fn reclaim(store: &Store, transaction: &Transaction<'_>, keys: &dyn Fn() -> Vec<Key>) -> Result<Option<String>> {
+    if !has_trash(transaction)? {
+        return Ok(None);
+    }
     let mut query = transaction.prepare_cached("SELECT lease FROM trash WHERE kind = ?1 AND digest = ?2")?;
-    for key in keys {
-        let found = query.query([key.kind(), &key.digest().to_string()])?;
-        if let Some(owner) = row::first(found, |found| Ok(found.get::<_, String>(0)?))?
-            && is_alive(store, &owner)?
-        {
+    let mut found = Vec::new();
+    for key in keys() {
+        let digest = key.digest().to_string();
+        let owner = row::first(query.query([key.kind(), &digest])?, |found| Ok(found.get::<_, String>(0)?))?;
+        let Some(owner) = owner else { continue };
+        if is_alive(store, &owner)? {
             return Ok(Some(owner));
         }
+        found.push((key, digest));
+    }
+    let mut delete = transaction.prepare_cached("DELETE FROM trash WHERE kind = ?1 AND digest = ?2")?;
+    for (key, digest) in found {
+        delete.execute([key.kind(), &digest])?;
     }
     Ok(None)
 }
 
-fn forget_trash(transaction: &Transaction<'_>, keys: &[Key]) -> Result<()> {
-    let mut delete = transaction.prepare_cached("DELETE FROM trash WHERE kind = ?1 AND digest = ?2")?;
-    for key in keys {
-        delete.execute([key.kind(), &key.digest().to_string()])?;
-    }
-    Ok(())
+/// Whether anything is being removed or waits for that.
+pub(crate) fn has_trash(connection: &Connection) -> Result<bool> {
+    Ok(connection.prepare_cached("SELECT 1 FROM trash LIMIT 1")?.exists([])?)
 }
 
 fn path(store: &Store, id: &str) -> PathBuf {

@@ -1,7 +1,6 @@
 //! Starting further containers from a snapshot.
 
 use strata_runtime::Started;
-use strata_store::Key;
 use strata_store::records::{ContainerRecord, Inserted, SnapshotRecord};
 use strata_sys::failpoint;
 use strata_types::ContainerId;
@@ -40,7 +39,7 @@ impl Engine {
             return Err(ContainerError::invalid(format!("the name {:?} is given twice", twice.1)));
         }
         let lease = self.store().lease()?;
-        lease.protect(&Key::of_layers(&snapshot.layers))?;
+        lease.protect_layers(&snapshot.layers)?;
         if !self.has_layer(&snapshot.layers)? {
             return Err(ContainerError::NoSnapshot(snapshot.name.clone()).into());
         }

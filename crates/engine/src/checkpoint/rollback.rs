@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use strata_runtime::Started;
+use strata_store::Scope;
 use strata_store::records::SnapshotRecord;
-use strata_store::{Key, Scope};
 use strata_sys::failpoint;
 use strata_sys::signal::Signal;
 use strata_types::Silent;
@@ -40,7 +40,7 @@ impl Engine {
     pub fn rollback(&self, known: &Known, snapshot: &SnapshotRecord, how: Rollback) -> Result<RolledBack> {
         let _changing = self.store().lock_container(known.id())?;
         let lease = self.store().lease()?;
-        lease.protect(&Key::of_layers(&snapshot.layers))?;
+        lease.protect_layers(&snapshot.layers)?;
         let gone = || ContainerError::NoSnapshot(snapshot.name.clone());
         if !self.has_layer(&snapshot.layers)? {
             return Err(gone().into());

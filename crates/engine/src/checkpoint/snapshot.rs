@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use strata_runtime::Status;
-use strata_store::Key;
 use strata_store::records::{CreatedSnapshot, SnapshotRecord};
 use strata_sys::failpoint;
 use strata_types::{SnapshotId, Watch};
@@ -49,7 +48,7 @@ impl Engine {
         let known = self.container(known.id().as_str())?;
         self.finish_put_back(&known)?;
         let lease = self.store().lease()?;
-        lease.protect(&Key::of_layers(&known.record.layers))?;
+        lease.protect_layers(&known.record.layers)?;
         let mut warnings = Vec::new();
         let (captured, frozen) = self.capture(&known, wish.pause, &mut warnings, watch)?;
         failpoint!("engine.snapshot.captured");

@@ -2,7 +2,6 @@
 
 use std::io::Read;
 
-use strata_store::Key;
 use strata_types::reference::Reference;
 use strata_types::{ImageId, Watch};
 
@@ -32,7 +31,7 @@ impl Engine {
     pub fn append(&self, image: &str, tar: &mut dyn Read, wish: AppendWish, watch: &dyn Watch) -> Result<ImageId> {
         let base = self.image(image)?;
         let lease = self.store().lease()?;
-        lease.protect(&Key::of_layers(&base.layers))?;
+        lease.protect_layers(&base.layers)?;
         let config = self.config(&base.id)?;
         let AppendWish { name, message, changes, source } = wish;
         let label = name.as_ref().map_or_else(String::new, Reference::familiar);

@@ -1,7 +1,7 @@
 //! A container's changes as a new image.
 
+use strata_store::Lease;
 use strata_store::records::{LayerRecord, SnapshotRecord};
-use strata_store::{Key, Lease};
 use strata_sys::failpoint;
 use strata_types::config::{Fields, History, ImageConfig, RunConfig};
 use strata_types::reference::Reference;
@@ -51,7 +51,7 @@ impl Engine {
         // What is wrong with the wish is said before anything stands still.
         let (run, step) = wish.run_of(known.document.config.run.clone())?;
         let lease = self.store().lease()?;
-        lease.protect(&Key::of_layers(&container.layers))?;
+        lease.protect_layers(&container.layers)?;
         // They go on even if this process is killed.
         let held = if wish.pause { self.process(&container.id).hold_still()? } else { None };
         let sealed = self.seal_changes(container, &lease, None, watch);
@@ -75,7 +75,7 @@ impl Engine {
     /// When the snapshot's layers are gone.
     pub fn commit_snapshot(&self, snapshot: &SnapshotRecord, wish: &CommitWish) -> Result<ImageId> {
         let lease = self.store().lease()?;
-        lease.protect(&Key::of_layers(&snapshot.layers))?;
+        lease.protect_layers(&snapshot.layers)?;
         if !self.has_layer(&snapshot.layers)? {
             return Err(ContainerError::NoSnapshot(snapshot.name.clone()).into());
         }
@@ -100,7 +100,8 @@ impl Engine {
         };
         let now = self.now();
         let config = child(base_config, (run, step), wish, &layers[below..], &now.to_string());
-        let mut made = self.made(&config, &config.to_bytes(), new_layer.into_iter().collect(), lease)?;
+        let new = new_layer.into_iter().collect();
+        let mut made = self.made_on(base.as_ref(), &config, &config.to_bytes(), new, lease)?;
         let id = made.image.id.clone();
         made.image.parent = base.map(|image| image.id);
         made.tags = self.tag_for(wish.name.as_ref(), &id);

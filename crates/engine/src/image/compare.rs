@@ -2,7 +2,6 @@
 
 use strata_layer::diff::{Catalog, Change};
 use strata_layer::tar::Limits;
-use strata_store::Key;
 use strata_types::{DiffId, Watch};
 
 use crate::{Engine, Error, Result};
@@ -20,8 +19,8 @@ impl Engine {
             None => new[..new.len().saturating_sub(1)].to_vec(),
         };
         let lease = self.store().lease()?;
-        lease.protect(&Key::of_layers(&new))?;
-        lease.protect(&Key::of_layers(&old))?;
+        lease.protect_layers(&new)?;
+        lease.protect_layers(&old)?;
         let common = new.iter().zip(&old).take_while(|(new, old)| new == old).count();
         let mut shared = Catalog::default();
         self.catalog(&mut shared, &new, 0..common, watch)?;

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Mutex;
 
+use strata_store::Lease;
 use strata_store::records::{LayerRecord, Said};
-use strata_store::{Key, Lease};
 use strata_sys::failpoint;
 use strata_types::config::ImageConfig;
 use strata_types::reference::Reference;
@@ -120,7 +120,7 @@ impl Engine {
             let (name, config, manifest) = (archive.to_owned(), diff_ids.len(), found.layers.len());
             return Err(ImageError::LayerCount { name, config, manifest }.into());
         }
-        lease.protect(&Key::of_layers(diff_ids))?;
+        lease.protect_layers(diff_ids)?;
         let layers = self.load_layers(bundle, &found.layers, &config, archive, watch)?;
         let image = self.made(&config, &found.config, layers, lease)?;
         let keep = |(kind, text): &(String, Vec<u8>)| self.keep_predicate(kind.clone(), text, lease);

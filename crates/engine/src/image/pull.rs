@@ -157,7 +157,7 @@ impl Engine {
         lease.protect(&blobs.cloned().map(Key::Blob).collect::<Vec<_>>())?;
         let (config, config_bytes) = self.config_of(reference, chosen)?;
         refuse_other_platform(reference, &config, wish.platform.as_ref())?;
-        lease.protect(&Key::of_layers(config.diff_ids()))?;
+        lease.protect_layers(config.diff_ids())?;
         let layers = self.fetch_layers(reference, chosen, &config, watch)?;
         let attestations = self.fetch_attestations(reference, chosen, lease)?;
         if watch.cancelled() {

@@ -75,7 +75,7 @@ impl Engine {
         let lease = self.store().lease()?;
         let variants = self.store().variants().of(reference)?;
         for variant in &variants {
-            lease.protect(&Key::of_layers(&self.variant_image(&variant.image)?.layers))?;
+            lease.protect_layers(&self.variant_image(&variant.image)?.layers)?;
         }
         // Of a single image of which nothing is attested no index is made.
         let annotations = match variants.as_slice() {
@@ -87,7 +87,7 @@ impl Engine {
                 return Ok(pushed);
             }
         };
-        lease.protect(&Key::of_layers(&image.layers))?;
+        lease.protect_layers(&image.layers)?;
         image.layers.iter().rev().for_each(|layer| watch.phase(layer.digest(), "Preparing"));
         // A manifest that is to say something is another one than that it came with.
         let original = if annotations.is_none() { self.original_manifest(&image)? } else { None };

@@ -29,6 +29,18 @@ impl Engine {
         layers: Vec<LayerRecord>,
         lease: &Lease<'_>,
     ) -> Result<NewImage> {
+        self.made_on(None, config, bytes, layers, lease)
+    }
+
+    /// [`made`](Self::made) of an image whose layers are the lowest of it: what they weigh together is known.
+    pub(crate) fn made_on(
+        &self,
+        base: Option<&ImageRecord>,
+        config: &ImageConfig,
+        bytes: &[u8],
+        layers: Vec<LayerRecord>,
+        lease: &Lease<'_>,
+    ) -> Result<NewImage> {
         let id = ImageId::new(Digest::sha256(bytes));
         lease.protect(&[Key::Blob(id.digest().clone())])?;
         // Made durable already with an image that is recorded and whole.
@@ -36,15 +48,18 @@ impl Engine {
         if !is_whole || self.store().blobs().size(id.digest())?.is_none() {
             self.store().blobs().put(bytes)?;
         }
-        let mut sizes = self.layer_sizes()?;
-        sizes.extend(layers.iter().map(|layer| (layer.diff_id.clone(), layer.size_bytes)));
-        let size = |layer| sizes.get(layer).copied().unwrap_or(0);
+        let (below, mut size_bytes) = base.map_or((0, 0), |base| (base.layers.len(), base.size_bytes));
+        for diff_id in config.diff_ids().iter().skip(below) {
+            let new = layers.iter().find(|layer| layer.diff_id == *diff_id).cloned();
+            let known = new.map_or_else(|| self.store().layers().get(diff_id), |new| Ok(Some(new)))?;
+            size_bytes += known.map_or(0, |layer| layer.size_bytes);
+        }
         let image = ImageRecord {
             id,
             manifest: None,
             media_type: String::new(),
             index: None,
-            size_bytes: config.diff_ids().iter().map(size).sum(),
+            size_bytes,
             layers: config.diff_ids().to_vec(),
             parent: None,
             added: self.now(),

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use strata_store::Key;
 use strata_store::records::{Annotations, ImageRecord, Said};
 use strata_types::config::CONFIG_BYTES_MAX;
 use strata_types::document::{Descriptor, Manifest};
@@ -81,9 +80,9 @@ impl Engine {
     fn write_archive(&self, chosen: Vec<Chosen>, target: &mut dyn Write, watch: &dyn Watch) -> Result<()> {
         let lease = self.store().lease()?;
         for Chosen { image, parts, .. } in &chosen {
-            lease.protect(&Key::of_layers(&image.layers))?;
+            lease.protect_layers(&image.layers)?;
             for (id, _) in parts {
-                lease.protect(&Key::of_layers(&self.variant_image(id)?.layers))?;
+                lease.protect_layers(&self.variant_image(id)?.layers)?;
             }
         }
         let mut tar = TarWriter::new(target);

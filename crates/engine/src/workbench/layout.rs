@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use strata_store::Key;
 use strata_types::config::ImageConfig;
 use strata_types::{Digest, ImageId, Platform, Watch};
 
@@ -43,7 +42,7 @@ impl Workbench<'_> {
             let (config, manifest) = (config.diff_ids().len(), found.layers.len());
             return Err(ImageError::LayerCount { name: shown, config, manifest }.into());
         }
-        self.lease.protect(&Key::of_layers(config.diff_ids()))?;
+        self.lease.protect_layers(config.diff_ids())?;
         if Keeper::of(&config) == Keeper::Driver {
             self.engine.load_layers(&bundle, &found.layers, &config, &shown, watch)?;
         }

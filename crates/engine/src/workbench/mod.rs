@@ -23,8 +23,8 @@ mod step;
 
 use std::io::Read;
 
+use strata_store::Lease;
 use strata_store::records::LayerRecord;
-use strata_store::{Key, Lease};
 use strata_sys::root_dir::RootDir;
 use strata_types::{DiffId, Digest, Watch};
 
@@ -73,7 +73,7 @@ impl Workbench<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn keep(&self, layers: &[DiffId]) -> Result<bool> {
-        self.lease.protect(&Key::of_layers(layers))?;
+        self.lease.protect_layers(layers)?;
         for length in 1..=layers.len() {
             if !self.engine.has_layer(&layers[..length])? {
                 return Ok(false);

@@ -1,5 +1,6 @@
 //! A layer is its tar and an EROFS index of it (docs/decisions/0002).
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -55,14 +56,14 @@ impl Driver for Erofs {
     }
 
     fn pack(&self, layer: &Path, changes: &Changes<'_>, watch: &dyn Watch) -> Result<Unpacked> {
-        let readers = changes.below.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
-        let unpacked = write(layer, None, |sink| upper::pack(changes, &|path| lookup(&readers, path), sink, watch))?;
+        let below = Below::new(changes.below);
+        let unpacked = write(layer, None, |sink| upper::pack(changes, &|path| below.lookup(path), sink, watch))?;
         seal_both(layer).map(|()| unpacked)
     }
 
     fn hand_over(&self, below: &[PathBuf], container: &Path, to: &mut dyn Pack, watch: &dyn Watch) -> Result<()> {
-        let readers = below.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
-        upper::hand_over(container, &|path| lookup(&readers, path), to, watch)
+        let below = Below::new(below);
+        upper::hand_over(container, &|path| below.lookup(path), to, watch)
     }
 
     fn tar(&self, layer: &Path) -> Result<Box<dyn Read + Send>> {
@@ -135,8 +136,8 @@ impl Driver for Erofs {
     }
 
     fn changes(&self, container: &Path, layers: &[PathBuf]) -> Result<Vec<Change>> {
-        let readers = layers.iter().rev().map(|layer| reader(layer)).collect::<Result<Vec<_>>>()?;
-        Ok(upper_changes(upper::open(container)?.as_ref(), &|path| lookup(&readers, path))?)
+        let below = Below::new(layers);
+        Ok(upper_changes(upper::open(container)?.as_ref(), &|path| below.lookup(path))?)
     }
 
     fn refill(&self, container: &Path) -> Result<Option<(OwnedFd, Whiteouts)>> {
@@ -220,18 +221,41 @@ fn reader(layer: &Path) -> Result<Reader> {
     Ok(Reader::open(index::open(layer)?)?)
 }
 
-/// What the layers (the uppermost first) show at a path: a whiteout or an opaque directory hides what is further below.
-fn lookup(layers: &[Reader], path: &LayerPath) -> strata_layer::Result<Option<Entry>> {
-    for layer in layers {
-        if let Some(node) = layer.lookup(path)? {
-            let hidden = matches!(node.entry.kind, Kind::Char(device) if device.major == 0 && device.minor == 0);
-            return Ok((!hidden).then_some(node.entry));
-        }
-        if hides(layer, path)? {
-            return Ok(None);
-        }
+/// The layers below a container's own. An index is opened when it is first asked: most questions are about directories that
+/// one of the uppermost layers has.
+struct Below<'a> {
+    /// The uppermost first.
+    layers: Vec<(&'a Path, OnceCell<Reader>)>,
+}
+
+impl<'a> Below<'a> {
+    /// Those in the directories `layers`, the lowest first.
+    fn new(layers: &'a [PathBuf]) -> Self {
+        Self { layers: layers.iter().rev().map(|layer| (layer.as_path(), OnceCell::new())).collect() }
     }
-    Ok(None)
+
+    /// What they show at a path: a whiteout or an opaque directory hides what is further below.
+    fn lookup(&self, path: &LayerPath) -> strata_layer::Result<Option<Entry>> {
+        for (layer, reader) in &self.layers {
+            let index = match reader.get() {
+                Some(index) => index,
+                None => {
+                    let opened = self::reader(layer).map_err(|error| {
+                        strata_layer::Error::io("open the index of a layer")(std::io::Error::other(error))
+                    })?;
+                    reader.get_or_init(|| opened)
+                }
+            };
+            if let Some(node) = index.lookup(path)? {
+                let hidden = matches!(node.entry.kind, Kind::Char(device) if device.major == 0 && device.minor == 0);
+                return Ok((!hidden).then_some(node.entry));
+            }
+            if hides(index, path)? {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Whether a layer that has nothing at `path` hides what lower layers have there, by what it has above it.
@@ -268,4 +292,22 @@ pub(super) fn probe(scratch: &Path) -> Result<(), String> {
         }
         _ => format!("the kernel mounts no EROFS image from a file (Linux 6.12): {error}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_opened_only_when_what_is_above_it_does_not_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let layers = ["lower", "upper"].map(|name| dir.path().join(name));
+        std::fs::create_dir(&layers[1]).unwrap();
+        let mut file = File::create(layers[1].join(INDEX)).unwrap();
+        Builder::new(Namespace::Trusted).finish(0).unwrap().write_to(&mut file).unwrap();
+        // Of the lower one there is nothing to be opened.
+        let below = Below::new(&layers);
+        assert!(below.lookup(&LayerPath::root()).unwrap().is_some_and(|entry| entry.is_dir()));
+        assert!(below.lookup(&LayerPath::parse(b"etc").unwrap()).is_err());
+    }
 }

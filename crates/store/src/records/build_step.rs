@@ -55,7 +55,7 @@ impl BuildSteps<'_> {
                 row::to_ns(step.created),
                 row::to_ns(step.last_used),
             ])?;
-            lease::rescue(self.store, transaction, &Key::of_layers(&step.layers))
+            lease::rescue(self.store, transaction, &|| Key::of_layers(&step.layers))
         })
     }
 

@@ -127,15 +127,14 @@ impl Images<'_> {
             for record in &new.tags {
                 tag::insert(transaction, record)?;
             }
-            let mut keys = keys(&new.image);
             if let Some(said) = &new.said {
                 said::set(transaction, &new.image.id, said)?;
-                keys.extend(said.keys());
             }
-            lease::rescue(self.store, transaction, &keys)?;
+            let said = || new.said.iter().flat_map(Said::keys);
+            lease::rescue(self.store, transaction, &|| keys(&new.image).into_iter().chain(said()).collect())?;
         }
         variant::insert(transaction, variants)?;
-        lease::rescue(self.store, transaction, &variant::keys(variants).collect::<Vec<_>>())
+        lease::rescue(self.store, transaction, &|| variant::keys(variants).collect())
     }
 
     /// The image with this id.

@@ -95,7 +95,7 @@ impl Snapshots<'_> {
                 ],
             )?;
             stand(transaction, &snapshot.container, &snapshot.id)?;
-            lease::rescue(self.store, transaction, &Key::of_layers(&snapshot.layers))?;
+            lease::rescue(self.store, transaction, &|| Key::of_layers(&snapshot.layers))?;
             Ok(CreatedSnapshot::Done)
         })
     }

@@ -41,10 +41,10 @@ impl Tags<'_> {
             for tag in tags {
                 insert(transaction, tag)?;
                 let blobs = [&tag.manifest, &tag.index].into_iter().flatten().cloned();
-                lease::rescue(self.store, transaction, &blobs.map(Key::Blob).collect::<Vec<_>>())?;
+                lease::rescue(self.store, transaction, &|| blobs.clone().map(Key::Blob).collect())?;
             }
             variant::insert(transaction, variants)?;
-            lease::rescue(self.store, transaction, &variant::keys(variants).collect::<Vec<_>>())
+            lease::rescue(self.store, transaction, &|| variant::keys(variants).collect())
         })
     }
 

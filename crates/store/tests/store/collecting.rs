@@ -64,6 +64,23 @@ fn what_no_record_names_is_found_and_what_a_lease_protects_is_left() {
 }
 
 #[test]
+fn a_lease_on_layers_protects_each_of_them_in_any_driver() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let image = bring(&store, "a", &["one", "two"]).unwrap();
+    let lease = store.lease().unwrap();
+    lease.protect_layers(&image.layers).unwrap();
+    remove(&store, &image.id, InUse::Keep).unwrap();
+    let blob = Key::Blob(image.id.digest().clone());
+    assert_eq!(gc(&store, Scope::Removed).removed, [blob]);
+    assert_eq!(gc(&store, ALL).removed, []);
+    lease.release().unwrap();
+    let collected = gc(&store, ALL);
+    assert!(collected.removed.contains(&Key::Layer(diff_id("one"))), "{collected:?}");
+    assert!(collected.removed.contains(&Key::Layer(diff_id("two"))), "{collected:?}");
+}
+
+#[test]
 fn the_lease_of_a_killed_process_protects_nothing() {
     const TASK: &str = "collecting::the_lease_of_a_killed_process_protects_nothing";
     if let Some(root) = child_root(TASK) {
@@ -148,10 +165,10 @@ impl strata_store::LayerFiles for Slow<'_> {
             let image = crate::fixture::image("a", &["one"]);
             let error = self.other.images().add(&image).unwrap_err();
             assert_eq!(error.class(), strata_types::ErrorClass::Conflict);
-            let (root, path, key) = (self.other.root().to_owned(), self.layers.path(diff_id), key.clone());
+            let (root, path, layer) = (self.other.root().to_owned(), self.layers.path(diff_id), diff_id.clone());
             *self.then.lock().unwrap() = Some(std::thread::spawn(move || {
                 let store = Store::open(&root).unwrap();
-                store.lease().unwrap().protect(&[key]).unwrap();
+                store.lease().unwrap().protect_layers(&[layer]).unwrap();
                 path.exists()
             }));
         }

@@ -73,9 +73,8 @@ pub(crate) fn config(name: &str) -> String {
 pub(crate) fn bring(store: &Store, name: &str, layers: &[&str]) -> strata_store::Result<ImageRecord> {
     let new = image(name, layers);
     let lease = store.lease()?;
-    let mut keys = Key::of_layers(&new.image.layers);
-    keys.push(Key::Blob(new.image.id.digest().clone()));
-    lease.protect(&keys)?;
+    lease.protect_layers(&new.image.layers)?;
+    lease.protect(&[Key::Blob(new.image.id.digest().clone())])?;
     store.blobs().put(config(name).as_bytes())?;
     for layer in layers {
         Layers::of(store).add(layer);

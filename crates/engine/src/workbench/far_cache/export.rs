@@ -7,7 +7,6 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 use strata_registry::BlobSource as _;
-use strata_store::Key;
 use strata_sys::durable::{self, Durability, FileError};
 use strata_types::build_cache::{self, BuildCache, CacheAnnotations, CacheLayer, CacheRecord, CacheResult};
 use strata_types::document::{Descriptor, Document, Index, Manifest};
@@ -52,7 +51,7 @@ impl Workbench<'_> {
         chains.sort_unstable_by(|one, other| one.len().cmp(&other.len()).then_with(|| one.cmp(other)));
         chains.dedup();
         for chain in &chains {
-            self.lease.protect(&Key::of_layers(chain))?;
+            self.lease.protect_layers(chain)?;
         }
         let target = Target { engine: self.engine, place, before: before.as_ref() };
         target.prepare()?;

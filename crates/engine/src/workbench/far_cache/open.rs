@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use strata_store::Key;
 use strata_sys::root_dir::RootDir;
 use strata_types::build_cache::{self, BuildCache, CacheAnnotations, CacheLayer};
 use strata_types::config::{CONFIG_BYTES_MAX, ImageConfig};
@@ -56,7 +55,7 @@ impl Workbench<'_> {
             return Ok(Some(Memory { layers: below.to_vec(), size_bytes: 0, created }));
         };
         let layers: Vec<DiffId> = below.iter().chain([&layer.annotations.diff_id]).cloned().collect();
-        self.lease.protect(&Key::of_layers(&layers))?;
+        self.lease.protect_layers(&layers)?;
         let record = match self.engine.store().layers().get(&layer.annotations.diff_id)? {
             Some(record) if self.engine.has_layer(&layers)? => record,
             _ => self.engine.fetch_far(&cache.place, &layer.descriptor(), &layers, watch)?,
