@@ -204,22 +204,33 @@ impl Snapshots {
 
     /// What the uppermost layer of `chain` takes on the disk.
     pub fn layer_usage(&self, chain: &[DiffId]) -> Result<Usage> {
-        match self.dirs(chain)?.last() {
-            Some(top) => self.usage_at(top),
+        match self.top(chain)? {
+            Some(top) => self.usage_at(&top),
             None => Ok(Usage::default()),
         }
     }
 
     /// Makes a container's writable layer on top of `layers`. Its directory may hold files of others.
     pub fn prepare(&self, id: &ContainerId, layers: &[DiffId], options: Prepare) -> Result<()> {
+        self.prepare_all(&[id], layers, options)
+    }
+
+    /// [`prepare`](Self::prepare) for several containers: they wait for the disk together. After an error some are made and
+    /// others are not.
+    pub fn prepare_all(&self, ids: &[&ContainerId], layers: &[DiffId], options: Prepare) -> Result<()> {
         let dirs = self.dirs(layers)?;
-        let container = self.container_dir(id);
-        durable::create_dirs(&container, 0o710)?;
-        self.furnish(&container, &dirs, options)?;
         let footing = Footing { layers: layers.to_vec(), volatile: options.volatile, unsettled: false };
-        let text = serde_json::to_vec(&footing).map_err(|source| Error::Record { path: container.clone(), source })?;
+        let mut files = Vec::new();
+        for id in ids {
+            let container = self.container_dir(id);
+            durable::create_dirs(&container, 0o710)?;
+            self.furnish(&container, &dirs, options)?;
+            let path = container.join(FOOTING);
+            let text = serde_json::to_vec(&footing);
+            files.push((path, text.map_err(|source| Error::Record { path: container, source })?));
+        }
         let durability = if options.volatile { Durability::Ephemeral } else { Durability::Durable };
-        Ok(durable::write_file(&container.join(FOOTING), &text, 0o600, durability)?)
+        Ok(durable::write_files(&files, 0o600, durability)?)
     }
 
     /// Makes the driver's parts of a container in an empty directory.

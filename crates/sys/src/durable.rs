@@ -150,10 +150,7 @@ pub fn write_file_on(
     mode: u32,
     durability: Durability,
 ) -> Result<(), FileError> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.tmp", crate::random::hex::<6>()));
-    let temp = path.with_file_name(name);
+    let temp = temporary(path);
     let write = || {
         let mut file = disk.append(&temp, mode).map_err(FileError::at("create", &temp))?;
         file.write_all(bytes).map_err(FileError::at("write", path))?;
@@ -181,6 +178,53 @@ pub fn overwrite_file(path: &Path, bytes: &[u8], durability: Durability) -> Resu
     padded.resize(bytes.len().max(usize::try_from(there).unwrap_or(0)), b' ');
     file.write_all_at(&padded, 0).map_err(failed("write"))?;
     if durability == Durability::Durable { file.sync_data().map_err(failed("sync")) } else { Ok(()) }
+}
+
+/// [`write_file`] for several files: what has to be durable is waited for together, so that a journal takes all of them in
+/// one commit. After an error some are in place and others are not.
+pub fn write_files(files: &[(PathBuf, Vec<u8>)], mode: u32, durability: Durability) -> Result<(), FileError> {
+    let durable = durability == Durability::Durable;
+    let mut written: Vec<(PathBuf, &Path, Box<dyn DiskFile>)> = Vec::new();
+    let write = |written: &mut Vec<(PathBuf, _, Box<dyn DiskFile>)>| {
+        for (path, bytes) in files {
+            let temp = temporary(path);
+            let file = RealDisk.append(&temp, mode).map_err(FileError::at("create", &temp))?;
+            written.push((temp, path.as_path(), file));
+            let Some((_, _, file)) = written.last_mut() else { continue };
+            file.write_all(bytes).map_err(FileError::at("write", path))?;
+            if durable {
+                start_writing(file.file(), 0, bytes.len() as u64).map_err(FileError::at("write", path))?;
+            }
+        }
+        for (_, path, file) in written.iter().filter(|_| durable) {
+            file.sync().map_err(FileError::at("sync", path))?;
+        }
+        for (temp, path, _) in written.iter() {
+            place(&RealDisk, temp, path, Durability::Ephemeral)?;
+        }
+        for (path, _) in files.iter().filter(|_| durable) {
+            sync_dir(parent(path))?;
+        }
+        Ok(())
+    };
+    let done = write(&mut written);
+    if done.is_err() {
+        for (temp, ..) in &written {
+            // The first error is the one to tell. Those that are in place have no such name any more.
+            if let Err(error) = RealDisk.remove_file(temp) {
+                tracing::warn!(path = %temp.display(), %error, "cannot remove a temporary file");
+            }
+        }
+    }
+    done
+}
+
+/// A name beside `path` that nobody else has.
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", crate::random::hex::<6>()));
+    path.with_file_name(name)
 }
 
 /// Renames within one directory or between two, durably.
@@ -253,6 +297,19 @@ mod tests {
         write_file(&path, b"new", 0o600, Durability::Ephemeral).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn several_files_are_written_or_nothing_hidden_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = ["a", "b", "missing/c"].map(|name| (dir.path().join(name), name.as_bytes().to_vec()));
+        for durability in [Durability::Durable, Durability::Ephemeral] {
+            write_files(&files[..2], 0o600, durability).unwrap();
+            assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), b"b");
+            let error = write_files(&files, 0o600, durability).unwrap_err();
+            assert_eq!(error.class(), ErrorClass::NotFound);
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        }
     }
 
     #[test]

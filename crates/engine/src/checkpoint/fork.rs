@@ -94,13 +94,12 @@ impl Engine {
         failpoint!("engine.fork.recorded");
         forks.iter().for_each(|fork| self.record_event(events::of(fork, "create")));
         let prepare = storage::prepare(&document.host)?;
-        for fork in &forks {
-            if let Err(error) = self.snapshots()?.prepare(fork.id(), &snapshot.layers, prepare) {
-                forks.iter().for_each(|fork| self.undo(fork));
-                return Err(error.into());
-            }
-            failpoint!("engine.fork.furnished");
+        let ids: Vec<&ContainerId> = forks.iter().map(Known::id).collect();
+        if let Err(error) = self.snapshots()?.prepare_all(&ids, &snapshot.layers, prepare) {
+            forks.iter().for_each(|fork| self.undo(fork));
+            return Err(error.into());
         }
+        failpoint!("engine.fork.furnished");
         Ok(forks)
     }
 
