@@ -45,6 +45,10 @@ pub struct Emulator {
     pub architecture: String,
     /// The emulator, which needs no libraries.
     pub program: PathBuf,
+    /// The kernel is not told of it: it is passed in, open, and runs the program that a process begins with. What that
+    /// executes is not emulated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passed_in: bool,
 }
 
 impl Emulator {
@@ -56,6 +60,14 @@ impl Emulator {
     /// Whether a header that a machine's rule asks for is that of a processor's programs.
     pub fn is_header_of(architecture: &str, header: &[u8]) -> bool {
         machine(architecture).is_some_and(|machine| header.len() == HEADER_BYTES && header == machine.header())
+    }
+
+    /// Whether a file begins as programs of its processor do.
+    pub(crate) fn runs(&self, header: &[u8]) -> bool {
+        let Some(machine) = machine(&self.architecture) else { return false };
+        let pairs = machine.header().into_iter().zip(machine.mask());
+        header.len() >= HEADER_BYTES
+            && header.iter().zip(pairs).all(|(byte, (wanted, mask))| byte & mask == wanted & mask)
     }
 
     /// The rule for the kernel: programs with such a header are run by the emulator, which is opened now (`F`), learns their
@@ -105,7 +117,7 @@ mod tests {
 
     /// As Debian's `/usr/lib/binfmt.d/qemu-*.conf` have it, but for the flags and what of the ABI's version counts.
     fn check(architecture: &str, header: &str) {
-        let emulator = Emulator { architecture: architecture.to_owned(), program: "/q".into() };
+        let emulator = Emulator { architecture: architecture.to_owned(), program: "/q".into(), passed_in: false };
         let rule = String::from_utf8(emulator.rule().unwrap()).unwrap();
         assert_eq!(rule.split(':').nth(4), Some(header));
         assert!(rule.ends_with(":/q:POCF"), "{rule}");
@@ -121,8 +133,19 @@ mod tests {
     }
 
     #[test]
+    fn programs_are_known_by_their_headers() {
+        let emulator = Emulator { architecture: "arm64".to_owned(), program: "/q".into(), passed_in: true };
+        let mut header = machine("arm64").unwrap().header();
+        assert!(emulator.runs(&header) && !emulator.runs(&header[..19]));
+        // A shared object, of another ABI.
+        (header[16], header[7]) = (3, 9);
+        assert!(emulator.runs(&header));
+        assert!(!emulator.runs(&machine("arm").unwrap().header()));
+    }
+
+    #[test]
     fn a_processor_nobody_emulates_has_no_rule() {
         assert_eq!(Emulator::name("wasm"), None);
-        assert_eq!(Emulator { architecture: "wasm".to_owned(), program: "/q".into() }.rule(), None);
+        assert_eq!(Emulator { architecture: "wasm".to_owned(), program: "/q".into(), passed_in: false }.rule(), None);
     }
 }

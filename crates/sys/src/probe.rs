@@ -11,6 +11,15 @@ pub fn filesystem(name: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a user namespace may have rules of its own for programs of other formats: since Linux 6.7, which says so by its
+/// version only.
+pub fn private_binfmt() -> bool {
+    let release = rustix::system::uname();
+    let mut numbers = release.release().to_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
+    (number(), number()) >= (6, 7)
+}
+
 /// Whether overlays take their lower directories one by one (`lowerdir+`, Linux 6.5), as many layers need.
 pub fn overlay_lower_by_lower() -> io::Result<()> {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;

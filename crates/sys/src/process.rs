@@ -281,6 +281,26 @@ pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> E
     last_errno()
 }
 
+/// Becomes the program that is open, which may be closed on exec if it is no script; returns only if that fails.
+pub fn execute_open(program: BorrowedFd<'_>, arguments: &[CString], environment: &[CString]) -> Errno {
+    let pointers = |list: &[CString]| {
+        list.iter().map(|text| text.as_ptr()).chain(std::iter::once(std::ptr::null())).collect::<Vec<_>>()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: the descriptor is open, and both arrays are null-terminated lists of strings that outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    last_errno()
+}
+
 /// Marks every descriptor from `first` on as closed on exec.
 pub fn close_on_exec_from(first: u32) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

@@ -1,11 +1,14 @@
 //! RUN, as an instruction of a stage.
 
 use strata_dockerfile::Run;
+use strata_engine::container::HostConfig;
+use strata_types::Platform;
 
 use super::StageRun;
 use super::hide::Hiding;
 use super::mounts::Given;
 use crate::error::Problem;
+use crate::graph::Build;
 use crate::key::Key;
 use crate::run::{Command, Setting, run};
 
@@ -50,6 +53,7 @@ impl StageRun<'_> {
             Ok(key)
         };
         let work = |number| {
+            warn_of_emulation(build, number, &platform, instruction.insecure);
             let mut given = Given::default();
             wishes.iter().try_for_each(|wish| wish.give(build, &mut given))?;
             let mut all = env.clone();
@@ -94,6 +98,15 @@ impl StageRun<'_> {
         let value = |name: &str| scope.lookup(&self.config().env, name).unwrap_or_default();
         let shown: Vec<String> = scope.arguments.iter().map(|(name, _)| format!("{name}={}", value(name))).collect();
         if shown.is_empty() { String::new() } else { format!("|{} {} ", shown.len(), shown.join(" ")) }
+    }
+}
+
+/// Says how far programs for another processor run.
+fn warn_of_emulation(build: &Build<'_>, number: usize, platform: &Platform, privileged: bool) {
+    if *platform != build.native {
+        let host = HostConfig { privileged, ..build.request.host.clone() };
+        let warning = build.bench.engine().foreign_warning(platform, &host);
+        warning.iter().for_each(|warning| build.observer.status(number, warning));
     }
 }
 

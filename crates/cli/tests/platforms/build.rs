@@ -247,3 +247,21 @@ fn a_base_for_another_platform_is_taken_and_told_of() {
     assert!(!native.err.contains("InvalidBaseImagePlatform"), "{}", native.err);
     native.ok();
 }
+
+#[test]
+fn a_step_without_rules_of_its_own_has_the_emulator_passed_in() {
+    need_all!();
+    let machine = Machine::isolated();
+    std::fs::create_dir_all(machine.dir().join("ctx")).unwrap();
+    std::fs::write(machine.dir().join("ctx/hello"), arm64::program()).unwrap();
+    machine.sh("chmod 755 ctx/hello && cp -f /bin/busybox ctx/busybox").ok();
+    let file = "FROM scratch\nCOPY hello busybox /\nRUN --security=insecure [\"/hello\", \"/made\", \"/busybox\", \"true\"]\n\
+                RUN [\"/hello\", \"/made-too\", \"/hello\", \"/made-last\", \"/busybox\", \"true\"]\n";
+    let mut command = machine.strata_command(["build", "--network", "none", "-f", "-", "--platform", "linux/arm64"]);
+    command.args(["--allow", "security.insecure", "-t", "app", "ctx"]);
+    let built = feed(command, file.as_bytes());
+    assert_eq!(built.err.matches("is emulated, not those that it executes, because of --privileged").count(), 1);
+    built.ok();
+    let files = machine.strata(["run", "--rm", "--network", "none", "--entrypoint", "/busybox", "app", "ls", "/"]).ok();
+    assert!(["made\n", "made-too\n", "made-last\n"].iter().all(|name| files.contains(name)), "{files}");
+}

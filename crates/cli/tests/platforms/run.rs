@@ -50,9 +50,6 @@ fn exec_and_a_network_work_in_an_emulated_container() {
 fn what_cannot_be_emulated_is_said() {
     need_all!();
     let machine = machine();
-    let error = machine.strata(["run", "--rm", "--privileged", "arm"]).fails(125);
-    assert!(error.contains("programs for arm64 run in a user namespace of their own"), "{error}");
-    assert!(error.contains("cannot be together with --privileged"), "{error}");
     let error = machine.strata(["run", "--rm", "--platform", "linux/s390x", "--pull", "never", "arm"]).fails(125);
     assert!(error.contains("No such image: arm:latest"), "{error}");
     // Without qemu.
@@ -65,4 +62,70 @@ fn what_cannot_be_emulated_is_said() {
     let says = "The requested image's platform (linux/arm64) does not match the detected host platform (linux/amd64), and \
                 qemu-aarch64-static is not here: install the package `qemu-user-static`";
     assert!(error.err.contains(says) && error.err.contains("exec format error"), "{}", error.err);
+}
+
+#[test]
+fn an_emulator_is_passed_in_where_the_kernel_cannot_be_told_of_it() {
+    need_all!();
+    let machine = machine();
+    let because = "the program that the container begins with is emulated, not those that it executes, because of ";
+    for (options, obstacle) in [
+        (&["--privileged"][..], "--privileged"),
+        (&["--pid", "host"], "--pid host"),
+        (&["--ipc", "host"], "--ipc host"),
+    ] {
+        let ran = machine.strata(["run", "--rm", "--network", "none"].iter().chain(options).chain(&["arm"]));
+        assert_eq!((ran.out.as_str(), ran.code), (SAYS, 7), "{options:?}: {}", ran.err);
+        assert!(
+            ran.err.contains(because) && ran.err.contains(&format!("because of {obstacle}; register qemu")),
+            "{}",
+            ran.err
+        );
+    }
+    let run = |words: &[&str]| {
+        machine.strata(["run", "--rm", "--network", "none", "--privileged", "-v", "vol:/v"].iter().chain(words))
+    };
+    // Behind an init, as somebody else, found in the path.
+    let ran = run(&["--init", "--user", "7:7", "-e", "PATH=/", "arm", "hello"]);
+    assert_eq!((ran.out.as_str(), ran.code), (SAYS, 7), "{}", ran.err);
+    // It is not there in the container; what it runs cannot execute others of its kind, but those of this machine.
+    let ran = run(&["arm", "/hello", "/v/made", "/other"]);
+    assert_eq!((ran.out.as_str(), ran.code), ("", 9), "{}", ran.err);
+    let ran = run(&["-v", "/bin/busybox:/busybox", "arm", "/hello", "/v/made", "/busybox", "echo", "native"]);
+    assert_eq!((ran.out.as_str(), ran.code), ("native\n", 0), "{}", ran.err);
+    // A script is run by what it names; what is no program is not.
+    let write = |text: &str| {
+        machine
+            .sh(&format!(
+                "printf '{text}' > store/volumes/vol/_data/script && chmod 755 store/volumes/vol/_data/script"
+            ))
+            .ok()
+    };
+    write("#!/hello  /v/by-script\n");
+    let ran = run(&["-v", "/bin/busybox:/busybox", "arm", "/v/script", "x"]);
+    assert_eq!(ran.code, 9, "{}{}", ran.out, ran.err);
+    machine.sh("test -e store/volumes/vol/_data/by-script").ok();
+    write("nonsense");
+    assert!(run(&["arm", "/v/script"]).fails(126).contains("exec: \"/v/script\": exec format error"));
+    // Others that are started in it are emulated, too, and nobody else has a rule.
+    let words = [
+        "run",
+        "-d",
+        "--name",
+        "held",
+        "--privileged",
+        "--network",
+        "none",
+        "-v",
+        "/bin/busybox:/busybox",
+        "arm",
+        "/busybox",
+    ];
+    machine.strata(words.iter().chain(&["sleep", "1000"])).ok();
+    let ran = machine.strata(["exec", "held", "/other"]);
+    assert_eq!((ran.out.as_str(), ran.code), (SAYS, 7), "{}", ran.err);
+    assert_eq!(machine.sh("mount -t binfmt_misc none /mnt && ls /mnt | grep -c aarch64").out, "0\n");
+    machine.strata(["rm", "-f", "held"]).ok();
+    let error = machine.strata(["run", "--rm", "--runtime", "crun", "--network", "none", "arm"]);
+    assert!(error.code != 0 && error.err.contains("emulated by the native runtime only"), "{}", error.err);
 }

@@ -69,7 +69,7 @@ impl Engine {
         let image_config = self.config(&image.id)?;
         refuse_other_system(&image_config)?;
         let platform = self.foreign(image_config.platform());
-        warnings.extend(platform.as_ref().and_then(|platform| self.foreign_warning(platform)));
+        warnings.extend(platform.as_ref().and_then(|platform| self.foreign_warning(platform, &host)));
         merge::merge(&mut config.run, &image_config.fields.config)?;
         config.image.clone_from(&image_name);
         check_config(&config)?;

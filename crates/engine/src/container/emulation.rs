@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use strata_runtime::Emulator;
-use strata_sys::user_namespace;
+use strata_sys::{probe, user_namespace};
 use strata_types::Platform;
 use strata_types::ids::IdMaps;
 
@@ -53,7 +53,7 @@ impl Engine {
         let named = |name: String| DIRS.iter().map(move |dir| Path::new(dir).join(&name));
         let mut programs = named(format!("{name}-static")).chain(named(name.clone()));
         match programs.find(|program| is_static(program)) {
-            Some(program) => Runs::By(Emulator { architecture: architecture.to_owned(), program }),
+            Some(program) => Runs::By(Emulator { architecture: architecture.to_owned(), program, passed_in: false }),
             None => Runs::Lacks(format!("{name}-static")),
         }
     }
@@ -68,22 +68,35 @@ impl Engine {
         let Some(Runs::By(emulator)) = platform.map(|platform| self.runs(platform)) else {
             return Ok((None, users.cloned()));
         };
-        if let Some(obstacle) = obstacle(host, check::runtime(&host.runtime)?.is_some()) {
+        if check::runtime(&host.runtime)?.is_some() {
             let sentence = format!(
-                "programs for {} run in a user namespace of their own, which cannot be together with {obstacle}; \
-                 register qemu with the machine, as the packages `qemu-user-static` and `binfmt-support` do",
+                "programs for {} are emulated by the native runtime only, not with --runtime; {REGISTER}",
                 emulator.architecture
             );
             return Err(ContainerError::invalid(sentence));
+        }
+        if obstacle(host).is_some() {
+            return Ok((Some(Emulator { passed_in: true, ..emulator }), users.cloned()));
         }
         let own = || user_namespace::is_initial().then(IdMaps::identity);
         Ok((Some(emulator), users.cloned().or_else(own)))
     }
 
-    /// Says that nobody runs the programs of an image.
-    pub(crate) fn foreign_warning(&self, platform: &Platform) -> Option<String> {
-        let Runs::Lacks(what) = self.runs(platform) else { return None };
+    /// Says that nobody runs the programs of an image, or only those that a container begins with.
+    pub fn foreign_warning(&self, platform: &Platform, host: &HostConfig) -> Option<String> {
         let native = self.platform();
+        let what = match self.runs(platform) {
+            Runs::Here => return None,
+            Runs::By(_) => {
+                let obstacle = obstacle(host)?;
+                return Some(format!(
+                    "The requested image's platform ({platform}) does not match the detected host platform ({native}): the \
+                     program that the container begins with is emulated, not those that it executes, because of {obstacle}; \
+                     {REGISTER}"
+                ));
+            }
+            Runs::Lacks(what) => what,
+        };
         Some(format!(
             "The requested image's platform ({platform}) does not match the detected host platform ({native}), and \
              {what} is not here: install the package `qemu-user-static`"
@@ -91,10 +104,13 @@ impl Engine {
     }
 }
 
-/// What needs the machine's own user namespace.
-fn obstacle(host: &HostConfig, is_external: bool) -> Option<&'static str> {
-    if is_external {
-        return Some("--runtime");
+/// What helps where a container cannot have rules of its own.
+const REGISTER: &str = "register qemu with the machine, as the packages `qemu-user-static` and `binfmt-support` do";
+
+/// Why a container cannot tell the kernel of an emulator: this is older, or something needs the machine's own user namespace.
+fn obstacle(host: &HostConfig) -> Option<&'static str> {
+    if !probe::private_binfmt() {
+        return Some("a kernel before Linux 6.7");
     }
     if !user_namespace::is_initial() {
         return None;

@@ -29,6 +29,7 @@ use strata_sys::process::NamespaceSet;
 use strata_sys::{detached, packet, process, seccomp};
 
 use crate::Error;
+use crate::emulator::Emulator;
 use crate::spec::{Process, Spec};
 
 /// What a process does first.
@@ -84,6 +85,8 @@ pub(crate) struct Joining<'a> {
     pub(crate) namespaces: NamespaceSet,
     /// One of them is of users: the process is to be root in it first.
     pub(crate) mapped: bool,
+    /// What runs the container's programs, if they are for another processor.
+    pub(crate) emulator: Option<&'a Emulator>,
     /// The way into the container's control groups.
     pub(crate) entrance: Entrance,
     pub(crate) streams: Streams,
@@ -179,7 +182,11 @@ impl Channel {
 pub(crate) fn first(first: First<'_>, channel: OwnedFd) -> u8 {
     let (process, init) = (&first.spec.process, first.spec.init);
     let channel = Channel(RefCell::new(Some(channel)));
-    let done = try_first(first, &channel).and_then(|home| program::run(process, home, init, &channel));
+    let opened = emulation::Opened::of(first.spec.emulator.as_ref());
+    let done = opened.and_then(|emulator| {
+        let home = try_first(first, &channel)?;
+        program::run(process, home, (init, emulator), &channel)
+    });
     report(done, &channel)
 }
 
@@ -306,12 +313,16 @@ fn set_streams(streams: Streams, terminal: Option<OwnedFd>) -> Result<(), Error>
 pub(crate) fn join(joining: Joining<'_>, channel: OwnedFd) -> u8 {
     let process = joining.process;
     let channel = Channel(RefCell::new(Some(channel)));
-    let done = try_join(joining, &channel).and_then(|home| program::run(process, home, false, &channel));
+    let opened = emulation::Opened::of(joining.emulator);
+    let done = opened.and_then(|emulator| {
+        let home = try_join(joining, &channel)?;
+        program::run(process, home, (false, emulator), &channel)
+    });
     report(done, &channel)
 }
 
 fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<Option<String>, Error> {
-    let Joining { process, target, namespaces, mapped, entrance, streams, filter } = joining;
+    let Joining { process, target, namespaces, mapped, emulator: _, entrance, streams, filter } = joining;
     confine::die_with_parent()?;
     entrance.pass().map_err(Error::io(ENTER))?;
     confine::hide_from_container()?;

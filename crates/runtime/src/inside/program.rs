@@ -7,6 +7,7 @@ use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use strata_sys::process;
 
+use super::emulation::Opened;
 use super::{Channel, init};
 use crate::Error;
 use crate::spec::{NamedUser, Process, User};
@@ -32,12 +33,17 @@ pub(super) fn identity(process: &Process) -> Result<Identity, Error> {
 }
 
 /// Executes the program; behind a tiny init if asked. Returns only if that fails, or as init when all has ended.
-pub(super) fn run(process: &Process, home: Option<String>, with_init: bool, channel: &Channel) -> Result<u8, Error> {
+pub(super) fn run(
+    process: &Process,
+    home: Option<String>,
+    (with_init, emulator): (bool, Option<Opened>),
+    channel: &Channel,
+) -> Result<u8, Error> {
     let (name, path, environment) = find(process, home)?;
-    if with_init {
-        return init::run(channel, || execute(&name, &path, process, &environment));
-    }
-    Err(execute(&name, &path, process, &environment))
+    // Init closes what others have open. If nothing is executed, this process ends.
+    let emulator = std::mem::ManuallyDrop::new(emulator);
+    let become_it = || execute(&name, &path, process, &environment, emulator.as_ref());
+    if with_init { init::run(channel, become_it) } else { Err(become_it()) }
 }
 
 /// The program's name as asked for, its path, and its environment, in which `home` is where its user is at home.
@@ -64,15 +70,25 @@ pub(super) fn home_of(uid: u32) -> Result<String, Error> {
     })
 }
 
-/// Becomes the program; returns only if that fails.
-pub(super) fn execute(name: &str, path: &str, process: &Process, environment: &[String]) -> Error {
+/// Becomes the program, or the emulator with it if the kernel does not know it; returns only if that fails.
+pub(super) fn execute(
+    name: &str,
+    path: &str,
+    process: &Process,
+    environment: &[String],
+    emulator: Option<&Opened>,
+) -> Error {
     let text = |line: &String| CString::new(line.as_str()).map_err(|_| Error::Spec("a NUL byte in a text".to_owned()));
     let all = |lines: &[String]| lines.iter().map(text).collect::<Result<Vec<_>, _>>();
     let (path_text, arguments, environment) = match (text(&path.to_owned()), all(&process.args), all(environment)) {
         (Ok(path), Ok(arguments), Ok(environment)) => (path, arguments, environment),
         (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return error,
     };
-    match process::execute(&path_text, &arguments, &environment) {
+    let refused = match (process::execute(&path_text, &arguments, &environment), emulator) {
+        (Errno::NOEXEC, Some(emulator)) => emulator.execute(path, &process.args, &environment),
+        (errno, _) => errno,
+    };
+    match refused {
         // The file is there: its interpreter is not.
         Errno::NOENT => Error::ProgramMissing(format!("exec {path}: no such file or directory")),
         errno => Error::ProgramRefused(format!("exec: \"{name}\": {}", words(errno))),

@@ -140,7 +140,16 @@ pub(super) fn joining(
     ] {
         joined = if own { joined.and(namespace) } else { joined };
     }
-    let entry = Joining { process, target, namespaces: joined, mapped: maps.is_some(), entrance, streams, filter };
+    let entry = Joining {
+        process,
+        target,
+        namespaces: joined,
+        mapped: maps.is_some(),
+        emulator: spec.emulator.as_ref(),
+        entrance,
+        streams,
+        filter,
+    };
     let inside = || inside::join(entry, theirs);
     let start_in = start_in.as_ref().map(AsFd::as_fd);
     let clone =

@@ -55,5 +55,5 @@ fn try_join(joining: Joining<'_>, channel: &Channel) -> Result<u8, Error> {
     let (name, path, environment) = program::find(process, Some(home))?;
     rustix::process::set_parent_process_death_signal(None).map_err(Error::step("outlive the runtime"))?;
     rest.finish(channel)?;
-    Err(program::execute(&name, &path, process, &environment))
+    Err(program::execute(&name, &path, process, &environment, None))
 }

@@ -266,7 +266,7 @@ fn start(
         return Err(Error::Spec("there is no process to start".to_owned()));
     };
     waiting.privileges.finish(channel)?;
-    Err(program::execute(&name, &path, process, &environment))
+    Err(program::execute(&name, &path, process, &environment, None))
 }
 
 /// Puts a filter in force. If it asks about calls, somebody is given the place where it does before this returns.
