@@ -14,10 +14,14 @@ pub fn filesystem(name: &str) -> io::Result<()> {
 /// Whether a user namespace may have rules of its own for programs of other formats: since Linux 6.7, which says so by its
 /// version only.
 pub fn private_binfmt() -> bool {
-    let release = rustix::system::uname();
-    let mut numbers = release.release().to_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
-    let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
-    (number(), number()) >= (6, 7)
+    version(rustix::system::uname().release().to_str().unwrap_or_default()) >= (6, 7)
+}
+
+/// The first two numbers of a release: `6.12.3-arch1` is 6 and 12.
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    (number(), number())
 }
 
 /// Whether overlays take their lower directories one by one (`lowerdir+`, Linux 6.5), as many layers need.
@@ -37,4 +41,23 @@ pub fn erofs_from_file(image: &Path, device: &Path) -> io::Result<()> {
         attributes,
     )
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_have_versions() {
+        for (release, expected) in [
+            ("6.12.3-arch1-1", (6, 12)),
+            ("6.7", (6, 7)),
+            ("6.1.0-25-amd64", (6, 1)),
+            ("5.10.0+", (5, 10)),
+            ("10-rc1", (10, 0)),
+            ("strange", (0, 0)),
+        ] {
+            assert_eq!(version(release), expected, "{release}");
+        }
+    }
 }
