@@ -48,6 +48,19 @@ pub fn check(engine: &Engine, request: &BuildRequest) -> Findings {
     }
 }
 
+/// Says what could be better in what the target needs, of a build that failed: it may be why.
+pub fn warnings(engine: &Engine, request: &BuildRequest) -> Vec<Warning> {
+    let native = engine.platform();
+    let file = match Dockerfile::parse(&request.dockerfile) {
+        Ok(file) => file,
+        Err(error) => return lint_above(&request.dockerfile, error.line),
+    };
+    let platform = request.platforms.first().unwrap_or(&native);
+    let plan = Plan::new(&file, request, (&native, platform));
+    // What is wrong beyond that was told by the build.
+    plan.and_then(|plan| of_build(engine, &plan, request)).map(|linted| linted.warnings).unwrap_or_default()
+}
+
 /// Refuses to build what says that warnings are errors, if there are some.
 pub(crate) fn before(engine: &Engine, plan: &Plan<'_>, request: &BuildRequest) -> Result<(), BuildError> {
     let is_said = plan.file.directives.check.is_some() || request.arguments.contains_key(CHECK_ARGUMENT);

@@ -58,7 +58,7 @@ mod variables;
 
 pub use annotation::{Annotation, AnnotationPlace};
 pub use caches::{CacheExport, CacheTarget};
-pub use checks::{Findings, check};
+pub use checks::{Findings, check, warnings};
 pub use compare::{Compared, Difference, compare};
 pub use context::{Context, RemoteContext};
 pub use error::{BuildError, Problem};

@@ -82,8 +82,14 @@ pub fn attempt(session: &mut Session, engine: &Engine, request: &BuildRequest, s
     };
     progress.finish();
     result.map_err(|error| {
+        let is_told =
+            matches!(&*error.problem, Problem::Lint { .. } | Problem::Engine(strata_engine::Error::Cancelled));
+        let warnings = match shown.mode {
+            Mode::Plain | Mode::Tty if !is_told => warned(&strata_build::warnings(engine, request)),
+            _ => String::new(),
+        };
         // Whoever cannot read it sees the error itself.
-        if let Err(error) = session.err.write_all(failed.as_bytes()) {
+        if let Err(error) = session.err.write_all((failed + &warnings).as_bytes()) {
             tracing::debug!(%error, "nobody sees why a build failed");
         }
         told(session, error, shown.name, shown.text)

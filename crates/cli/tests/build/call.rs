@@ -109,6 +109,8 @@ fn checks_are_documents_too_and_say_it_by_their_status() {
     let broken = build(&machine, "FROM scratch\nCOPPY a b\n", &["--call=check,format=json"]);
     let document: Value = serde_json::from_str(&broken.out).unwrap();
     assert_eq!(document["buildError"]["location"]["ranges"], json!([line(2)]));
+    let message = "dockerfile parse error on line 2: unknown instruction: COPPY (did you mean COPY?)";
+    assert_eq!(document["buildError"]["message"], message);
     assert!(broken.fails(1).contains("unknown instruction: COPPY\nhint: did you mean COPY?\n"));
     let methods = build(&machine, file, &["--call", "subrequests.describe"]).ok();
     assert!(

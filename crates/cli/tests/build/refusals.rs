@@ -106,6 +106,19 @@ hint: the shell did not find the program: is it installed in this stage?
 }
 
 #[test]
+fn what_could_be_better_is_said_of_a_failed_build_too() {
+    need_all!();
+    let machine = machine(&[]);
+    let file = "FROM base\nRUN true\nCOPY $NOTHERE/gone /x\n";
+    let warning = " 1 warning found (--check tells more):\n - UndefinedVar: Usage of undefined variable '$NOTHERE' (line 3)\nDockerfile:3\n";
+    let failed = build(&machine, file, &[]).fails(1);
+    assert!(failed.contains(warning), "{failed}");
+    assert!(!build(&machine, file, &["-q"]).fails(1).contains("warning"));
+    let broken = build(&machine, "from base as One\nCOPPY x\n", &[]).fails(1);
+    assert!(broken.starts_with("\n 1 warning found (--check tells more):\n - StageNameCasing: "), "{broken}");
+}
+
+#[test]
 fn a_context_cannot_reach_outside_itself() {
     need_all!();
     let machine = machine(&[("f", "f")]);
