@@ -150,6 +150,7 @@ fn nothing_is_coloured_and_nothing_is_wider_than_the_terminal() {
     let file = format!("FROM base\nRUN --mount=type=cache,id=look,target=/look {print}; {wait}; rm /look/drawn\n");
     super::write(&machine, "Dockerfile", &file);
     for no_color in ["", "1"] {
+        machine.sh("rm -f typescript").ok();
         let mut command = on_terminal(&machine, "30", &["--no-cache", "-t", "app", "ctx"]);
         let mut child = command.env("NO_COLOR", no_color).spawn().unwrap();
         let drawn = machine
