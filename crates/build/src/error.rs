@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use strata_dockerfile::{ExpandError, IgnoreError, Warning};
 use strata_types::Platform;
+use strata_types::reference::ReferenceError;
 
 /// A problem and the instruction it came up in.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +61,12 @@ pub enum Problem {
     #[error("base name ({0}) should not be blank")]
     BlankBase(String),
     /// FROM names what can be no image.
-    #[error("failed to parse stage name {name:?}: invalid reference format")]
+    #[error("failed to parse stage name {name:?}")]
     StageName {
         /// What it comes to.
         name: String,
+        /// Why not.
+        source: ReferenceError,
         /// As it is written.
         written: String,
     },

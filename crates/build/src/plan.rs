@@ -182,13 +182,14 @@ fn base(
     }
     let lower = name.to_lowercase();
     let earlier = file.stages[..index].iter().rposition(|other| !other.name.is_empty() && other.name == lower);
-    Ok(match earlier {
+    let reference = name.parse::<Reference>();
+    Ok(match (earlier, reference) {
         _ if request.context_named(&name).is_some() => Source::Context(name),
-        Some(index) => Source::Stage(index),
-        None if name == "scratch" => Source::Scratch,
-        None if !is_id(&name) && name.parse::<Reference>().is_err() => {
-            return Err(at(Problem::StageName { name, written: stage.base.clone() }));
+        (Some(index), _) => Source::Stage(index),
+        (None, _) if name == "scratch" => Source::Scratch,
+        (None, Err(source)) if !is_id(&name) => {
+            return Err(at(Problem::StageName { name, source, written: stage.base.clone() }));
         }
-        None => Source::Image(name),
+        (None, _) => Source::Image(name),
     })
 }

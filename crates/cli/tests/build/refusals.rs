@@ -50,6 +50,10 @@ const REFUSED: &[(&str, &str)] = &[
         "FROM base:$TAG\n",
         "failed to parse stage name \"base:\": invalid reference format\nhint: a variable in it has no value",
     ),
+    (
+        "FROM Base\n",
+        "parse stage name \"Base\": invalid reference format: repository name (library/Base) must be lowercase\n",
+    ),
     ("FROM base:a:b\n", "failed to parse stage name \"base:a:b\": invalid reference format\n"),
     ("FROM --platform=$PLATFORM base\n", "empty platform value from expression $PLATFORM\n"),
     ("FROM base\nCOPY text/onne /\n", "\"/text/onne\": not found\nhint: did you mean text/one?\n"),
