@@ -50,11 +50,20 @@ const SUITES: &[Suite] = &[
         filter: &["drivers::", "integrity::", "limits::", "roots_files_are_its_own", "secrets::", "version_2::"],
         driver: THIN,
     },
-    Suite { package: "strata-cli", target: &["--test", "killed"], filter: &["commit_can", "gc_can"], driver: THIN },
-    Suite { package: "strata-cli", target: &["--test", "killed"], filter: &["commit_can", "gc_can"], driver: ZFS },
+    Suite { package: "strata-cli", target: &["--test", "killed"], filter: KILLED, driver: THIN },
+    Suite { package: "strata-cli", target: &["--test", "killed"], filter: KILLED, driver: ZFS },
     Suite { package: "strata-cli", target: &["--test", "killed"], filter: &["rmi_of_a_lender"], driver: SEALED },
+    Suite {
+        package: "strata-cli",
+        target: &["--test", "power"],
+        filter: &["removal_of_a_lender_survives"],
+        driver: SEALED,
+    },
     Suite { package: "strata-cli", target: &["--test", "rootless"], filter: &["delegated::"], driver: THIN },
 ];
+
+/// What does everything that a driver does: layers come and go, containers too, are put back, and move.
+const KILLED: &[&str] = &["::commit_can", "::gc_can", "::migrate_can", "::rm_can", "::rollback_can", "::snapshot_can"];
 
 const THIN: &str = "devicemapper";
 /// On an ext4 with fs-verity.
