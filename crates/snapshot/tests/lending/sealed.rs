@@ -129,13 +129,13 @@ fn a_removal_can_be_killed_anywhere() {
 }
 
 /// Who removes a layer from a full disk hears of no trouble; what could not be copied for want of room is given back when the next
-/// layer goes.
+/// of those goes who borrow of it.
 #[test]
 fn a_removal_on_a_full_disk_gives_back_what_it_can() {
     need!(host::root(), host::filesystem("erofs"), verity(), host::program("mkfs.ext4"));
     with_store_on("mkfs.ext4 -q -O verity -b 4096", 40, |store| {
         let a = tar("a", &[(1, 4 * MIB), (2, 10 * MIB)]);
-        let [b, c] = [tar("b", &[(1, 4 * MIB)]), tar("c", &[(3, MIB)])];
+        let [b, c] = [tar("b", &[(1, 4 * MIB)]), tar("c", &[(1, 4 * MIB), (3, MIB)])];
         let [first, second, third] = [&a, &b, &c].map(|tar| store.import(tar));
         let tars = store.lenders(&second);
         let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&tars[0]).unwrap());
