@@ -1,5 +1,7 @@
 //! The connection to the records: cheap to open, several processes at once.
 
+mod connect;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -7,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use strata_sys::durable::{self, Durability, FileError};
 use strata_sys::failpoint;
 use strata_sys::lock::{Lock, Mode};
@@ -16,9 +17,7 @@ use strata_types::ErrorClass;
 
 use crate::records::schema;
 use crate::{Error, Result};
-
-/// How long a writer waits for other processes' transactions, none of which lasts longer than some milliseconds.
-const BUSY_WAIT: Duration = Duration::from_secs(30);
+use connect::{BUSY_WAIT, Connected, connect};
 
 /// After how many pages a commit first copies the log into the database, and begins it anew. The first process to open the
 /// database reads the whole log, so it stays small; a durable commit, which syncs anyway, copies earlier than one that must
@@ -42,7 +41,9 @@ pub(crate) struct Database {
 
 #[derive(Debug)]
 struct Session {
-    connection: Connection,
+    /// None between two acts of who works [alone](connect), so that others have their turn.
+    connected: Option<Connected>,
+    path: PathBuf,
     /// What the connection is set to; none before the first write.
     durability: Option<Durability>,
     /// Where what was committed stands until it is copied into the database.
@@ -58,17 +59,15 @@ impl Database {
 
     /// Runs `body` on one consistent view of the records.
     pub(crate) fn read<T>(&self, act: &'static str, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let session = self.lock();
-        let run = || {
-            let view = session.connection.unchecked_transaction()?;
+        self.lock().act(act, |session| {
+            let view = session.connection()?.unchecked_transaction()?;
             body(&view)
-        };
-        run().map_err(|error| error.during(act))
+        })
     }
 
     /// Runs a `body` of a single statement, without the cost of a transaction around it.
     pub(crate) fn read_one<T>(&self, act: &'static str, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        body(&self.lock().connection).map_err(|error| error.during(act))
+        self.lock().act(act, |session| body(session.connection()?))
     }
 
     /// Runs `body` as one transaction; nothing of it stays if it fails. A durable one makes all earlier ones durable.
@@ -78,18 +77,16 @@ impl Database {
         act: &'static str,
         body: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        let mut session = self.lock();
-        let run = || {
+        self.lock().act(act, |session| {
             session.set(durability)?;
             session.shorten_log(durability);
-            let transaction = session.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = session.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = body(&transaction)?;
             failpoint!("store.database.before-commit");
             transaction.commit()?;
             failpoint!("store.database.after-commit");
             Ok(value)
-        };
-        run().map_err(|error: Error| error.during(act))
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Session> {
@@ -99,8 +96,32 @@ impl Database {
 }
 
 impl Session {
-    fn new(connection: Connection, path: &Path) -> Self {
-        Self { connection, durability: None, log: path.with_extension("db-wal") }
+    fn new(connected: Connected, path: &Path) -> Self {
+        let log = path.with_extension("db-wal");
+        let mut session = Self { connected: Some(connected), path: path.to_owned(), durability: None, log };
+        session.let_others();
+        session
+    }
+
+    /// Does something with the connection, and lets others have their turn.
+    fn act<T>(&mut self, act: &'static str, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let done = body(self).map_err(|error| error.during(act));
+        self.let_others();
+        done
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection> {
+        let connected = match self.connected.take() {
+            Some(connected) => connected,
+            None => connect(&self.path)?,
+        };
+        Ok(&mut self.connected.insert(connected).connection)
+    }
+
+    fn let_others(&mut self) {
+        if self.connected.as_ref().is_some_and(|connected| connected.is_alone) {
+            (self.connected, self.durability) = (None, None);
+        }
     }
 
     fn set(&mut self, durability: Durability) -> Result<()> {
@@ -109,7 +130,7 @@ impl Session {
                 Durability::Durable => "FULL",
                 Durability::Ephemeral => "NORMAL",
             };
-            self.connection
+            self.connection()?
                 .execute_batch(&format!("PRAGMA synchronous={synchronous}; PRAGMA wal_autocheckpoint=0;"))?;
             self.durability = Some(durability);
         }
@@ -120,7 +141,7 @@ impl Session {
     /// does by itself copies it after a commit, which leaves beginning it anew to the next commit of the same connection:
     /// there is none where each command is a connection of its own, and every further one would read and copy a longer log.
     /// The file keeps its length.
-    fn shorten_log(&self, durability: Durability) {
+    fn shorten_log(&mut self, durability: Durability) {
         let pages = match durability {
             Durability::Durable => CHECKPOINT_PAGES_DURABLE,
             Durability::Ephemeral => CHECKPOINT_PAGES_EPHEMERAL,
@@ -128,10 +149,11 @@ impl Session {
         if !has_page(&self.log, pages).unwrap_or(false) {
             return;
         }
-        let run = || {
-            self.connection.busy_timeout(Duration::ZERO)?;
-            self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
-            self.connection.busy_timeout(BUSY_WAIT)
+        let mut run = || -> Result<()> {
+            let connection = self.connection()?;
+            connection.busy_timeout(Duration::ZERO)?;
+            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+            Ok(connection.busy_timeout(BUSY_WAIT)?)
         };
         // The log is only longer than it should be: the next commit tries again.
         if let Err(error) = run() {
@@ -141,14 +163,20 @@ impl Session {
 
     /// Gives an empty log its blocks: zeros, which SQLite takes for no log at all. Nobody else writes meanwhile.
     fn make_room(&mut self) -> Result<()> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let log = File::options().write(true).open(&self.log).map_err(FileError::at("open", &self.log))?;
-        let is_empty = log.metadata().map_err(FileError::at("look at", &self.log))?.len() == 0;
+        let path = self.log.clone();
+        let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let log = File::options().write(true).open(&path).map_err(FileError::at("open", &path))?;
+        let is_empty = log.metadata().map_err(FileError::at("look at", &path))?.len() == 0;
         if is_empty {
+            // Where each write goes to another place, it would need room. The log has checksums of its own.
+            let flags = rustix::fs::ioctl_getflags(&log).unwrap_or(rustix::fs::IFlags::empty());
+            if let Err(error) = rustix::fs::ioctl_setflags(&log, flags | rustix::fs::IFlags::NOCOW) {
+                tracing::trace!(%error, "the filesystem knows no other places");
+            }
             let frame = FRAME_HEADER_BYTES + u64::from(schema::PAGE_BYTES);
             let bytes = usize::try_from(LOG_HEADER_BYTES + LOG_PAGES * frame).unwrap_or_default();
             let written = log.write_all_at(&vec![0; bytes], 0).and_then(|()| log.sync_all());
-            written.map_err(FileError::at("write", &self.log))?;
+            written.map_err(FileError::at("write", &path))?;
         }
         Ok(transaction.commit()?)
     }
@@ -168,7 +196,7 @@ fn has_page(log: &Path, page: u64) -> io::Result<bool> {
 fn open_ready(root: &Path) -> Result<Session> {
     let path = root.join("strata.db");
     match connect(&path) {
-        Ok(connection) if version(&connection)? == schema::VERSION => Ok(Session::new(connection, &path)),
+        Ok(connected) if version(&connected.connection)? == schema::VERSION => Ok(Session::new(connected, &path)),
         Ok(_) => prepare(root, &path),
         // None there, most likely. Who looks whether it is asks too late: another process may just have made it.
         Err(error) if error.class() == ErrorClass::Denied => prepare(root, &path),
@@ -181,8 +209,9 @@ fn prepare(root: &Path, path: &Path) -> Result<Session> {
     let lock_path = root.join("lock");
     let lock = Lock::wait(&lock_path, Mode::Exclusive).map_err(FileError::at("lock", &lock_path))?;
     create(path).map_err(FileError::at("create", path))?;
-    let mut connection = connect(path)?;
-    let found = version(&connection)?;
+    let mut connected = connect(path)?;
+    let connection = &mut connected.connection;
+    let found = version(connection)?;
     if found > schema::VERSION {
         return Err(Error::Newer { root: root.to_owned(), found, known: schema::VERSION });
     }
@@ -195,10 +224,11 @@ fn prepare(root: &Path, path: &Path) -> Result<Session> {
     schema::migrate(&transaction, found)?;
     transaction.pragma_update(None, "user_version", schema::VERSION)?;
     transaction.commit()?;
-    let mut session = Session::new(connection, path);
+    let mut session = Session::new(connected, path);
     if found == 0 {
-        session.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        session.connection()?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         session.make_room()?;
+        session.let_others();
         durable::sync_dir(root)?;
     }
     drop(lock);
@@ -221,16 +251,6 @@ fn create(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
-}
-
-fn connect(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_WAIT)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
-    // Closing neither copies the log nor syncs it: a short-lived program would pay for that every time.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    Ok(connection)
 }
 
 fn version(connection: &Connection) -> Result<i64> {

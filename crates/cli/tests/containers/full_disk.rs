@@ -95,3 +95,63 @@ fn a_move_that_has_no_room_is_given_up() {
     machine.sh("rm store/filler").ok();
     assert_eq!(machine.strata(["system", "migrate", "vfs"]).ok(), "moved 3 layers from erofs to vfs\n");
 }
+
+/// The way to give room to a disk that has none, whatever the filesystem does to write: with blocks smaller than pages, and with
+/// every write in another place.
+#[test]
+fn what_gives_room_works_where_there_is_none() {
+    need!(needs(), host::program("mkfs.ext4"), host::program("mkfs.btrfs"));
+    for (mkfs, mib) in [("mkfs.ext4 -m 0 -b 1024", 40), ("mkfs.ext4 -m 0 -b 4096", 40), ("mkfs.btrfs", 200)] {
+        let machine = Machine::isolated();
+        let made = machine
+            .sh(&format!("truncate -s {mib}M disk && {mkfs} -q disk && mkdir store && mount -o loop disk store"));
+        if made.code != 0 {
+            return host::skipped(module_path!(), "a filesystem for the driver btrfs");
+        }
+        for (name, kilobytes) in [("first", 2000), ("second", 3000)] {
+            let archive = Image::of_files(name, &[(name, kilobytes)]).docker_archive(name);
+            machine.strata_with_input(["--storage-driver", "overlay", "load", "-q"], &archive).ok();
+        }
+        machine.strata(["create", "--name", "box", "first", "true"]).ok();
+        let fill =
+            "for size in 64k 1k; do dd if=/dev/zero of=store/full-$size bs=$size 2>/dev/null; sync; done; df -k store";
+        let ok = |words: &[&str]| {
+            let filled = machine.sh(fill).out;
+            let ran = machine.strata(words);
+            assert_eq!(ran.code, 0, "{mkfs}: {words:?}: {ran:?}\n{filled}");
+            ran.out
+        };
+        assert_eq!(ok(&["images", "-q"]).lines().count(), 2);
+        assert_eq!(ok(&["ps", "-aq"]).lines().count(), 1);
+        assert!(ok(&["system", "df"]).contains("Images          2         1"));
+        ok(&["rm", "box"]);
+        ok(&["rmi", "first"]);
+        ok(&["system", "prune", "-af"]);
+        assert_eq!(ok(&["images", "-q"]), "");
+        machine.sh("rm -r store/full-*").ok();
+        assert!(machine.strata(["check"]).ok().starts_with("no problems in 0 images"), "{mkfs}");
+    }
+}
+
+/// Where there is hardly any room, those who use the records do so one after another, and nobody waits for who only has them open.
+#[test]
+fn many_at_once_have_their_turns_where_there_is_hardly_any_room() {
+    need!(needs(), host::program("mkfs.ext4"));
+    let machine = machine("overlay");
+    machine.strata(["run", "-d", "--name", "one", "--network", "none", "box", "sleep", "1000"]).ok();
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let machine = &machine;
+            scope.spawn(move || {
+                for turn in 0..5 {
+                    machine.strata(["tag", "box", &format!("box:{number}-{turn}")]).ok();
+                    assert_eq!(machine.strata(["ps", "-q", "--filter", "name=one"]).ok().lines().count(), 1);
+                    machine.strata(["run", "--rm", "--network", "none", "box", "true"]).ok();
+                }
+            });
+        }
+    });
+    assert_eq!(machine.strata(["images", "-q", "box"]).ok().lines().count(), 31);
+    machine.strata(["rm", "-f", "one"]).ok();
+    assert!(machine.strata(["check"]).ok().starts_with("no problems"));
+}
