@@ -20,7 +20,7 @@ use strata_types::mount::{Access, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
 use crate::chosen;
-use crate::driver::{Changes, Driver, FILES, Source, Stack, WindowsFilter};
+use crate::driver::{Changes, Driver, FILES, Leaving, Source, Stack, WindowsFilter};
 use crate::places;
 use crate::staging::{self, Staging};
 use crate::{Availability, DriverName, Error, Model, Result};
@@ -385,10 +385,12 @@ impl Snapshots {
         self.layers_dir().join(digest.hex())
     }
 
-    /// The digests by which sealed layers are named. Clears away what makers that died left behind.
+    /// The digests by which sealed layers are named. Clears away what makers that died left behind, and what removals had no
+    /// room to give back.
     pub(crate) fn sealed(&self) -> Result<Vec<Digest>> {
         staging::sweep(&self.layers_dir())?;
         self.driver.tidy()?;
+        self.driver.reclaim(&self.layers_dir(), &Leaving::default())?;
         let mut names = names(&self.layers_dir())?;
         names.retain(|name| self.layers_dir().join(name).is_dir());
         Ok(names.iter().filter_map(|name| digest_of_hex(name)).collect())

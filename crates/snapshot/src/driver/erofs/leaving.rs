@@ -19,8 +19,8 @@ use crate::snapshots::names;
 use crate::staging::Staging;
 use crate::{Error, Result};
 
-/// What has to be known of a layer that shares bytes with others before it goes.
-#[derive(Debug)]
+/// What has to be known of a layer that shares bytes with others before it goes; of none, what others could not give back.
+#[derive(Debug, Default)]
 pub(crate) struct Leaving {
     /// Its index, and those of runs that it is in: what somebody sees of it, they see through these.
     indexes: Vec<File>,
@@ -58,8 +58,11 @@ fn orphans(home: &Path) -> Result<BTreeMap<u64, Vec<PathBuf>>> {
     let mut lent: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
     for name in names(home)? {
         // One in the making, or on its way out, may hold on to a tar, but nobody knows it by its own.
-        let is_layer = !name.starts_with('.');
-        for (number, tar) in tars(&home.join(&name))?.into_iter().enumerate() {
+        let (is_layer, dir) = (!name.starts_with('.'), home.join(&name));
+        if !dir.is_dir() {
+            continue;
+        }
+        for (number, tar) in tars(&dir)?.into_iter().enumerate() {
             let Ok(metadata) = std::fs::metadata(&tar) else { continue };
             match number {
                 0 if is_layer => drop(owned.insert(metadata.ino())),
