@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde_json::{Map, Value};
 use strata_engine::container::{
     ContainerConfig, CreateRequest, Device, DeviceRate, DeviceWeight, HostConfig, LogConfig, MountRequest, MountShown,
     MountWish, PortBinding, Resources, RestartPolicy, SHM_SIZE_BYTES, Ulimit,
@@ -12,6 +13,7 @@ use strata_engine::network::EndpointWish;
 use strata_types::config::{Healthcheck, RunConfig};
 
 use crate::container::foreground::size;
+use crate::container::mount_options;
 use crate::exit::{Exit, Failure, Result};
 use crate::opts::block_device::PerDevice;
 use crate::opts::environment::{self, Variable};
@@ -461,8 +463,10 @@ fn add_mounts(
         mounts.push(wanted(volume::parse_tmpfs(text)?, ""));
     }
     for mount in &options.mount {
-        let request = wanted(mount.clone().resolved(&cwd)?, "");
-        host.mounts.push(shown(&request));
+        let mount = mount.clone().resolved(&cwd)?;
+        let options = mount_options::shown(&mount);
+        let request = wanted(mount, "");
+        host.mounts.push(shown(&request, options));
         mounts.push(request);
     }
     Ok(())
@@ -495,7 +499,7 @@ fn wanted(mount: Mount, mode: &str) -> MountRequest {
     MountRequest { target, read_only, mode: mode.to_owned(), wish }
 }
 
-fn shown(request: &MountRequest) -> MountShown {
+fn shown(request: &MountRequest, options: Map<String, Value>) -> MountShown {
     let (kind, source) = match &request.wish {
         MountWish::Bind { path, .. } => ("bind", path.clone()),
         MountWish::Volume { name, .. } => ("volume", PathBuf::from(name.clone().unwrap_or_default())),
@@ -507,5 +511,6 @@ fn shown(request: &MountRequest) -> MountShown {
         source: source.display().to_string(),
         target: request.target.clone(),
         read_only: request.read_only,
+        options,
     }
 }

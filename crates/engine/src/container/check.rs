@@ -23,8 +23,8 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
     life::check_restart(host)?;
     for (mode, flag, known) in [
         (&host.ipc_mode, "IPC", &["", "private", "none", "shareable", "host"][..]),
-        (&host.pid_mode, "PID", &["", "host", "private"]),
-        (&host.uts_mode, "UTS", &["", "host", "private"]),
+        (&host.pid_mode, "PID", &["", "host"]),
+        (&host.uts_mode, "UTS", &["", "host"]),
         (&host.cgroupns_mode, "CGROUP", &["", "host", "private"]),
     ] {
         if matches!(flag, "PID" | "IPC") && mode.starts_with("container:") {

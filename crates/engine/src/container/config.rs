@@ -277,6 +277,9 @@ pub struct MountShown {
     /// It may not be written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// Docker's `BindOptions`, `VolumeOptions` or `TmpfsOptions`, by their names.
+    #[serde(flatten)]
+    pub options: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A mount as it was decided when the container was made.

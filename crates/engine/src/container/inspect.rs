@@ -57,7 +57,8 @@ impl Engine {
             more.insert("SizeRw".into(), json!(own.content_bytes));
             more.insert("SizeRootFs".into(), json!(own.content_bytes + image_bytes));
         }
-        let mounts: Vec<Value> = document.mounts.iter().filter_map(|point| self.mount_value(point)).collect();
+        let mounts: Vec<Value> =
+            document.mounts.iter().filter_map(|point| self.mount_value(&document.host, point)).collect();
         more.insert("Mounts".into(), json!(mounts));
         more.insert("Config".into(), config(&document.config));
         if let Some(maps) = &document.user_namespace {
@@ -78,19 +79,29 @@ impl Engine {
         Ok(json!({ "LowerDir": joined(&lower), "UpperDir": dir.join("upper"), "WorkDir": dir.join("work") }))
     }
 
-    fn mount_value(&self, point: &MountPoint) -> Option<Value> {
+    fn mount_value(&self, host: &HostConfig, point: &MountPoint) -> Option<Value> {
         let writable = !point.read_only;
         Some(match &point.source {
             MountFrom::Bind { path, propagation, .. } => json!({
                 "Type": "bind", "Source": path, "Destination": point.target, "Mode": point.mode, "RW": writable,
                 "Propagation": propagation,
             }),
-            MountFrom::Volume { name, .. } => json!({
-                "Type": "volume", "Name": name, "Source": self.settings().root.join("volumes").join(name).join("_data"),
-                "Destination": point.target, "Driver": "local", "Mode": point.mode, "RW": writable, "Propagation": "",
-            }),
+            MountFrom::Volume { name, anonymous, .. } => {
+                // Docker's default, unless the volume is one without a name made by `-v` or the image.
+                let has_default = !anonymous || host.mounts.iter().any(|mount| mount.target == point.target);
+                let mode = if point.mode.is_empty() && has_default { "z" } else { &point.mode };
+                json!({
+                    "Type": "volume", "Name": name,
+                    "Source": self.settings().root.join("volumes").join(name).join("_data"),
+                    "Destination": point.target, "Driver": "local", "Mode": mode, "RW": writable, "Propagation": "",
+                })
+            }
             // Those of `--tmpfs` are in HostConfig only.
-            MountFrom::Tmpfs { .. } => return None,
+            MountFrom::Tmpfs { .. } if host.tmpfs.contains_key(&point.target) => return None,
+            MountFrom::Tmpfs { .. } => json!({
+                "Type": "tmpfs", "Source": "", "Destination": point.target, "Mode": point.mode, "RW": writable,
+                "Propagation": "",
+            }),
             MountFrom::Image { name, .. } => json!({
                 "Type": "image", "Source": name, "Destination": point.target, "Mode": point.mode, "RW": false,
                 "Propagation": "",

@@ -50,6 +50,18 @@ const STRUCTS: &[(&str, &[(&str, Empty)])] = &[
             ("VirtualSize", Empty::Number),
         ],
     ),
+    ("Destination", &[("Driver", Empty::Text), ("Name", Empty::Text)]),
+    (
+        "Target",
+        &[
+            ("BindOptions", Empty::Pointer),
+            ("Consistency", Empty::Text),
+            ("ReadOnly", Empty::Bool),
+            ("Source", Empty::Text),
+            ("TmpfsOptions", Empty::Pointer),
+            ("VolumeOptions", Empty::Pointer),
+        ],
+    ),
     ("Mountpoint", &[("ClusterVolume", Empty::Pointer), ("Status", Empty::Map), ("UsageData", Empty::Pointer)]),
     ("IPAM", &[("Peers", Empty::List), ("Services", Empty::Map)]),
 ];
