@@ -1,6 +1,7 @@
 //! What a network's record says, and what the host has to make of it.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 use strata_net::{Bridge, Driver, MacvlanMode, Network, Pool};
@@ -11,6 +12,9 @@ use crate::network::NetworkError;
 
 /// The name of the network that containers are in if nobody says.
 pub(crate) const DEFAULT: &str = "bridge";
+
+/// What fits into a packet of a bridge if nobody says, in bytes.
+const MTU: u32 = 1500;
 
 /// What a record holds beyond its columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +71,24 @@ impl NetworkKnown {
         };
         let Definition { pools, internal, .. } = &self.definition;
         Ok(Network { id: id.clone(), name: name.clone(), driver, pools: pools.clone(), internal: *internal })
+    }
+
+    /// Its options as they are shown: those of the network that is there by itself are what it has, as with Docker, so that its
+    /// bridge can be found.
+    pub(crate) fn shown_options(&self) -> Result<BTreeMap<String, String>> {
+        if self.record.name != DEFAULT {
+            return Ok(self.record.options.clone());
+        }
+        let Bridge { interface, masquerade, between, mtu, publish_at } = self.bridge()?;
+        let bridge = |option: &str, value: String| (format!("com.docker.network.bridge.{option}"), value);
+        Ok(BTreeMap::from([
+            bridge("default_bridge", String::from("true")),
+            bridge("enable_icc", between.to_string()),
+            bridge("enable_ip_masquerade", masquerade.to_string()),
+            bridge("host_binding_ipv4", publish_at.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_string()),
+            bridge("name", interface),
+            (String::from("com.docker.network.driver.mtu"), mtu.unwrap_or(MTU).to_string()),
+        ]))
     }
 
     fn option(&self, name: &str) -> Option<&str> {

@@ -50,7 +50,7 @@ impl Engine {
             "ConfigFrom": { "Network": "" },
             "ConfigOnly": false,
             "Containers": containers,
-            "Options": record.options,
+            "Options": known.shown_options()?,
             "Labels": record.labels,
         }))
     }
