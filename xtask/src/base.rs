@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::shell::{Done, run, workspace};
 
 /// The release the images are made of.
-const SUITE: &str = "bookworm";
+pub(crate) const SUITE: &str = "bookworm";
 
 /// Gives the tar of a minimal Debian root; makes it once (about 20 s) and keeps it below `target/`.
 ///

@@ -28,9 +28,18 @@ pub(super) struct Said {
     pub(super) skips: Vec<String>,
 }
 
+/// What it means that the guest reboots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reboot {
+    /// It is over.
+    Ends,
+    /// It boots again, on the disk as it was left.
+    GoesOn,
+}
+
 /// Boots, shows what is printed, and waits for the end.
-pub(super) fn boot(kernel: &Kernel, disk: &Disk) -> Done<Said> {
-    let mut child = qemu(kernel, disk).spawn().map_err(|error| format!("cannot run qemu: {error}"))?;
+pub(super) fn boot(kernel: &Kernel, disk: &Disk, reboot: Reboot) -> Done<Said> {
+    let mut child = qemu(kernel, disk, reboot).spawn().map_err(|error| format!("cannot run qemu: {error}"))?;
     let said = watch(&mut child);
     // After its last line the guest has nothing more to do; its disk is a copy.
     let _already_gone = child.kill();
@@ -38,17 +47,23 @@ pub(super) fn boot(kernel: &Kernel, disk: &Disk) -> Done<Said> {
     said
 }
 
-fn qemu(kernel: &Kernel, disk: &Disk) -> Command {
+fn qemu(kernel: &Kernel, disk: &Disk, reboot: Reboot) -> Command {
     let drive = |path: &Path| format!("file={},if=virtio,format=raw,snapshot=on,cache=unsafe", path.display());
     // One thread for both processors: when one patches the code of a running kernel, the other must not execute what was there.
     // Emulation everywhere: what passes here passes on machines without KVM, and on those whose KVM runs no such kernel.
     let accelerator = std::env::var("STRATA_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=single,tb-size=512".to_owned());
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-accel", &accelerator, "-cpu", "max", "-smp", "2", "-m", "2048", "-M", "pc"]);
-    command.args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio"]);
+    command.args(["-nodefaults", "-no-user-config", "-nographic", "-serial", "stdio"]);
+    if reboot == Reboot::Ends {
+        command.arg("-no-reboot");
+    }
     command.args(["-device", "virtio-rng-pci", "-drive", &drive(&disk.root)]);
     command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&disk.initrd);
-    command.args(["-append", "console=ttyS0 loglevel=1 panic=-1 mitigations=off audit=0 nokaslr tsc=reliable"]);
+    command.args([
+        "-append",
+        "console=ttyS0 loglevel=1 panic=-1 mitigations=off audit=0 nokaslr tsc=reliable systemd.show_status=0",
+    ]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }

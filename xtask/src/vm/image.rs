@@ -69,9 +69,7 @@ pub(crate) fn make(
     write(&root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
     write(&root.join("etc/hostname"), "guest\n")?;
     install_programs(&root)?;
-    let modules = root.join("usr/lib/modules");
-    make_dir(&modules)?;
-    run(Command::new("cp").arg("-r").arg(&kernel.modules).arg(modules.join(&kernel.version)))?;
+    add_modules(&root, kernel)?;
     if let Some(zfs) = zfs {
         install_zfs(&root, kernel, zfs)?;
     }
@@ -83,6 +81,13 @@ pub(crate) fn make(
     make_filesystem(&root, &disk.root)?;
     make_initrd(dir, kernel, &disk.initrd)?;
     Ok(disk)
+}
+
+/// Puts the kernel's modules where they are looked for.
+pub(super) fn add_modules(root: &Path, kernel: &Kernel) -> Done {
+    let modules = root.join("usr/lib/modules");
+    make_dir(&modules)?;
+    run(Command::new("cp").arg("-rT").arg(&kernel.modules).arg(modules.join(&kernel.version)))
 }
 
 /// Copies the programs with every library that they load, and links busybox to all other names it knows.
@@ -126,7 +131,7 @@ fn install_zfs(root: &Path, kernel: &Kernel, zfs: &Zfs) -> Done {
     run(Command::new("depmod").arg("-b").arg(root.join("usr")).arg(&kernel.version))
 }
 
-fn make_filesystem(root: &Path, image: &Path) -> Done {
+pub(super) fn make_filesystem(root: &Path, image: &Path) -> Done {
     let used = output(Command::new("du").arg("-sm").arg(root))?;
     let used_mib: u64 = used.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
     let new = std::fs::File::create(image).and_then(|file| file.set_len((used_mib + SPACE_MIB) << 20));
@@ -137,7 +142,7 @@ fn make_filesystem(root: &Path, image: &Path) -> Done {
 }
 
 /// A busybox that loads the disk's driver and starts what is on the disk.
-fn make_initrd(dir: &Path, kernel: &Kernel, image: &Path) -> Done {
+pub(super) fn make_initrd(dir: &Path, kernel: &Kernel, image: &Path) -> Done {
     let tree = dir.join("initrd.d");
     let _old = std::fs::remove_dir_all(&tree);
     for name in ["bin", "dev", "new"] {
@@ -156,7 +161,7 @@ fn make_initrd(dir: &Path, kernel: &Kernel, image: &Path) -> Done {
     run(Command::new("sh").args(["-c", script, "sh"]).arg(&tree).arg(image))
 }
 
-fn make_dir(dir: &Path) -> Done {
+pub(super) fn make_dir(dir: &Path) -> Done {
     std::fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))
 }
 
@@ -164,12 +169,12 @@ fn link(target: &str, at: &Path) -> Done {
     symlink(target, at).map_err(|error| format!("cannot make {}: {error}", at.display()))
 }
 
-fn copy(from: &Path, to: &Path) -> Done {
+pub(super) fn copy(from: &Path, to: &Path) -> Done {
     std::fs::copy(from, to).map(drop).map_err(|error| format!("cannot copy {}: {error}", from.display()))
 }
 
 /// Writes a file that may be executed.
-fn write(path: &Path, text: &str) -> Done {
+pub(super) fn write(path: &Path, text: &str) -> Done {
     let written = std::fs::write(path, text);
     let written = written.and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)));
     written.map_err(|error| format!("cannot write {}: {error}", path.display()))

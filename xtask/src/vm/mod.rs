@@ -6,6 +6,7 @@
 //! target/vm/root/     the guest's root directory: programs of this machine with their libraries, and our tests
 //! target/vm/root.img  the same as an ext4 disk; the guest writes to a copy that is thrown away
 //! target/vm/initrd    what finds that disk
+//! target/vm/systemd/  a Debian with systemd and podman, for `cargo xtask test-systemd`; made once
 //! ```
 //!
 //! The guest is emulated instruction by instruction: nothing is asked of the machine but qemu, and everything takes about
@@ -14,6 +15,7 @@
 mod guest;
 mod image;
 mod kernel;
+pub(crate) mod systemd;
 mod zfs;
 
 use std::path::{Path, PathBuf};
@@ -102,7 +104,7 @@ pub(crate) fn run_suites(words: &[&str]) -> Done {
         programs.push((path, name));
     }
     let disk = image::make(&dir, &kernel, zfs.as_ref(), &programs, &script(&commands)?)?;
-    let said = guest::boot(&kernel, &disk)?;
+    let said = guest::boot(&kernel, &disk, guest::Reboot::Ends)?;
     let skipped: String = said.skips.iter().map(|line| format!("{line}\n")).collect();
     unexpected_skips(&skipped, &workspace().join("xtask/expected-skips-vm.txt"))?;
     if said.failed { Err("tests failed in the guest".to_owned()) } else { Ok(()) }
