@@ -128,6 +128,39 @@ const LOOKS: &[&[&str]] = &[
     &["rm", "ended"],
 ];
 
+fn ancestors(pair: &mut Pair<'_>) {
+    // Containers of an image that was made from another are the other's, too.
+    pair.prepare(&run(&["--name", "base", "box", "touch", "/new"]));
+    pair.prepare(&["commit", "base", "derived"]);
+    pair.prepare(&["create", "--name", "later", "--network", "none", "derived", "true"]);
+    for ancestor in ["box", "derived", "absent"] {
+        pair.same(&["ps", "-a", "--filter", &format!("ancestor={ancestor}"), "--format", "{{.Names}}"]);
+    }
+    pair.same(&["rm", "base", "later"]);
+}
+
+fn mounts(pair: &mut Pair<'_>) {
+    let mounts = [
+        "type=volume,dst=/a",
+        "type=volume,src=named,dst=/b,readonly,volume-nocopy,volume-label=a=b,volume-opt=type=tmpfs,volume-opt=device=tmpfs",
+        "type=bind,src=/proc,dst=/c,readonly,bind-propagation=rslave,bind-nonrecursive=true",
+        "type=bind,src=/proc,dst=/d",
+        "type=tmpfs,dst=/e,tmpfs-size=1m,tmpfs-mode=700",
+        "type=tmpfs,dst=/f",
+    ];
+    let mut words =
+        vec!["create", "--network", "none", "--name", "mounts", "-v", "named:/g", "-v", "/h", "--tmpfs", "/i"];
+    words.extend(mounts.iter().flat_map(|mount| ["--mount", mount]));
+    words.extend(["box", "true"]);
+    pair.prepare(&words);
+    pair.same(&["inspect", "-f", "{{json .HostConfig.Mounts}} {{json .HostConfig.Binds}}", "mounts"]);
+    let lines = "{{range .Mounts}}{{.Type}} {{.Destination}} {{.Mode}} {{.RW}} {{.Propagation}} {{.Driver}}\n{{end}}";
+    pair.same_by(&["inspect", "-f", lines, "mounts"], super::sorted);
+    let empty = "{{range .HostConfig.Mounts}}{{.Source}} {{.ReadOnly}} {{if .BindOptions}}{{.BindOptions.Propagation}}{{end}} {{.Consistency}}\n{{end}}";
+    pair.same(&["inspect", "-f", empty, "mounts"]);
+    pair.same(&["rm", "-v", "mounts"]);
+}
+
 #[test]
 fn containers_look_the_same() {
     need!(needs());
@@ -161,36 +194,11 @@ fn containers_look_the_same() {
     for words in LOOKS {
         pair.same(words);
     }
-    let mounts = [
-        "type=volume,dst=/a",
-        "type=volume,src=named,dst=/b,readonly,volume-nocopy,volume-label=a=b,volume-opt=type=tmpfs,volume-opt=device=tmpfs",
-        "type=bind,src=/proc,dst=/c,readonly,bind-propagation=rslave,bind-nonrecursive=true",
-        "type=bind,src=/proc,dst=/d",
-        "type=tmpfs,dst=/e,tmpfs-size=1m,tmpfs-mode=700",
-        "type=tmpfs,dst=/f",
-    ];
-    let mut words =
-        vec!["create", "--network", "none", "--name", "mounts", "-v", "named:/g", "-v", "/h", "--tmpfs", "/i"];
-    words.extend(mounts.iter().flat_map(|mount| ["--mount", mount]));
-    words.extend(["box", "true"]);
-    pair.prepare(&words);
-    pair.same(&["inspect", "-f", "{{json .HostConfig.Mounts}} {{json .HostConfig.Binds}}", "mounts"]);
-    let lines = "{{range .Mounts}}{{.Type}} {{.Destination}} {{.Mode}} {{.RW}} {{.Propagation}} {{.Driver}}\n{{end}}";
-    pair.same_by(&["inspect", "-f", lines, "mounts"], super::sorted);
-    let empty = "{{range .HostConfig.Mounts}}{{.Source}} {{.ReadOnly}} {{if .BindOptions}}{{.BindOptions.Propagation}}{{end}} {{.Consistency}}\n{{end}}";
-    pair.same(&["inspect", "-f", empty, "mounts"]);
-    pair.same(&["rm", "-v", "mounts"]);
+    mounts(&mut pair);
     for (mode, value) in [("--uts", "private"), ("--pid", "private"), ("--cgroupns", "nope")] {
         pair.same_code(&run(&["--rm", mode, value, "box", "true"]));
     }
-    // Containers of an image that was made from another are the other's, too.
-    pair.prepare(&run(&["--name", "base", "box", "touch", "/new"]));
-    pair.prepare(&["commit", "base", "derived"]);
-    pair.prepare(&["create", "--name", "later", "--network", "none", "derived", "true"]);
-    for ancestor in ["box", "derived", "absent"] {
-        pair.same(&["ps", "-a", "--filter", &format!("ancestor={ancestor}"), "--format", "{{.Names}}"]);
-    }
-    pair.same(&["rm", "base", "later"]);
+    ancestors(&mut pair);
     let shown = "{{(index .NetworkSettings.Networks \"none\").NetworkID | len}}";
     pair.prepare(&run(&["-d", "--name", "up", "box", "sleep", "1000"]));
     pair.same(&["inspect", "-f", shown, "up"]);
