@@ -22,7 +22,7 @@ Tasks:
   demo        The whole way on a real image: pull, run, change, commit, push, remove, pull again
   test        Everything CI runs: format, lints, tests, documentation, tutorial
   test-vm [NAME...]  Tests in a guest with Debian's kernel: pure control groups of version 2
-  test-systemd  The boot unit and podman's systemd manager in a guest with systemd, over a reboot and a power cut
+  test-systemd  The boot unit over a reboot and a power cut, podman's systemd manager, the journal, AppArmor: in a whole Debian
   vm-zfs      Build ZFS for that kernel, once: from then on the guest tests it, too
   bench       Measure against crun, tar and the engines that are installed; write docs/benchmarks.md
   dist [DIR]  Build the release binary, man pages and completions into DIR (default: target/dist)

@@ -59,6 +59,8 @@ pub(crate) const VM: &[Need] = &[
     Need("mkfs.btrfs", "btrfs-progs"),
     Need("mkfs.xfs", "xfsprogs"),
     Need("dmsetup", "dmsetup"),
+    Need("docker-registry", "docker-registry"),
+    Need("skopeo", "skopeo"),
     Need("fsck.erofs", "erofs-utils"),
     Need("ip", "iproute2"),
     Need("ps", "procps"),

@@ -65,7 +65,16 @@ const SUITES: &[Suite] = &[
 ];
 
 /// What does everything that a driver does: layers come and go, containers too, are put back, and move.
-const KILLED: &[&str] = &["::commit_can", "::gc_can", "::migrate_can", "::rm_can", "::rollback_can", "::snapshot_can"];
+const KILLED: &[&str] = &[
+    "::commit_can",
+    "::gc_can",
+    "::migrate_can",
+    "::pull_can",
+    "::push_can",
+    "::rm_can",
+    "::rollback_can",
+    "::snapshot_can",
+];
 
 const THIN: &str = "devicemapper";
 /// On an ext4 with fs-verity.

@@ -1,5 +1,5 @@
 //! `cargo xtask test-systemd`: a guest with a whole Debian in it, whose first process is systemd: the unit that brings
-//! containers back, over a reboot and a power cut, and podman with its systemd manager on our runtime.
+//! containers back, over a reboot and a power cut, podman with its systemd manager on our runtime, the journal, AppArmor.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::shell::{Done, cargo, run};
 use crate::{base, build, packages};
 
 /// What the guest has besides Debian's essential packages.
-const PACKAGES: &str = "systemd-sysv,dbus,podman,crun,nftables,iproute2,busybox-static,kmod,curl,procps";
+const PACKAGES: &str = "systemd-sysv,dbus,apparmor,podman,crun,nftables,iproute2,busybox-static,kmod,curl,procps";
 
 /// What a container's image has: busybox by these names.
-const APPLETS: &[&str] = &["sh", "cat", "sleep", "httpd", "echo", "tr", "sed"];
+const APPLETS: &[&str] = &["sh", "cat", "sleep", "httpd", "echo", "tr", "sed", "true"];
 
 /// A unit that runs the next phase at each boot.
 const UNIT: &str = "[Unit]\n\

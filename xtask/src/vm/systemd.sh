@@ -14,6 +14,16 @@ expect() {
     touch /var/lib/failed
 }
 states() { strata inspect -f '{{.State.Status}}' web always once stopped | paste -sd' '; }
+words() { "$@" | paste -sd' '; }
+# What a container says: its options, then its command, which is `sh -c SCRIPT`.
+inside() {
+    options=
+    while [ "$1" != sh ]; do
+        options="$options $1"
+        shift
+    done
+    words strata run --rm --network none $options box "$@"
+}
 page() { curl -s --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:8080/; }
 podman() { command podman --runtime /usr/local/bin/strata-runtime --cgroup-manager systemd "$@"; }
 scope() { systemctl list-units --no-legend --plain 'libpod-*.scope' | cut -d' ' -f1; }
@@ -42,6 +52,34 @@ if [ "$phase" = 1 ]; then
     expect 'the unit restarts' '' systemctl restart strata.service
     expect 'what has no policy stays ended' 'running running exited exited' states
     expect 'a published port answers again' hello page
+
+    strata run -d --network none --name said --log-driver journald box echo to the journal > /dev/null
+    expect 'a container of the journal ends' 0 strata wait said
+    journalctl --sync
+    expect 'the journal has what it said' 'to the journal' journalctl --quiet --output cat CONTAINER_NAME=said
+    expect 'and logs finds it there' 'to the journal' strata logs said
+    strata rm said > /dev/null
+
+    confined="cat /proc/self/attr/current; echo x 2> /dev/null > /denied && echo written || echo denied"
+    expect 'without a profile nothing is confined' 'unconfined written' inside sh -c "$confined"
+    cat > /etc/apparmor.d/strata-default <<'PROFILE'
+profile strata-default flags=(attach_disconnected, mediate_deleted) {
+    file,
+    capability,
+    network,
+    signal,
+    deny /denied w,
+}
+PROFILE
+    expect 'AppArmor takes the profile' '' apparmor_parser -r /etc/apparmor.d/strata-default
+    expect 'a profile of our name confines' 'strata-default (enforce) denied' inside sh -c "$confined"
+    strata run -d --network none --name confined box sleep 1000 > /dev/null
+    expect 'also what joins later' 'strata-default (enforce) denied' words strata exec confined sh -c "$confined"
+    strata rm -f confined > /dev/null
+    expect 'unless it is not wanted' 'unconfined written' inside --security-opt apparmor=unconfined sh -c "$confined"
+    expect 'or everything is allowed' 'unconfined written' inside --privileged sh -c "$confined"
+    expect 'a profile that is not loaded is refused' refused sh -c \
+        'strata run --rm --network none --security-opt apparmor=absent box true 2> /dev/null || echo refused'
 
     podman import --quiet /root/box.tar box > /dev/null 2>&1
     expect 'podman runs a container by our runtime' 'inside' podman run --rm --network none box /bin/echo inside
