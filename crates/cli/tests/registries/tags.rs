@@ -43,6 +43,11 @@ fn all_tags_are_pushed_and_pulled() {
         lines
     };
     assert_eq!(sorted(&listed()), sorted(&before));
+    // As with Docker, nothing is said of the layers of an image that is here.
+    let again = machine.strata(["pull", &format!("{repository}:1")]).ok();
+    let again: Vec<&str> = again.lines().filter(|line| !line.starts_with("Digest: ")).collect();
+    let (status, name) = (format!("Status: Image is up to date for {repository}:1"), format!("{repository}:1"));
+    assert_eq!(again, ["1: Pulling from team/app", &status, &name]);
     let error = machine.strata(["pull", "-a", &format!("{repository}-nothing")]).fails(1);
     assert!(error.contains("not found") || error.contains("does not exist"), "{error}");
     let error = machine.strata(["push", "-a", "127.0.0.1:1/nothing"]).fails(1);

@@ -211,21 +211,26 @@ impl Engine {
         let (diff_ids, keeper) = (config.diff_ids(), Keeper::of(config));
         let mut jobs = Vec::new();
         let mut fetched = Vec::new();
+        let mut phases = Vec::new();
         for (at, blob) in chosen.manifest.layers.iter().enumerate() {
             let layers = &diff_ids[..=at];
             let known = self.store().layers().get(&diff_ids[at])?;
             match known {
                 Some(record) if self.is_kept(keeper, layers)? => {
-                    watch.phase(&blob.digest, "Already exists");
+                    phases.push((&blob.digest, "Already exists"));
                     fetched.push(record);
                 }
                 _ if jobs.iter().any(|job: &Job<'_>| job.layers.last() == layers.last()) => {}
                 _ => {
-                    watch.phase(&blob.digest, "Pulling fs layer");
+                    phases.push((&blob.digest, "Pulling fs layer"));
                     jobs.push(Job { reference, blob, layers, keeper });
                 }
             }
         }
+        // As Docker: nothing is said of the layers of an image that is here.
+        let is_here = jobs.is_empty()
+            && self.store().images().get(&ImageId::new(chosen.manifest.config.digest.clone()))?.is_some();
+        phases.iter().filter(|_| !is_here).for_each(|(digest, phase)| watch.phase(digest, phase));
         let limit = if self.layers_are_independent(keeper)? { LAYERS_AT_ONCE } else { 1 };
         jobs.iter().skip(LAYERS_AT_ONCE).for_each(|job| watch.phase(&job.blob.digest, "Waiting"));
         let done = Mutex::new(fetched);
