@@ -41,7 +41,7 @@ pub(crate) struct Database {
 
 #[derive(Debug)]
 struct Session {
-    /// None between two acts of who works [alone](connect), so that others have their turn.
+    /// None between two acts of who works [alone](mod@connect), so that others have their turn.
     connected: Option<Connected>,
     path: PathBuf,
     /// What the connection is set to; none before the first write.
