@@ -23,10 +23,18 @@ fn machine(registry: &Registry) -> (Machine, String) {
     (machine, name)
 }
 
+/// A registry to mend from, and layers that are mounted as they lie.
+fn needs() -> Result<(), String> {
+    host::root()
+        .and_then(|()| host::program("docker-registry"))
+        .and_then(|()| host::program("skopeo"))
+        .and_then(|()| host::program("busybox"))
+        .and_then(|()| host::filesystem("erofs"))
+}
+
 #[test]
 fn each_damage_is_named_and_mended_from_where_the_image_came() {
-    need!(host::root(), host::program("docker-registry"), host::program("skopeo"), host::program("busybox"));
-    need!(host::filesystem("erofs"));
+    need!(needs());
     let registry = Registry::start();
     let (machine, name) = machine(&registry);
     // What is done, what is said of it, and whether that is seen without reading every byte.
@@ -92,8 +100,7 @@ fn what_came_from_nowhere_is_not_said_to_be_repaired() {
 /// What was built on an image that came from a registry is whole again with it.
 #[test]
 fn what_others_bring_is_not_missed_any_more() {
-    need!(host::root(), host::program("docker-registry"), host::program("skopeo"), host::program("busybox"));
-    need!(host::filesystem("erofs"));
+    need!(needs());
     let registry = Registry::start();
     let (machine, name) = machine(&registry);
     machine.strata(["run", "--name", "box", "--network", "none", &name, "touch", "/mine"]).ok();

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use strata_sys::packet;
 use strata_sys::process::{self, NamespaceSet};
@@ -498,7 +497,7 @@ impl Sandbox {
         if self.plan.pasta.is_some() {
             return by_another(&self.namespace, open);
         }
-        let own = rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let own = process::own_namespace("net")?;
         process::join(self.namespace.as_fd(), NamespaceSet::NET)?;
         let opened = open();
         process::join(own.as_fd(), NamespaceSet::NET)?;

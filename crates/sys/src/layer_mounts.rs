@@ -15,7 +15,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
@@ -24,11 +24,13 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags,
 };
-use rustix::thread::{CpuSet, LinkNameSpaceType, UnshareFlags};
+use rustix::thread::{CpuSet, UnshareFlags};
 
-use crate::detached;
 use crate::durable::FileError;
+use crate::excursion::Excursion;
 use crate::lock::{Lock, Mode as LockMode};
+use crate::process::NamespaceSet;
+use crate::{detached, process};
 
 /// The mounts of one store's layers. Opening it mounts nothing.
 #[derive(Clone, Debug)]
@@ -103,14 +105,14 @@ impl LayerMounts {
             rustix::io::retry_on_intr(|| rustix::fs::flock(&layers, hold))?;
             act(&Inside { mounts: self })
         };
-        if crate::process::single_threaded()? {
+        if process::single_threaded()? {
             // A tenth of a thread's price.
             let _returns = Excursion::into(namespace.as_fd())?;
             held()
         } else {
             on_thread(|| {
                 unshare(UnshareFlags::FS)?;
-                move_into(namespace.as_fd())?;
+                process::join(namespace.as_fd(), NamespaceSet::MOUNT)?;
                 held()
             })
         }
@@ -191,8 +193,7 @@ impl LayerMounts {
     /// Moves this thread into a new namespace, leaves in it nothing but a small tmpfs and the store, and gives its file.
     fn furnish(&self) -> io::Result<OwnedFd> {
         unshare(UnshareFlags::FS | UnshareFlags::NEWNS)?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let namespace = rustix::fs::open("/proc/thread-self/ns/mnt", flags, Mode::empty())?;
+        let namespace = process::own_namespace("mnt")?;
         detached::refuse_in_machine_namespace()?;
         rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
         let store = open_tree(&self.store_root)?;
@@ -206,47 +207,6 @@ impl LayerMounts {
         detached::pivot(root.as_fd())?;
         Ok(namespace)
     }
-}
-
-/// The only thread of this process is in another mount namespace; dropping this takes it back.
-struct Excursion {
-    home: OwnedFd,
-    root: OwnedFd,
-    working_dir: OwnedFd,
-}
-
-impl Excursion {
-    fn into(namespace: BorrowedFd<'_>) -> io::Result<Self> {
-        let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
-        let home = open("/proc/self/ns/mnt", OFlags::RDONLY)?;
-        let root = open("/", OFlags::PATH)?;
-        let working_dir = open(".", OFlags::PATH)?;
-        let excursion = Self { home, root, working_dir };
-        move_into(namespace)?;
-        Ok(excursion)
-    }
-
-    fn go_home(&self) -> io::Result<()> {
-        move_into(self.home.as_fd())?;
-        // Entering a namespace makes its root ours, which is not where a process in a chroot was.
-        rustix::process::fchdir(&self.root)?;
-        rustix::process::chroot(".")?;
-        Ok(rustix::process::fchdir(&self.working_dir)?)
-    }
-}
-
-impl Drop for Excursion {
-    fn drop(&mut self) {
-        if let Err(error) = self.go_home() {
-            // Every path would mean something else from here on.
-            tracing::error!(%error, "cannot return to our own mount namespace");
-            std::process::abort();
-        }
-    }
-}
-
-fn move_into(namespace: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))?)
 }
 
 /// What can be done inside the namespace; exists only there.

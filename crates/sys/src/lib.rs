@@ -28,6 +28,7 @@ pub mod assemble;
 pub mod clock;
 pub mod direct;
 pub mod durable;
+pub mod excursion;
 pub mod failpoint;
 pub mod fuse;
 pub mod layer_mounts;

@@ -12,6 +12,12 @@ pub(crate) fn stopped(bench: &Bench<'_>) {
     bench.strata(&["run", "--name", "box", "--network", "none", &base, "sh", "-c", "echo new >/root/new"]).ok();
 }
 
+/// The image `image`, and a stopped container of another.
+pub(crate) fn image_and_container(bench: &Bench<'_>) {
+    bench.obtain_image();
+    stopped(bench);
+}
+
 /// A stopped container `box` with a snapshot `one`, and a change since.
 pub(crate) fn snapshotted(bench: &Bench<'_>) {
     let base = bench.name("base");

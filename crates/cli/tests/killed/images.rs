@@ -7,7 +7,7 @@ use strata_testkit::tar::Tar;
 use strata_testkit::{host, need};
 
 use super::bench::{Bench, Ground};
-use super::containers::stopped;
+use super::containers::{image_and_container, stopped};
 use super::{Operation, Scope, check, words};
 
 #[test]
@@ -203,10 +203,7 @@ fn migrate_can_be_killed_anywhere() {
     }
     check(&Operation {
         scope: Scope::Files,
-        prepare: |bench| {
-            bench.obtain_image();
-            stopped(bench);
-        },
+        prepare: image_and_container,
         begin: |_| {},
         words: |bench| words(&["system", "migrate", to(bench)]),
         done: |bench| {

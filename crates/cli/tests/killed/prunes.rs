@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 use super::builds::built;
-use super::containers::{snapshotted, stopped};
+use super::containers::{image_and_container, snapshotted};
 use super::{Operation, Scope, check, words};
 
 #[test]
@@ -51,10 +51,7 @@ fn container_prune_can_be_killed_anywhere() {
 fn image_prune_can_be_killed_anywhere() {
     check(&Operation {
         scope: Scope::Files,
-        prepare: |bench| {
-            bench.obtain_image();
-            stopped(bench);
-        },
+        prepare: image_and_container,
         begin: |_| {},
         words: |_| words(&["image", "prune", "-af"]),
         done: |bench| {

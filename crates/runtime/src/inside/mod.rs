@@ -25,6 +25,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use strata_sys::cgroup::Entrance;
+use strata_sys::excursion::Excursion;
 use strata_sys::process::NamespaceSet;
 use strata_sys::{detached, packet, process, seccomp};
 
@@ -248,12 +249,9 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
 /// A tree can be copied from within its own mount namespace only: this process is there for a moment.
 fn join_ipc(theirs: Ipc) -> Result<OwnedFd, Error> {
     process::join(theirs.namespace.as_fd(), NamespaceSet::IPC).map_err(Error::step("join the IPC namespace"))?;
-    let failed = |errno| Error::path("share", standing::SHM)(errno);
-    let own = process::own_namespace("mnt").map_err(failed)?;
-    process::join(theirs.mounts.as_fd(), NamespaceSet::MOUNT).map_err(failed)?;
+    let _returns = Excursion::into(theirs.mounts.as_fd()).map_err(Error::io("look at the shared memory"))?;
     let copied = process::open_dir(Path::new(standing::SHM)).and_then(|dir| detached::copy(dir.as_fd(), "", false));
-    process::join(own.as_fd(), NamespaceSet::MOUNT).map_err(failed)?;
-    copied.map_err(failed)
+    copied.map_err(Error::path("share", standing::SHM))
 }
 
 /// What the first process mounts.

@@ -70,7 +70,7 @@ impl Namespaces {
                 Err(rustix::io::Errno::NOENT) if bit == NamespaceSet::TIME => continue,
                 opened => opened.map_err(crate::Error::path("open namespace", &path))?,
             };
-            let ours = open(&format!("/proc/self/ns/{name}")).map_err(crate::Error::path("open namespace", name))?;
+            let ours = process::own_namespace(name).map_err(crate::Error::path("open namespace", name))?;
             let number = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
             let failed = crate::Error::path("look at namespace", &path);
             if number(&ours).and_then(|ours| Ok(ours != number(&theirs)?)).map_err(failed)? {
@@ -145,8 +145,7 @@ impl Namespaces {
                 let file = rustix::fs::open("/proc/self/timens_offsets", flags, Mode::empty())?;
                 rustix::io::write(&file, lines.as_bytes())?;
             }
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let own = rustix::fs::open("/proc/self/ns/time_for_children", flags, Mode::empty())?;
+            let own = process::own_namespace("time_for_children")?;
             process::join(own.as_fd(), NamespaceSet::TIME)
         });
         done.map_err(failed)
