@@ -110,6 +110,25 @@ fn lenders_are_those_who_have_the_bytes_themselves() {
     });
 }
 
+/// To the byte, also where the number of those who keep a part does not divide it.
+#[test]
+fn what_is_kept_of_a_layer_that_is_gone_adds_up() {
+    need!(host::root(), host::filesystem("erofs"), host::program("du"));
+    with_store(|store| {
+        let lender = tar("lender", &[(1, MIB + 4096), (2, 3 * MIB)]);
+        let borrowers = ["a", "b", "c"].map(|name| tar(name, &[(1, MIB + 4096)]));
+        let first = store.import(&lender);
+        let layers = borrowers.each_ref().map(|tar| store.import(tar));
+        store.remove(&first);
+        for left in (1..=layers.len()).rev() {
+            let usage =
+                |layer: &DiffId| store.snapshots.layer_usage(std::slice::from_ref(layer)).unwrap().disk_bytes as usize;
+            assert_eq!(layers[..left].iter().map(usage).sum::<usize>(), store.layers_bytes(), "{left} borrow");
+            store.remove(&layers[left - 1]);
+        }
+    });
+}
+
 #[test]
 fn small_layers_and_small_gains_stand_by_themselves() {
     need!(host::root(), host::filesystem("erofs"));

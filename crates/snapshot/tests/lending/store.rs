@@ -155,6 +155,14 @@ impl Store {
         String::from_utf8(du.stdout).unwrap().split('\t').next().unwrap().parse().unwrap()
     }
 
+    /// Bytes of the disk that the layers' directories take, as du counts them.
+    pub(crate) fn layers_bytes(&self) -> usize {
+        rustix::fs::sync();
+        let script = "du -cB1 \"$1\"/* | tail -n 1 | cut -f 1";
+        let du = Command::new("sh").args(["-c", script, "sh"]).arg(self.root.join("layers/erofs")).output().unwrap();
+        String::from_utf8(du.stdout).unwrap().trim().parse().unwrap()
+    }
+
     pub(crate) fn assert_whole(&self, layers: &[(&DiffId, &[u8])]) {
         for (layer, tar) in layers {
             assert!(self.tar_of(layer) == *tar, "another tar");

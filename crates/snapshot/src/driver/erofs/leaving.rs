@@ -207,7 +207,8 @@ fn needed_of(name: &Path) -> Result<Vec<Range<u64>>> {
     Ok(loans.map(|loan| loan.at..loan.at + loan.bytes).collect())
 }
 
-/// What a layer keeps on the disk of layers that are gone, shared among those who do.
+/// What a layer keeps on the disk of layers that are gone, shared among those who do, to the byte: what they cannot share
+/// evenly is with the first of them by name.
 pub(super) fn kept_of_the_gone(layer: &Path) -> Result<u64> {
     let mut bytes = 0;
     for tar in tars(layer)?.iter().skip(1) {
@@ -217,8 +218,28 @@ pub(super) fn kept_of_the_gone(layer: &Path) -> Result<u64> {
         let is_there =
             owner.is_some_and(|owner| std::fs::metadata(owner).is_ok_and(|owner| owner.ino() == metadata.ino()));
         if !is_there {
-            bytes += metadata.blocks() * 512 / metadata.nlink().max(1);
+            let (all, holders) = (metadata.blocks() * 512, metadata.nlink().max(1));
+            bytes += all / holders;
+            if all % holders != 0 && is_first_with(layer, metadata.ino())? {
+                bytes += all % holders;
+            }
         }
     }
     Ok(bytes)
+}
+
+/// Whether no layer whose name comes before this one's keeps the tar.
+fn is_first_with(layer: &Path, tar: u64) -> Result<bool> {
+    let home = layer.parent().unwrap_or(layer);
+    for name in names(home)? {
+        let other = home.join(&name);
+        if name.starts_with('.') || other.as_path() >= layer || !other.is_dir() {
+            continue;
+        }
+        let mut lenders = tars(&other)?.into_iter().skip(1);
+        if lenders.any(|name| std::fs::metadata(name).is_ok_and(|metadata| metadata.ino() == tar)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
