@@ -1,7 +1,9 @@
 //! The machines on which operations are killed, and the stores they begin with.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Once;
 
 use strata_sys::failpoint;
 use strata_testkit::image::{Compression, Image};
@@ -28,7 +30,7 @@ enum Place {
     Disk(&'static str),
     /// The same directory, with a pool of thin devices, which has a name of its own.
     Devices,
-    /// A pool of ZFS in a file, of which the kernel does not take a second that is its copy.
+    /// A pool of ZFS in a file, of which the kernel takes one copy at a time.
     Pool,
 }
 
@@ -62,9 +64,10 @@ impl Ground {
         is_drivers || !Self::is_guest() && (!is_records || self.driver == Self::FIRST.driver)
     }
 
-    /// Whether each case begins with a copy of one store. Otherwise each makes its own.
-    pub(crate) fn is_copied(self) -> bool {
-        self.place != Place::Pool
+    /// How many copies of one store there may be. Cases wait for the disk more than they compute, and tests of other
+    /// operations run beside them.
+    pub(crate) fn copies_max(self) -> usize {
+        if self.place == Place::Pool { 1 } else { 3 }
     }
 
     fn make(self, machine: &Machine) -> bool {
@@ -73,21 +76,47 @@ impl Ground {
             Place::Disk(kind) => {
                 format!("truncate -s 1G disk && mkfs.{kind} -q disk && mkdir store && mount -o loop disk store")
             }
-            Place::Pool => format!(
-                "truncate -s 1G pool && zpool create -o cachefile=none -O acltype=posix -O xattr=sa -m $PWD/store {} $PWD/pool",
-                pool(machine)
-            ),
+            Place::Pool => {
+                let name = machine.dir().file_name().unwrap().to_str().unwrap();
+                let options = "-o cachefile=none -O acltype=posix -O xattr=sa -m legacy";
+                format!(
+                    "echo {name} >pool-name && truncate -s 1G pool && zpool create {options} {name} $PWD/pool && \
+                     mkdir store && mount -t zfs {name} store"
+                )
+            }
         };
         machine.sh(&script).code == 0
+    }
+
+    /// Makes the files whole that the store is in, which nobody has open.
+    fn rest(self, machine: &Machine) {
+        match self.place {
+            Place::Dir => {}
+            Place::Disk(_) => drop(machine.sh("sync -f store").ok()),
+            Place::Devices => drop(machine.sh(STOP_DEVICES)),
+            Place::Pool => drop(machine.sh("umount -R /run; umount store && zpool export $(cat pool-name)")),
+        }
+    }
+
+    /// Mounts the copy of a store.
+    fn wake(self, machine: &Machine) {
+        match self.place {
+            Place::Dir => {}
+            Place::Disk(_) => drop(machine.sh("mkdir store && mount -o loop disk store").ok()),
+            Place::Devices => {
+                let name = format!("strata-{}", strata_sys::random::hex::<8>());
+                std::fs::write(machine.root().join("devicemapper/name"), name).unwrap();
+            }
+            Place::Pool => {
+                let import = "zpool import -o cachefile=none -N -d $PWD $(cat pool-name)";
+                drop(machine.sh(&format!("{import} && mkdir store && mount -t zfs $(cat pool-name) store")).ok());
+            }
+        }
     }
 }
 
 /// Stops the pool of thin devices, which begins again when it is asked for.
 const STOP_DEVICES: &str = "umount -R /run; dmsetup remove --retry $(cat store/devicemapper/name)";
-
-fn pool(machine: &Machine) -> &str {
-    machine.dir().file_name().unwrap().to_str().unwrap()
-}
 
 /// A machine with one image that must stay unharmed.
 pub(crate) struct Bench<'r> {
@@ -97,18 +126,25 @@ pub(crate) struct Bench<'r> {
     pub(crate) driver: &'static str,
     /// What no other case of this operation has.
     pub(crate) number: String,
+    /// Whether the store is copied from here on, and not used any more.
+    rests: Once,
 }
+
+/// Where images lie that come from files. It is not copied.
+const ARCHIVES: &str = "archives";
 
 impl<'r> Bench<'r> {
     /// One with the image `base`; none if this machine has nothing for the ground to stand on.
     pub(crate) fn new(registry: Option<&'r Registry>, ground: Ground) -> Option<Self> {
         let Ground { driver, .. } = ground;
-        let bench = Self { machine: Machine::start(), registry, ground, driver, number: String::from("0") };
+        let (machine, number) = (Machine::start(), String::from("0"));
+        let bench = Self { machine, registry, ground, driver, number, rests: Once::new() };
         let is_made = ground.make(&bench.machine);
         if registry.is_none() {
+            let dir = bench.machine.dir().join(ARCHIVES);
+            std::fs::create_dir(&dir).unwrap();
             for (name, image) in images() {
-                let archive = image.docker_archive(&format!("{name}:latest"));
-                std::fs::write(bench.machine.dir().join(format!("{name}.tar")), archive).unwrap();
+                std::fs::write(dir.join(name), image.docker_archive(&format!("{name}:latest"))).unwrap();
             }
         }
         let got = if is_made { Some(bench.obtain("base")) } else { None };
@@ -126,7 +162,10 @@ impl<'r> Bench<'r> {
     fn obtain(&self, image: &str) -> Ran {
         match self.registry {
             Some(_) => self.strata(&["--storage-driver", self.driver, "pull", "-q", &self.name(image)]),
-            None => self.strata(&["--storage-driver", self.driver, "load", "-q", "-i", &format!("{image}.tar")]),
+            None => {
+                let archive = format!("{ARCHIVES}/{image}");
+                self.strata(&["--storage-driver", self.driver, "load", "-q", "-i", &archive])
+            }
         }
     }
 
@@ -137,25 +176,15 @@ impl<'r> Bench<'r> {
 
     /// Another machine with a copy of the store, which nobody has open.
     pub(crate) fn copy(&self, number: String) -> Bench<'r> {
-        let copy = Bench { machine: Machine::start(), number, ..*self };
-        match self.ground.place {
-            Place::Disk(_) | Place::Pool => drop(self.machine.sh("sync -f store").ok()),
-            Place::Dir => cp(&["-a"], &self.machine.root(), &copy.machine.root()),
-            Place::Devices => {
-                self.machine.sh(STOP_DEVICES);
-                cp(&["-a", "--sparse=always"], &self.machine.root(), &copy.machine.root());
-                let name = format!("strata-{}", strata_sys::random::hex::<8>());
-                std::fs::write(copy.machine.root().join("devicemapper/name"), name).unwrap();
-            }
-        }
-        for file in std::fs::read_dir(self.machine.dir()).unwrap().map(|entry| entry.unwrap().path()) {
-            if file.is_file() {
-                cp(&["--sparse=always"], &file, &copy.machine.dir().join(file.file_name().unwrap()));
-            }
-        }
-        if matches!(self.ground.place, Place::Disk(_)) {
-            copy.machine.sh("mkdir store && mount -o loop disk store").ok();
-        }
+        let copy = Bench { machine: Machine::start(), number, rests: Once::new(), ..*self };
+        self.rests.call_once(|| self.ground.rest(&self.machine));
+        let files = std::fs::read_dir(self.machine.dir()).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<PathBuf> = files.filter(|file| file.is_file()).collect();
+        files.extend(matches!(self.ground.place, Place::Dir | Place::Devices).then(|| self.machine.root()));
+        let mut cp = Command::new("cp");
+        cp.arg("-a").args((self.ground.place != Place::Dir).then_some("--sparse=always")).args(files);
+        assert!(cp.arg(copy.machine.dir()).status().unwrap().success());
+        self.ground.wake(&copy.machine);
         copy
     }
 
@@ -176,8 +205,13 @@ impl<'r> Bench<'r> {
     }
 
     /// Where the store's directory is for this process, which does not see what is mounted in the machine.
-    fn inside(&self, dir: &str) -> std::path::PathBuf {
+    fn inside(&self, dir: &str) -> PathBuf {
         self.machine.seen(&self.machine.root().join(dir))
+    }
+
+    /// The file with the filesystem that the store is on, if there is one.
+    pub(crate) fn disk(&self) -> Option<PathBuf> {
+        matches!(self.ground.place, Place::Disk(_)).then(|| self.machine.dir().join("disk"))
     }
 
     /// Runs the operation with a variable of the failpoints set.
@@ -211,15 +245,11 @@ impl Drop for Bench<'_> {
         // What is not the machine's own would outlive it.
         let script = match self.ground.place {
             Place::Dir | Place::Disk(_) => return,
-            Place::Devices => STOP_DEVICES.to_owned(),
-            Place::Pool => format!("umount -R /run; cd /; zpool destroy -f {}", pool(&self.machine)),
+            Place::Devices => STOP_DEVICES,
+            Place::Pool => "umount -R /run; umount store && zpool destroy -f $(cat pool-name)",
         };
-        let _may_be_used_still = self.machine.sh(&script);
+        let _may_be_used_still = self.machine.sh(script);
     }
-}
-
-fn cp(options: &[&str], from: &std::path::Path, to: &std::path::Path) {
-    assert!(Command::new("cp").args(options).args([from, to]).status().unwrap().success());
 }
 
 /// The image that has to stay, one on top of it, and one for Windows.

@@ -5,6 +5,7 @@
 mod bench;
 mod builds;
 mod containers;
+mod damage;
 mod images;
 mod kept;
 mod prunes;
@@ -19,9 +20,6 @@ use strata_testkit::{host, need};
 use bench::{Bench, Ground};
 
 const KILLED: i32 = 128 + 9;
-
-/// Cases wait for the disk more than they compute, and tests of other operations run beside them.
-const CASES_AT_ONCE: usize = 3;
 
 /// What is killed.
 struct Operation {
@@ -80,21 +78,13 @@ fn check_from(registry: Option<&Registry>, operation: &Operation) {
     for ground in grounds {
         let Some(template) = Bench::new(registry, ground) else { continue };
         (operation.prepare)(&template);
-        check_with(operation, registry, ground, &template);
+        check_with(operation, ground, &template);
     }
 }
 
-fn check_with(operation: &Operation, registry: Option<&Registry>, ground: Ground, template: &Bench<'_>) {
+fn check_with(operation: &Operation, ground: Ground, template: &Bench<'_>) {
     let copy = |number: &str| {
-        let number = format!("{}-{number}", template.driver);
-        let bench = if ground.is_copied() {
-            template.copy(number)
-        } else {
-            let mut fresh = Bench::new(registry, ground).unwrap();
-            fresh.number = number;
-            (operation.prepare)(&fresh);
-            fresh
-        };
+        let bench = template.copy(format!("{}-{number}", template.driver));
         (operation.begin)(&bench);
         bench
     };
@@ -109,7 +99,7 @@ fn check_with(operation: &Operation, registry: Option<&Registry>, ground: Ground
     let cases = Mutex::new(cases.into_iter().enumerate());
     let next = || cases.lock().unwrap().next();
     std::thread::scope(|scope| {
-        for _ in 0..CASES_AT_ONCE {
+        for _ in 0..ground.copies_max() {
             scope.spawn(|| {
                 while let Some((number, failpoint)) = next() {
                     check_one(&copy(&number.to_string()), operation, &failpoint);

@@ -1,6 +1,5 @@
-//! What gives back room, whatever it was taken by, and what mends a damaged store.
+//! What gives back room, whatever it was taken by.
 
-use super::bench::Bench;
 use super::builds::built;
 use super::containers::{image_and_container, snapshotted};
 use super::{Operation, Scope, check, words};
@@ -134,35 +133,5 @@ fn volume_prune_can_be_killed_anywhere() {
         },
         again: &[0],
         failpoints_min: 3,
-    });
-}
-
-/// One byte of a file of the other image is not what it was.
-fn damage(bench: &Bench<'_>) {
-    bench.obtain_image();
-    let spoil = "spoil() { printf x | dd of=$1 bs=1 seek=$2 conv=notrunc 2>/dev/null; }";
-    let script = match bench.driver {
-        "erofs" => "spoil $(grep -l data/one store/layers/erofs/*/tar) 1024",
-        "btrfs" => {
-            "for fs in store/layers/btrfs/*/fs; do [ ! -e $fs/data/one ] || \
-             { btrfs property set -f $fs ro false && spoil $fs/data/one 0 && btrfs property set $fs ro true; }; done"
-        }
-        _ => "for file in store/layers/*/*/fs/data/one; do spoil $file 0; done",
-    };
-    bench.machine.sh(&format!("{spoil}; {script}")).ok();
-    let checked = bench.strata(&["check"]);
-    assert!(checked.code == 1 && checked.out.contains(" is damaged: "), "{checked:?}");
-}
-
-#[test]
-fn check_repair_can_be_killed_anywhere() {
-    check(&Operation {
-        scope: Scope::Damaged,
-        prepare: damage,
-        begin: |_| {},
-        words: |_| words(&["check", "--repair"]),
-        done: |bench| drop(bench.strata(&["save", "-o", "image.tar", &bench.name("image")]).ok()),
-        again: &[0],
-        failpoints_min: 8,
     });
 }
