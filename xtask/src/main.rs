@@ -21,9 +21,9 @@ Usage: cargo xtask TASK
 Tasks:
   demo        The whole way on a real image: pull, run, change, commit, push, remove, pull again
   test        Everything CI runs: format, lints, tests, documentation, tutorial
-  test-vm [NAME...]  Tests in a guest with Debian's kernel: pure control groups of version 2
+  test-vm [NAME...]  Tests in guests with Debian's kernel: devicemapper, zfs, pure control groups of version 2
   test-systemd  The boot unit over a reboot and a power cut, podman's systemd manager, the journal, AppArmor: in a whole Debian
-  vm-zfs      Build ZFS for that kernel, once: from then on the guest tests it, too
+  vm-zfs      Build ZFS for that kernel, once: from then on a guest tests it, too
   bench       Measure against crun, tar and the engines that are installed; write docs/benchmarks.md
   dist [DIR]  Build the release binary, man pages and completions into DIR (default: target/dist)
   oci-validation DIR [--write]  Compare `strata runtime` with crun on the validation programs of runtime-tools, built in DIR

@@ -17,6 +17,9 @@ pub(super) const END: &str = "strata-vm-end:";
 /// What a line about a skipped test begins with.
 pub(super) const SKIP: &str = "strata-vm-skip:";
 
+/// After what the kernel's parameters say which guest it is.
+pub(super) const NAME: &str = "strata-vm-guest=";
+
 /// How long a boot may take with everything in it. An emulated machine on a busy one is slow; a dead one is dead.
 const BOOT_MAX: Duration = Duration::from_secs(1500);
 
@@ -37,17 +40,17 @@ pub(super) enum Reboot {
     GoesOn,
 }
 
-/// Boots, shows what is printed, and waits for the end.
-pub(super) fn boot(kernel: &Kernel, disk: &Disk, reboot: Reboot) -> Done<Said> {
-    let mut child = qemu(kernel, disk, reboot).spawn().map_err(|error| format!("cannot run qemu: {error}"))?;
-    let said = watch(&mut child);
+/// Boots the guest of that name, shows what is printed, and waits for the end.
+pub(super) fn boot(kernel: &Kernel, disk: &Disk, name: &str, reboot: Reboot) -> Done<Said> {
+    let mut child = qemu(kernel, disk, name, reboot).spawn().map_err(|error| format!("cannot run qemu: {error}"))?;
+    let said = watch(&mut child, name);
     // After its last line the guest has nothing more to do; its disk is a copy.
     let _already_gone = child.kill();
     let _reaped = child.wait();
     said
 }
 
-fn qemu(kernel: &Kernel, disk: &Disk, reboot: Reboot) -> Command {
+fn qemu(kernel: &Kernel, disk: &Disk, name: &str, reboot: Reboot) -> Command {
     let drive = |path: &Path| format!("file={},if=virtio,format=raw,snapshot=on,cache=unsafe", path.display());
     // One thread for both processors: when one patches the code of a running kernel, the other must not execute what was there.
     // Emulation everywhere: what passes here passes on machines without KVM, and on those whose KVM runs no such kernel.
@@ -60,16 +63,15 @@ fn qemu(kernel: &Kernel, disk: &Disk, reboot: Reboot) -> Command {
     }
     command.args(["-device", "virtio-rng-pci", "-drive", &drive(&disk.root)]);
     command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&disk.initrd);
-    command.args([
-        "-append",
-        "console=ttyS0 loglevel=1 panic=-1 mitigations=off audit=0 nokaslr tsc=reliable systemd.show_status=0",
-    ]);
+    let parameters =
+        "console=ttyS0 loglevel=1 panic=-1 mitigations=off audit=0 nokaslr tsc=reliable systemd.show_status=0";
+    command.args(["-append", &format!("{parameters} {NAME}{name}")]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }
 
 /// Prints the guest's lines as they come, until the last.
-fn watch(child: &mut Child) -> Done<Said> {
+fn watch(child: &mut Child, name: &str) -> Done<Said> {
     let output = child.stdout.take().ok_or("qemu has no output")?;
     let (send, lines) = mpsc::channel();
     std::thread::spawn(move || {
@@ -105,7 +107,7 @@ fn watch(child: &mut Child) -> Done<Said> {
         }
         match line.strip_prefix(SKIP) {
             Some(skip) => skips.push(skip.to_owned()),
-            None => eprintln!("{line}"),
+            None => eprintln!("{name}: {line}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The guest's root: programs of this machine with their libraries, the kernel's modules, our tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -54,7 +54,7 @@ pub(crate) fn make(
     dir: &Path,
     kernel: &Kernel,
     zfs: Option<&Zfs>,
-    programs: &[(PathBuf, String)],
+    programs: &BTreeMap<String, PathBuf>,
     init: &str,
 ) -> Done<Disk> {
     let root = dir.join("root");
@@ -75,7 +75,7 @@ pub(crate) fn make(
     if let Some(zfs) = zfs {
         install_zfs(&root, kernel, zfs)?;
     }
-    for (from, name) in programs {
+    for (name, from) in programs {
         copy(from, &root.join("tests").join(name))?;
     }
     write(&root.join("init"), init)?;

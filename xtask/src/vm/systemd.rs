@@ -43,7 +43,7 @@ pub(crate) fn test() -> Done {
     let disk = image::Disk { root: dir.join("systemd.img"), initrd: dir.join("systemd.initrd") };
     image::make_filesystem(&tree, &disk.root)?;
     image::make_initrd(&dir, &kernel, &disk.initrd)?;
-    let said = guest::boot(&kernel, &disk, Reboot::GoesOn)?;
+    let said = guest::boot(&kernel, &disk, "systemd", Reboot::GoesOn)?;
     if said.failed { Err("something failed in the guest".to_owned()) } else { Ok(()) }
 }
 
