@@ -86,6 +86,28 @@ fn every_cell_names_a_test_or_has_a_dash() {
     assert_eq!(drivers, known);
 }
 
+/// The table of what is killed names each operation that a test kills, and no other.
+#[test]
+fn every_operation_that_is_killed_has_a_row() {
+    const END: &str = "_can_be_killed_anywhere()";
+    let mut killed = Vec::new();
+    for (file, text) in tree::rust_files() {
+        let Some(module) = file.strip_prefix("crates/cli/tests/killed/") else { continue };
+        let module = module.trim_end_matches(".rs");
+        let names = text.lines().filter_map(|line| line.strip_prefix("fn ")?.split_once(END));
+        killed.extend(names.map(|(name, _)| format!("{module}::{name}")));
+    }
+    let document = document();
+    let table = document.split("\n## Crashes\n").nth(1).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.trim_end_matches(" |").rsplit_once("| ").map(|(_, cell)| cell));
+    let mut named: Vec<&str> = cells.flat_map(|cell| cell.split(", ")).collect();
+    killed.sort_unstable();
+    named.sort_unstable();
+    assert!(killed.len() > 30, "only {killed:?}");
+    assert_eq!(named, killed);
+}
+
 /// Where it says which tests the guest runs: lists of parts of their names.
 const SUITES: &str = "xtask/src/vm/mod.rs";
 
