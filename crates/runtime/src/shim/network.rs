@@ -1,5 +1,8 @@
 //! The container's networks: connected when its first process exists, given back when that has ended.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -50,13 +53,18 @@ fn tell(sandbox: &Sandbox, spec: &Spec, places: &Places) -> Result<(), Error> {
     };
     let addresses = connected.endpoints.iter().flat_map(strata_net::Endpoint::addresses);
     let lines: String = addresses.map(|address| format!("{}\t{name}\n", address.address)).collect();
-    let written = std::fs::read_to_string(&hosts).and_then(|before| {
+    let written = File::options().read(true).write(true).open(&hosts).and_then(|mut file| {
+        let mut before = String::new();
+        file.read_to_string(&mut before)?;
         // What stands there from an earlier run of the container is not true any more.
         let kept: String = before
             .lines()
             .filter(|line| !line.ends_with(&format!("\t{name}")))
             .fold(String::new(), |all, line| all + line + "\n");
-        std::fs::write(&hosts, kept + &lines)
+        // Written over: a file that was emptied first is written to the disk by ext4 when it is closed (`auto_da_alloc`).
+        let after = kept + &lines;
+        file.write_all_at(after.as_bytes(), 0)?;
+        if after.len() < before.len() { file.set_len(after.len() as u64) } else { Ok(()) }
     });
     match written {
         // A container of somebody else's making has no such file.
