@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use rustix::io::Errno;
 
 use crate::link::octets;
-use crate::netlink::{Socket, is};
+use crate::netlink::{Socket, attribute, big, is};
 use crate::nft::{
     self, FORWARD, Family, Hook, OUTPUT, POSTROUTING, PREROUTING, Set, Transaction, interface, of, state, verdict,
 };
@@ -38,6 +38,8 @@ type Element = (Vec<u8>, Option<Vec<u8>>);
 pub(crate) struct Firewall {
     socket: Socket,
     table: String,
+    /// So many changes of ours were carried out.
+    commits: u32,
 }
 
 /// What the tables are made of.
@@ -52,7 +54,15 @@ pub(crate) struct Wanted<'a> {
 impl Firewall {
     /// Opens the conversation. `table` is the name of ours.
     pub(crate) fn open(table: String) -> io::Result<Self> {
-        Ok(Self { socket: Socket::netfilter()?, table })
+        Ok(Self { socket: Socket::netfilter()?, table, commits: 0 })
+    }
+
+    /// A number that differs when somebody else has changed anything: the kernel's number of changes without our own.
+    pub(crate) fn state(&mut self) -> io::Result<u32> {
+        let found = self.socket.get(nft::full(nft::kind::GET_GENERATION), |message| message.raw(&nft::header(0, 0)))?;
+        let number =
+            found.and_then(|message| message.content.get(4..).and_then(|rest| attribute(rest, 1)).and_then(big));
+        Ok(number.ok_or(Errno::BADMSG)?.wrapping_sub(self.commits))
     }
 
     /// Adds what an endpoint needs to the tables that are there. False if they are not.
@@ -84,16 +94,20 @@ impl Firewall {
     /// Whether all tables are there that these endpoints need.
     pub(crate) fn is_there(&mut self, endpoints: &[Endpoint]) -> io::Result<bool> {
         for family in families(endpoints) {
-            let table = self.table.clone();
-            let found = self.socket.get(nft::full(nft::kind::GET_TABLE), |message| {
-                message.raw(&nft::header(family.number(), 0));
-                message.text(1, &table);
-            })?;
-            if found.is_none() {
+            if !self.has_table(family)? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    fn has_table(&mut self, family: Family) -> io::Result<bool> {
+        let Self { socket, table, .. } = self;
+        let found = socket.get(nft::full(nft::kind::GET_TABLE), |message| {
+            message.raw(&nft::header(family.number(), 0));
+            message.text(1, table);
+        })?;
+        Ok(found.is_some())
     }
 
     /// The host's own input chains.
@@ -123,6 +137,7 @@ impl Firewall {
             }
             if let Some(batch) = transaction.finish() {
                 self.socket.send(&batch)?;
+                self.commits += 1;
             }
         }
         Ok(())
@@ -131,6 +146,10 @@ impl Firewall {
     /// Removes the tables; they may be gone.
     pub(crate) fn remove_all(&mut self) -> io::Result<()> {
         for family in Family::BOTH {
+            // Asked for: a transaction that fails takes the kernel as long as one that does something.
+            if !self.has_table(family)? {
+                continue;
+            }
             let mut transaction = Transaction::new(family, &self.table);
             transaction.delete_table();
             let Some(batch) = transaction.finish() else { continue };
@@ -248,5 +267,90 @@ fn put_rules(transaction: &mut Transaction<'_>, family: Family, only_ours: bool)
     transaction.rule("masquerade", |rule| rule.from("masquerade", true).to("bridges", false).masquerade());
     if family == Family::V4 {
         transaction.rule("masquerade", |rule| rule.loopback_address(true).to("bridges", true).masquerade());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use strata_sys::process::{self, NamespaceSet};
+    use strata_testkit::{host, need};
+
+    use super::*;
+    use crate::plan::{Address, Bridge, Driver, Mac, Protocol};
+
+    fn endpoint() -> Endpoint {
+        let bridge = Bridge { interface: "b".into(), masquerade: true, between: true, mtu: None, publish_at: None };
+        Endpoint {
+            id: "e".into(),
+            network: "a".repeat(64),
+            network_name: "n".into(),
+            driver: Driver::Bridge(bridge),
+            internal: false,
+            container: "c".into(),
+            container_name: "c".into(),
+            interface: "eth0".into(),
+            ipv4: Some(Address { address: Ipv4Addr::new(10, 0, 0, 2).into(), prefix: 24, gateway: None }),
+            ipv6: None,
+            mac: Mac([2; 6]),
+            names: vec![],
+            ports: vec![],
+        }
+    }
+
+    /// In a network of its own.
+    fn alone(test: impl FnOnce() + Send) {
+        std::thread::scope(|scope| {
+            let test = scope.spawn(|| {
+                process::unshare(NamespaceSet::NET).unwrap();
+                test();
+            });
+            test.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn the_state_differs_by_what_others_do_and_not_by_what_we_do() {
+        need!(host::root());
+        alone(|| {
+            let mut ours = Firewall::open("strata-1".into()).unwrap();
+            let mut others = Firewall::open("strata-2".into()).unwrap();
+            let endpoints = [endpoint()];
+            let wanted = Wanted { endpoints: &endpoints, only_ours: false };
+            let before = ours.state().unwrap();
+            ours.rebuild(&wanted, &HostInput::default()).unwrap();
+            assert_eq!(ours.state().unwrap(), before);
+            others.rebuild(&wanted, &HostInput::default()).unwrap();
+            assert_ne!(ours.state().unwrap(), before);
+        });
+    }
+
+    #[test]
+    fn tables_are_made_that_are_longer_than_a_socket_has_room_for() {
+        need!(host::root());
+        alone(|| {
+            let mut firewall = Firewall::open("strata-1".into()).unwrap();
+            let port =
+                |port: u16| Published { port, protocol: Protocol::Tcp, host: [0, 0, 0, 0].into(), host_port: port };
+            let endpoints = [Endpoint { ports: (1..10_000).map(port).collect(), ..endpoint() }];
+            firewall.rebuild(&Wanted { endpoints: &endpoints, only_ours: false }, &HostInput::default()).unwrap();
+            assert!(firewall.is_there(&endpoints).unwrap());
+        });
+    }
+
+    #[test]
+    fn tables_are_removed_and_may_be_gone() {
+        need!(host::root());
+        alone(|| {
+            let mut firewall = Firewall::open("strata-1".into()).unwrap();
+            let endpoints = [endpoint()];
+            firewall.rebuild(&Wanted { endpoints: &endpoints, only_ours: false }, &HostInput::default()).unwrap();
+            assert!(firewall.is_there(&endpoints).unwrap());
+            for _ in 0..2 {
+                firewall.remove_all().unwrap();
+                assert!(!firewall.is_there(&endpoints).unwrap());
+            }
+        });
     }
 }

@@ -12,7 +12,6 @@ use crate::{Mac, MacvlanMode, Subnet};
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
-const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
@@ -31,12 +30,18 @@ const INFO: u16 = 18;
 const NAMESPACE_FD: u16 = 28;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
+const INFO_SLAVE_KIND: u16 = 4;
+const INFO_SLAVE_DATA: u16 = 5;
+const SEND_QUEUES: u16 = 31;
+const RECEIVE_QUEUES: u16 = 32;
+const BRIDGE_SNOOPING: u16 = 23;
 const VETH_PEER: u16 = 1;
 const MACVLAN_MODE: u16 = 1;
 const FAMILY_SPEC: u16 = 26;
 const INET6_ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_NONE: u8 = 1;
-const PROTOCOL_INFO: u16 = 12;
+const INET_SETTINGS: u16 = 1;
+const INET_ROUTE_LOCALNET: u16 = 26;
 const BRIDGE_PORT_HAIRPIN: u16 = 4;
 const BRIDGE_PORT_ISOLATED: u16 = 33;
 
@@ -51,10 +56,8 @@ const GATEWAY: u16 = 5;
 const TABLE_MAIN: u8 = 254;
 const PROTOCOL_STATIC: u8 = 4;
 const SCOPE_UNIVERSE: u8 = 0;
-const SCOPE_LINK: u8 = 253;
 const UNICAST: u8 = 1;
 
-const FAMILY_BRIDGE: u8 = 7;
 const FAMILY_INET: u8 = 2;
 const FAMILY_INET6: u8 = 10;
 
@@ -71,6 +74,22 @@ pub(crate) struct Veth<'a> {
     pub(crate) mac: Mac,
     pub(crate) mtu: Option<u32>,
     pub(crate) namespace: BorrowedFd<'a>,
+    /// Packets are sent back to where they came from, which is how a container reaches itself by a published port where
+    /// bridged packets are filtered (br_netfilter).
+    pub(crate) hairpin: bool,
+    /// It does not talk to other isolated ones.
+    pub(crate) isolated: bool,
+}
+
+/// What an interface in a container gets.
+#[derive(Debug)]
+pub(crate) struct Furniture<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) addresses: &'a [(IpAddr, u8)],
+    /// Without, it gets no IPv6 address at all.
+    pub(crate) has_ipv6: bool,
+    /// Where that is sent which is for nobody nearer.
+    pub(crate) gateways: &'a [IpAddr],
 }
 
 impl From<OwnedFd> for Links {
@@ -101,39 +120,60 @@ impl Links {
     }
 
     /// Makes a bridge and sets it up, with these addresses; its number.
+    ///
+    /// It does not listen for who wants which multicast group: nobody asks on it, and without an answer all is sent to all in
+    /// any case. What it would say itself (IGMP) was a connection that the packet filter remembered for ten minutes, and
+    /// as long as it remembers any, the first rule that needs connections costs a walk through the whole table of them.
     pub(crate) fn make_bridge(&mut self, name: &str, mtu: Option<u32>, addresses: &[(IpAddr, u8)]) -> io::Result<u32> {
+        let has = |ipv4: bool| addresses.iter().any(|(address, _)| address.is_ipv4() == ipv4);
         let mut batch = Batch::default();
         batch.message(NEW_LINK, CREATE | EXCLUSIVE, |message| {
-            link(message, 0, UP, UP);
+            link(message, 0, 0, 0);
             message.text(NAME, name);
             // Chosen once: otherwise it changes with the ports that come and go.
             message.put(MAC, &Mac::random().0);
             if let Some(mtu) = mtu {
                 message.number(MTU, mtu);
             }
-            message.nest(INFO, |info| info.text(INFO_KIND, "bridge"));
+            message.nest(INFO, |info| {
+                info.text(INFO_KIND, "bridge");
+                info.nest(INFO_DATA, |data| data.put(BRIDGE_SNOOPING, &[0]));
+            });
         });
-        batch.acknowledge();
+        if has(true) {
+            set_by_name(&mut batch, name, take_loopback);
+        }
+        if !has(false) {
+            set_by_name(&mut batch, name, no_link_local);
+            batch.optional();
+        }
+        up_by_name(&mut batch, name);
         self.0.send(&batch)?;
         let index = self.find(name)?.ok_or(Errno::NODEV)?;
         let mut batch = Batch::default();
         for (address, prefix) in addresses {
             put_address(&mut batch, index, *address, *prefix);
         }
+        batch.acknowledge();
         self.0.send(&batch)?;
         Ok(index)
     }
 
     /// Makes a veth pair. The end in the container must not be up yet: its peer does not exist at that moment.
     pub(crate) fn make_veth(&mut self, veth: &Veth<'_>) -> io::Result<()> {
-        let Veth { host, bridge, name, mac, mtu, namespace } = veth;
+        let Veth { host, bridge, name, mac, mtu, namespace, hairpin, isolated } = veth;
         let mut batch = Batch::default();
-        let put_mtu = |message: &mut Attributes<'_>| mtu.iter().for_each(|mtu| message.number(MTU, *mtu));
+        let put_common = |message: &mut Attributes<'_>| {
+            mtu.iter().for_each(|mtu| message.number(MTU, *mtu));
+            // It would use one of each in any case, and otherwise makes one for each processor before it gives them up.
+            message.number(SEND_QUEUES, 1);
+            message.number(RECEIVE_QUEUES, 1);
+        };
         batch.message(NEW_LINK, CREATE | EXCLUSIVE, |message| {
-            link(message, 0, UP, UP);
+            link(message, 0, 0, 0);
             message.text(NAME, host);
             message.number(MASTER, *bridge);
-            put_mtu(message);
+            put_common(message);
             message.nest(INFO, |info| {
                 info.text(INFO_KIND, "veth");
                 info.nest(INFO_DATA, |data| {
@@ -141,30 +181,27 @@ impl Links {
                         link(peer, 0, 0, 0);
                         peer.text(NAME, name);
                         peer.put(MAC, &mac.0);
-                        put_mtu(peer);
+                        put_common(peer);
                         peer.number(NAMESPACE_FD, namespace.as_raw_fd() as u32);
                     });
                 });
             });
         });
-        batch.acknowledge();
-        self.0.send(&batch)
-    }
-
-    /// Says what a bridge's port does: `hairpin` sends packets back to where they came from, which is how a container
-    /// reaches itself by a published port where bridged packets are filtered (br_netfilter); `isolated` ports do not talk
-    /// to each other.
-    pub(crate) fn set_port(&mut self, name: &str, hairpin: bool, isolated: bool) -> io::Result<()> {
-        let index = self.find(name)?.ok_or(Errno::NODEV)?;
-        let mut batch = Batch::default();
-        batch.message(SET_LINK, 0, |message| {
-            message.raw(&link_header(FAMILY_BRIDGE, index, 0, 0));
-            message.nest(PROTOCOL_INFO, |port| {
-                port.put(BRIDGE_PORT_HAIRPIN, &[u8::from(hairpin)]);
-                port.put(BRIDGE_PORT_ISOLATED, &[u8::from(isolated)]);
+        // Nobody talks to the port itself.
+        set_by_name(&mut batch, host, no_link_local);
+        batch.optional();
+        if *hairpin || *isolated {
+            set_by_name(&mut batch, host, |message| {
+                message.nest(INFO, |info| {
+                    info.text(INFO_SLAVE_KIND, "bridge");
+                    info.nest(INFO_SLAVE_DATA, |port| {
+                        port.put(BRIDGE_PORT_HAIRPIN, &[u8::from(*hairpin)]);
+                        port.put(BRIDGE_PORT_ISOLATED, &[u8::from(*isolated)]);
+                    });
+                });
             });
-        });
-        batch.acknowledge();
+        }
+        up_by_name(&mut batch, host);
         self.0.send(&batch)
     }
 
@@ -199,38 +236,30 @@ impl Links {
         self.0.send(&batch)
     }
 
-    /// Gives an interface addresses and sets it up. Without `ipv6` it gets no address of that kind at all.
-    pub(crate) fn furnish(&mut self, name: &str, addresses: &[(IpAddr, u8)], ipv6: bool) -> io::Result<()> {
+    /// Gives an interface addresses, sets it up and makes it the way out.
+    pub(crate) fn furnish(&mut self, furniture: &Furniture<'_>) -> io::Result<()> {
+        let Furniture { name, addresses, has_ipv6, gateways } = furniture;
         let index = self.find(name)?.ok_or(Errno::NODEV)?;
         let mut batch = Batch::default();
-        if !ipv6 {
+        if !has_ipv6 {
             // Before it is up: of one message the kernel does that first, and an interface that is ready has its address then.
-            batch.message(NEW_LINK, 0, |message| {
-                link(message, index, 0, 0);
-                no_link_local(message);
-            });
+            set_by_name(&mut batch, name, no_link_local);
+            batch.optional();
         }
         batch.message(NEW_LINK, 0, |message| link(message, index, UP, UP));
-        for (address, prefix) in addresses {
+        for (address, prefix) in *addresses {
             put_address(&mut batch, index, *address, *prefix);
         }
+        gateways.iter().for_each(|gateway| put_default_route(&mut batch, index, *gateway));
         batch.acknowledge();
         self.0.send(&batch)
     }
 
-    /// Sends what is for nobody nearer to `gateway`; without one, straight out by the interface.
-    pub(crate) fn set_default_route(&mut self, name: &str, gateway: Option<IpAddr>, ipv4: bool) -> io::Result<()> {
+    /// Sends what is for nobody nearer to `gateway`.
+    pub(crate) fn set_default_route(&mut self, name: &str, gateway: IpAddr) -> io::Result<()> {
         let index = self.find(name)?.ok_or(Errno::NODEV)?;
         let mut batch = Batch::default();
-        let family = if ipv4 { FAMILY_INET } else { FAMILY_INET6 };
-        let scope = if gateway.is_some() { SCOPE_UNIVERSE } else { SCOPE_LINK };
-        batch.message(NEW_ROUTE, CREATE | EXCLUSIVE, |message| {
-            message.raw(&[family, 0, 0, 0, TABLE_MAIN, PROTOCOL_STATIC, scope, UNICAST, 0, 0, 0, 0]);
-            if let Some(gateway) = gateway {
-                message.put(GATEWAY, &octets(gateway));
-            }
-            message.number(OUT, index);
-        });
+        put_default_route(&mut batch, index, gateway);
         batch.acknowledge();
         self.0.send(&batch)
     }
@@ -324,16 +353,54 @@ impl Links {
 /// Adds an address to an interface, to be used at once: nobody else on the network can have it.
 fn put_address(batch: &mut Batch, index: u32, address: IpAddr, prefix: u8) {
     batch.message(NEW_ADDRESS, CREATE | EXCLUSIVE, |message| {
-        let family = if address.is_ipv4() { FAMILY_INET } else { FAMILY_INET6 };
         let [a, b, c, d] = index.to_ne_bytes();
-        message.raw(&[family, prefix, 0, 0, a, b, c, d]);
+        message.raw(&[family(address), prefix, 0, 0, a, b, c, d]);
         message.put(LOCAL, &octets(address));
         message.put(ADDRESS, &octets(address));
         if !address.is_ipv4() {
             message.number(FLAGS, NO_DETECTION);
         }
     });
+}
+
+fn put_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
+    batch.message(NEW_ROUTE, CREATE | EXCLUSIVE, |message| {
+        let family = family(gateway);
+        message.raw(&[family, 0, 0, 0, TABLE_MAIN, PROTOCOL_STATIC, SCOPE_UNIVERSE, UNICAST, 0, 0, 0, 0]);
+        message.put(GATEWAY, &octets(gateway));
+        message.number(OUT, index);
+    });
+}
+
+const fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { FAMILY_INET } else { FAMILY_INET6 }
+}
+
+/// Changes an interface that is there, perhaps since the message before.
+fn set_by_name(batch: &mut Batch, name: &str, fill: impl FnOnce(&mut Attributes<'_>)) {
+    batch.message(NEW_LINK, 0, |message| {
+        link(message, 0, 0, 0);
+        message.text(NAME, name);
+        fill(message);
+    });
+}
+
+/// Sets an interface up, and ends the batch.
+fn up_by_name(batch: &mut Batch, name: &str) {
+    batch.message(NEW_LINK, 0, |message| {
+        link(message, 0, UP, UP);
+        message.text(NAME, name);
+    });
     batch.acknowledge();
+}
+
+/// Lets packets between the host's 127.0.0.1 and containers pass a bridge; our guard chain stops all others.
+fn take_loopback(message: &mut Attributes<'_>) {
+    message.nest(FAMILY_SPEC, |families| {
+        families.nest(u16::from(FAMILY_INET), |inet| {
+            inet.nest(INET_SETTINGS, |settings| settings.number(INET_ROUTE_LOCALNET, 1));
+        });
+    });
 }
 
 /// Keeps the kernel from giving an interface an IPv6 address by itself, and from the talk on the wire that goes with it.
@@ -344,17 +411,12 @@ fn no_link_local(message: &mut Attributes<'_>) {
 }
 
 fn link(message: &mut Attributes<'_>, index: u32, flags: u32, change: u32) {
-    message.raw(&link_header(0, index, flags, change));
-}
-
-/// `struct ifinfomsg`.
-fn link_header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
+    // `struct ifinfomsg`.
     let mut header = [0; 16];
-    header[0] = family;
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..].copy_from_slice(&change.to_ne_bytes());
-    header
+    message.raw(&header);
 }
 
 /// An address as it stands in messages and packets.

@@ -34,6 +34,11 @@ const ERROR: u16 = 2;
 /// The kernel answers: end of a list.
 const DONE: u16 = 3;
 
+/// The number of messages that may be about what the kernel does not have; answers have the number of what they answer.
+const OPTIONAL: u32 = 1;
+/// The number of a batch's last message that is answered.
+const LAST: u32 = 2;
+
 /// Drops changes of elements in tables whose name begins as ours do, and the number of the ruleset's state. The table's name
 /// is the first attribute.
 const NOT_OUR_ELEMENTS: [Instruction; 9] = [
@@ -59,8 +64,10 @@ const fn step(code: u16, if_true: u8, if_false: u8, operand: u32) -> Instruction
 /// A message's header.
 const HEADER_BYTES: usize = 16;
 
-/// The longest answer the kernel gives at once.
-const ANSWER_BYTES: usize = 32 << 10;
+/// Room for acknowledgements and single things: most sockets hear nothing else.
+const ANSWER_BYTES: usize = 4 << 10;
+/// The longest part of a list that the kernel gives at once.
+const LIST_BYTES: usize = 32 << 10;
 
 /// Room for the largest batch: a firewall with thousands of elements.
 const SEND_BYTES: usize = 8 << 20;
@@ -85,10 +92,22 @@ impl Batch {
         self.bytes[self.last..self.last + 4].copy_from_slice(&length.to_ne_bytes());
     }
 
-    /// Asks for an acknowledgement of the message that was added last.
+    /// Says that the message that was added last is about something that this kernel may not have, and needs not be done then.
+    pub(crate) fn optional(&mut self) {
+        self.number(OPTIONAL);
+    }
+
+    /// Asks for an acknowledgement of the message that was added last: nothing else is answered behind it.
     pub(crate) fn acknowledge(&mut self) {
         if let Some(flag) = self.bytes.get_mut(self.last + 6) {
             *flag |= ACK as u8;
+        }
+        self.number(LAST);
+    }
+
+    fn number(&mut self, number: u32) {
+        if let Some(place) = self.bytes.get_mut(self.last + 8..self.last + 12) {
+            place.copy_from_slice(&number.to_ne_bytes());
         }
     }
 }
@@ -188,12 +207,12 @@ pub(crate) struct Message {
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: OwnedFd,
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
 }
 
 impl From<OwnedFd> for Socket {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd, buffer: vec![0; ANSWER_BYTES].into_boxed_slice() }
+        Self { fd, buffer: vec![0; ANSWER_BYTES] }
     }
 }
 
@@ -211,12 +230,7 @@ impl Socket {
 
     /// With what filters packets.
     pub(crate) fn netfilter() -> io::Result<Self> {
-        let socket = Self::open(Some(netlink::NETFILTER), 0)?;
-        // Refused without privileges, and small batches pass without.
-        match sockopt::set_socket_send_buffer_size_force(&socket.fd, SEND_BYTES) {
-            Ok(()) | Err(Errno::PERM) => Ok(socket),
-            Err(errno) => Err(errno.into()),
-        }
+        Self::open(Some(netlink::NETFILTER), 0)
     }
 
     /// Hears of changes of what filters packets, but not of elements that come and go in tables of ours.
@@ -253,14 +267,28 @@ impl Socket {
         if batch.bytes.is_empty() {
             return Ok(());
         }
-        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, &batch.bytes, SendFlags::empty()))?;
-        let mut failed = None;
-        while let Some(length) = self.answer(RecvFlags::DONTWAIT)? {
+        self.say(batch)?;
+        let (mut failed, mut is_over) = (None, false);
+        while !is_over && let Some(length) = self.answer(RecvFlags::DONTWAIT)? {
             for message in messages(&self.buffer[..length]) {
+                is_over |= message.number == LAST;
                 failed = failed.or(error_of(message));
             }
         }
         failed.map_or(Ok(()), |errno| Err(errno.into()))
+    }
+
+    /// Sends a batch. What is longer than a socket has room for is sent once more with room.
+    fn say(&self, batch: &Batch) -> io::Result<()> {
+        let send = || rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, &batch.bytes, SendFlags::empty()));
+        match send() {
+            Err(Errno::MSGSIZE) => {
+                sockopt::set_socket_send_buffer_size_force(&self.fd, SEND_BYTES)?;
+                send()?;
+            }
+            other => drop(other?),
+        }
+        Ok(())
     }
 
     /// Asks for a list and gives it to `each`, the fixed part and attributes of an entry at a time.
@@ -276,7 +304,7 @@ impl Socket {
     /// Asks for one thing; none if it is not there.
     pub(crate) fn get(&mut self, kind: u16, fill: impl FnOnce(&mut Attributes<'_>)) -> io::Result<Option<Message>> {
         let mut found = None;
-        match self.ask(kind, ACK, fill, |message| found = Some(message)) {
+        match self.ask(kind, 0, fill, |message| found = Some(message)) {
             Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NODEV) => Ok(None),
             other => other.map(|()| found),
         }
@@ -291,7 +319,10 @@ impl Socket {
     ) -> io::Result<()> {
         let mut batch = Batch::default();
         batch.message(kind, flags, fill);
-        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, &batch.bytes, SendFlags::empty()))?;
+        self.say(&batch)?;
+        if flags == DUMP {
+            self.buffer.resize(LIST_BYTES, 0);
+        }
         while let Some(length) = self.answer(RecvFlags::empty())? {
             for message in messages(&self.buffer[..length]) {
                 match message.kind {
@@ -299,6 +330,10 @@ impl Socket {
                     ERROR => return error_of(message).map_or(Ok(()), |errno| Err(errno.into())),
                     _ => each(Message { content: message.content.to_vec() }),
                 }
+            }
+            // One thing is one answer.
+            if flags != DUMP {
+                return Ok(());
             }
         }
         Ok(())
@@ -328,6 +363,7 @@ pub(crate) fn is(error: &io::Error, errno: Errno) -> bool {
 
 struct Received<'a> {
     kind: u16,
+    number: u32,
     content: &'a [u8],
 }
 
@@ -335,11 +371,12 @@ fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
     std::iter::from_fn(move || {
         let length = number(bytes)? as usize;
         let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+        let of = number(bytes.get(8..)?)?;
         // An answer to a long request holds the request and is cut.
         let end = length.min(bytes.len());
         let content = bytes.get(HEADER_BYTES..end)?;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Received { kind, content })
+        Some(Received { kind, number: of, content })
     })
 }
 
@@ -348,7 +385,8 @@ fn error_of(message: Received<'_>) -> Option<Errno> {
         return None;
     }
     let code = number(message.content)? as i32;
-    (code != 0).then(|| Errno::from_raw_os_error(-code))
+    let errno = (code != 0).then(|| Errno::from_raw_os_error(-code));
+    errno.filter(|errno| message.number != OPTIONAL || ![Errno::AFNOSUPPORT, Errno::OPNOTSUPP].contains(errno))
 }
 
 #[cfg(test)]
@@ -369,6 +407,23 @@ mod tests {
         assert_eq!(text(attribute(content, 3).unwrap()), "strata0");
         assert_eq!(number(attribute(attribute(content, 18).unwrap(), 7).unwrap()), Some(9));
         assert_eq!(attribute(content, 4), None);
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_have_is_an_error_unless_it_is_optional() {
+        let refused = |number: u32, errno: Errno| {
+            let content = (-errno.raw_os_error()).to_ne_bytes();
+            error_of(Received { kind: ERROR, number, content: &content })
+        };
+        let mut batch = Batch::default();
+        batch.message(16, 0, |message| message.raw(&[1]));
+        let usual = messages(&batch.bytes).next().unwrap().number;
+        batch.optional();
+        let optional = messages(&batch.bytes).next().unwrap().number;
+        for errno in [Errno::AFNOSUPPORT, Errno::OPNOTSUPP] {
+            assert_eq!((refused(usual, errno), refused(optional, errno)), (Some(errno), None));
+        }
+        assert_eq!(refused(optional, Errno::PERM), Some(Errno::PERM));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) mod kind {
     pub(crate) const NEW_ELEMENTS: u16 = 12;
     pub(crate) const GET_ELEMENTS: u16 = 13;
     pub(crate) const DELETE_ELEMENTS: u16 = 14;
+    pub(crate) const GET_GENERATION: u16 = 16;
 }
 
 /// So many elements are put in one message, whose list may be 64 KiB long.

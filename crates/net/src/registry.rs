@@ -51,6 +51,7 @@ pub(crate) struct Changing(#[allow(dead_code, reason = "held, not read")] Lock);
 pub(crate) struct Claim {
     file: File,
     path: PathBuf,
+    bytes: usize,
 }
 
 /// An endpoint that is gone, but perhaps not from the kernel: its note stays until [`Registry::close`].
@@ -200,7 +201,7 @@ impl Registry {
         if !lock::take(&file, Mode::Exclusive).map_err(Error::step("claim an address"))? {
             return Err(Error::AddressTaken);
         }
-        Ok((Claim { file, path }, chosen))
+        Ok((Claim { file, path, bytes: 0 }, chosen))
     }
 
     /// Whether a network has endpoints.
@@ -208,10 +209,10 @@ impl Registry {
         Ok(names_in(&self.dir.join(network))?.iter().any(|name| is_claim(name)))
     }
 
-    /// Whether any network has endpoints.
-    pub(crate) fn is_anybody_there(&self) -> Result<bool> {
-        for network in self.networks()? {
-            if self.is_used(&network)? {
+    /// Whether any of these networks has endpoints.
+    pub(crate) fn is_any_used(&self, networks: &[String]) -> Result<bool> {
+        for network in networks {
+            if self.is_used(network)? {
                 return Ok(true);
             }
         }
@@ -280,8 +281,12 @@ impl Claim {
     pub(crate) fn fill(&mut self, endpoint: &Endpoint) -> Result<()> {
         let bytes = serde_json::to_vec(endpoint)
             .map_err(|source| Error::Document { path: self.path.display().to_string(), source })?;
-        let write = self.file.write_all_at(&bytes, 0).and_then(|()| self.file.set_len(bytes.len() as u64));
-        write.map_err(Error::step("write an endpoint"))
+        self.file.write_all_at(&bytes, 0).map_err(Error::step("write an endpoint"))?;
+        if bytes.len() < self.bytes {
+            self.file.set_len(bytes.len() as u64).map_err(Error::step("write an endpoint"))?;
+        }
+        self.bytes = bytes.len();
+        Ok(())
     }
 
     /// Gives the addresses back, of which nothing is in the kernel.

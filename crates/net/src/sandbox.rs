@@ -13,7 +13,7 @@ use strata_sys::process::{self, NamespaceSet};
 use crate::dns::{Names, Server};
 use crate::error::{Error, Result};
 use crate::firewall::Firewall;
-use crate::link::{Links, Veth};
+use crate::link::{Furniture, Links, Veth};
 use crate::netlink::{Socket, is};
 use crate::pasta::{self, Helper};
 use crate::plan::{
@@ -21,7 +21,7 @@ use crate::plan::{
 };
 use crate::port::{self, Kinds, Reserved};
 use crate::registry::{Changing, Claim, Left, Registry};
-use crate::{host, sweep};
+use crate::sweep;
 
 /// A running container's connections. What it holds outside this process is given back by [`Sandbox::leave`] and
 /// [`Leaving::finish`], or by [`crate::sweep()`] if this process is killed.
@@ -36,6 +36,8 @@ pub struct Sandbox {
     /// Stays open once it was used: closing it waits until the kernel has carried out what was sent by it, which takes all
     /// processors' consent (`nft_rcv_nl_event`, ten milliseconds).
     firewall: Option<Firewall>,
+    /// Something happened to the packet filter that nobody may have heard.
+    has_missed: bool,
     outside: Option<Outside>,
     warning: Option<String>,
 }
@@ -68,9 +70,7 @@ pub struct Leaving {
 impl Leaving {
     /// Removes what was there for them alone.
     pub fn finish(self) -> Result<()> {
-        let removed = sweep::remove_from_kernel(&self.registry, &self.left, &self.changing);
-        drop(self.firewall);
-        removed
+        sweep::remove_from_kernel(&self.registry, self.firewall, &self.left, &self.changing)
     }
 }
 
@@ -87,6 +87,7 @@ impl Sandbox {
             names: None,
             changes: None,
             firewall: None,
+            has_missed: false,
             outside: None,
             warning: None,
         };
@@ -100,11 +101,6 @@ impl Sandbox {
     }
 
     fn connect_all(&mut self) -> Result<()> {
-        // Before the first rule is there: nothing that happens to it may be missed.
-        if self.plan.attachments.iter().any(|attachment| matches!(attachment.network.driver, Driver::Bridge(_))) {
-            let changes = Socket::netfilter_changes();
-            self.changes = Some(changes.map_err(Error::step("watch the packet filter (nf_tables)"))?);
-        }
         for attachment in &self.plan.attachments.clone() {
             self.add(attachment)?;
         }
@@ -149,14 +145,18 @@ impl Sandbox {
             let networks: Vec<&str> = self.held.iter().map(|held| held.endpoint.network.as_str()).collect();
             names.turn(&Names { registry: &self.registry, networks: &networks });
         }
-        if self.changes.as_mut().is_some_and(Socket::has_heard)
-            && let Err(error) = sweep::mend(&self.registry)
-        {
-            tracing::debug!(%error, "our tables may be missing");
+        if self.changes.as_mut().is_some_and(Socket::has_heard) {
+            self.mend();
         }
         if self.outside.as_ref().is_some_and(|outside| outside.helper.is_over()) {
             tracing::debug!("pasta has ended before the container");
             self.outside = None;
+        }
+    }
+
+    fn mend(&self) {
+        if let Err(error) = sweep::mend(&self.registry) {
+            tracing::debug!(%error, "our tables may be missing");
         }
     }
 
@@ -173,9 +173,10 @@ impl Sandbox {
             return Err(Error::Invalid(format!("endpoint with name {name} already exists in network {network}")));
         }
         let changing = self.registry.change()?;
+        let mut links = Links::open().map_err(Error::step("speak to the host's network"))?;
         let (mut claim, addresses) = self.claim(attachment, &changing)?;
-        let made = self.make(attachment, &addresses, &mut claim, &changing);
-        let (endpoint, ports) = match made {
+        let made = self.make(attachment, &addresses, &mut claim, &mut links, &changing);
+        let (endpoint, ports, bridge) = match made {
             Ok(made) => made,
             Err(error) => {
                 // The first error is the one to tell; what stays is swept later.
@@ -187,7 +188,10 @@ impl Sandbox {
             }
         };
         drop(changing);
-        let plugged = self.plug(&endpoint);
+        if std::mem::take(&mut self.has_missed) {
+            self.mend();
+        }
+        let plugged = self.plug(&endpoint, bridge, &mut links);
         self.held.push(Held { endpoint, claim, _ports: ports });
         plugged.inspect_err(|_| self.drop_last())
     }
@@ -315,7 +319,7 @@ impl Sandbox {
         let wished: Vec<IpAddr> =
             attachment.ipv4.map(IpAddr::V4).into_iter().chain(attachment.ipv6.map(IpAddr::V6)).collect();
         let dead = self.registry.bury_some(&network.id, changing)?;
-        sweep::remove_from_kernel(&self.registry, &dead, changing)?;
+        sweep::remove_from_kernel(&self.registry, None, &dead, changing)?;
         match self.registry.claim(network, &wished, changing) {
             Err(Error::AddressTaken | Error::AddressesExhausted { .. }) => {
                 sweep::bury_all(&self.registry, changing)?;
@@ -345,8 +349,9 @@ impl Sandbox {
         attachment: &Attachment,
         addresses: &[IpAddr],
         claim: &mut Claim,
+        links: &mut Links,
         changing: &Changing,
-    ) -> Result<(Endpoint, Vec<Reserved>)> {
+    ) -> Result<(Endpoint, Vec<Reserved>, Option<u32>)> {
         let mut endpoint = self.endpoint(attachment, addresses);
         let mut ports = Vec::new();
         // Ports are published by way of the first connection that leads out.
@@ -362,29 +367,55 @@ impl Sandbox {
             endpoint.ports = ports.iter().map(|port| port.published).collect();
         }
         claim.fill(&endpoint)?;
+        let mut index = None;
         if let Driver::Bridge(bridge) = &attachment.network.driver {
-            self.ensure_bridge(&attachment.network, bridge)?;
-            let firewall = match self.firewall.take() {
-                Some(firewall) => firewall,
-                None => Firewall::open(self.registry.table())
-                    .map_err(Error::step("speak to the packet filter (nf_tables)"))?,
-            };
-            let firewall = self.firewall.insert(firewall);
-            // For the first of all there is nothing yet that one could add to.
-            let tried = if self.registry.has_tables() { firewall.add(&endpoint) } else { Ok(false) };
-            let added = match tried {
+            index = Some(self.ensure_bridge(&attachment.network, bridge, links)?);
+            self.let_pass(&endpoint, changing)?;
+        }
+        Ok((endpoint, ports, index))
+    }
+
+    /// Adds what an endpoint needs to our tables, or makes those, and hears from then on what happens to them.
+    fn let_pass(&mut self, endpoint: &Endpoint, changing: &Changing) -> Result<()> {
+        let failed = || Error::step("add rules to the packet filter (nf_tables)");
+        let mut firewall = match self.firewall.take() {
+            Some(firewall) => firewall,
+            None => {
+                Firewall::open(self.registry.table()).map_err(Error::step("speak to the packet filter (nf_tables)"))?
+            }
+        };
+        if self.registry.has_tables() {
+            self.watch()?;
+            let added = match firewall.add(endpoint) {
                 // A dead one published the port.
                 Err(error) if is(&error, Errno::BUSY) || is(&error, Errno::EXIST) => {
                     sweep::bury_all(&self.registry, changing)?;
                     false
                 }
-                other => other.map_err(Error::step("add rules to the packet filter (nf_tables)"))?,
+                other => other.map_err(failed())?,
             };
             if !added {
-                sweep::rebuild(&self.registry, firewall)?;
+                sweep::rebuild(&self.registry, &mut firewall)?;
             }
+        } else {
+            // It is the first of all. It listens only then, so that the kernel does not tell it of each thing that it makes
+            // itself. What others did since the look at their rules shows in the number of changes.
+            let state = firewall.state().map_err(failed())?;
+            sweep::rebuild_for(&self.registry, &mut firewall, std::slice::from_ref(endpoint))?;
+            self.watch()?;
+            self.has_missed = firewall.state().map_err(failed())? != state;
         }
-        Ok((endpoint, ports))
+        self.firewall = Some(firewall);
+        Ok(())
+    }
+
+    /// Hears of what happens to the packet filter.
+    fn watch(&mut self) -> Result<()> {
+        if self.changes.is_none() {
+            let changes = Socket::netfilter_changes();
+            self.changes = Some(changes.map_err(Error::step("watch the packet filter (nf_tables)"))?);
+        }
+        Ok(())
     }
 
     fn endpoint(&self, attachment: &Attachment, addresses: &[IpAddr]) -> Endpoint {
@@ -418,40 +449,36 @@ impl Sandbox {
         }
     }
 
-    /// Makes a network's bridge unless it is there.
-    fn ensure_bridge(&self, network: &Network, bridge: &Bridge) -> Result<()> {
+    /// Makes a network's bridge unless it is there; its number.
+    fn ensure_bridge(&self, network: &Network, bridge: &Bridge, links: &mut Links) -> Result<u32> {
         let name = &bridge.interface;
         let failed = || Error::step(format!("make the bridge {name}"));
-        let mut links = Links::open().map_err(failed())?;
-        if links.find(name).map_err(failed())?.is_some() {
-            return Ok(());
+        if let Some(index) = links.find(name).map_err(failed())? {
+            return Ok(index);
         }
         self.registry.note_made(&network.id)?;
         let addresses: Vec<(IpAddr, u8)> =
             network.pools.iter().map(|pool| (pool.gateway, pool.subnet.prefix())).collect();
-        links.make_bridge(name, bridge.mtu, &addresses).map_err(failed())?;
-        if addresses.iter().any(|(address, _)| address.is_ipv4()) {
-            host::take_loopback(name)?;
-        }
-        Ok(())
+        links.make_bridge(name, bridge.mtu, &addresses).map_err(failed())
     }
 
-    /// Makes the container's interface.
-    fn plug(&self, endpoint: &Endpoint) -> Result<()> {
+    /// Makes the container's interface; `bridge` is the number of its bridge.
+    fn plug(&self, endpoint: &Endpoint, bridge: Option<u32>, links: &mut Links) -> Result<()> {
         let failed = || Error::step(format!("connect the container to network {}", endpoint.network_name));
-        let mut links = Links::open().map_err(failed())?;
-        let missing = || std::io::Error::from(Errno::NODEV);
         let namespace = self.namespace.as_fd();
         match &endpoint.driver {
-            Driver::Bridge(bridge) => {
-                let index = links.find(&bridge.interface).map_err(failed())?.ok_or_else(missing).map_err(failed())?;
-                let host = format!("veth{}", &endpoint.id[..7]);
-                let (name, mac, mtu) = (endpoint.interface.as_str(), endpoint.mac, bridge.mtu);
-                links.make_veth(&Veth { host: &host, bridge: index, name, mac, mtu, namespace }).map_err(failed())?;
-                let hairpin = !endpoint.ports.is_empty();
-                if hairpin || !bridge.between {
-                    links.set_port(&host, hairpin, !bridge.between).map_err(failed())?;
-                }
+            Driver::Bridge(Bridge { mtu, between, .. }) => {
+                let veth = Veth {
+                    host: &format!("veth{}", &endpoint.id[..7]),
+                    bridge: bridge.ok_or_else(|| Errno::NODEV.into()).map_err(failed())?,
+                    name: &endpoint.interface,
+                    mac: endpoint.mac,
+                    mtu: *mtu,
+                    namespace,
+                    hairpin: !endpoint.ports.is_empty(),
+                    isolated: !between,
+                };
+                links.make_veth(&veth).map_err(failed())?;
             }
             Driver::Macvlan { parent, mode } => {
                 let no_parent = || Error::Invalid(format!("invalid subinterface vlan name {parent}, no such device"));
@@ -463,24 +490,25 @@ impl Sandbox {
         }
         let addresses: Vec<(IpAddr, u8)> =
             endpoint.addresses().map(|address| (address.address, address.prefix)).collect();
-        let has_ipv6 = endpoint.ipv6.is_some();
-        let mut inside = self.inside().map_err(failed())?;
-        inside.furnish(&endpoint.interface, &addresses, has_ipv6).map_err(failed())?;
-        let of_others: Vec<&Endpoint> = self.held.iter().map(|held| &held.endpoint).collect();
-        route_by(&mut inside, endpoint, &of_others)
+        let gateways: Vec<IpAddr> = ways_out(endpoint, self.held.iter().map(|held| &held.endpoint)).collect();
+        let (name, has_ipv6) = (endpoint.interface.as_str(), endpoint.ipv6.is_some());
+        let furniture = Furniture { name, addresses: &addresses, has_ipv6, gateways: &gateways };
+        self.inside().and_then(|mut inside| inside.furnish(&furniture)).map_err(failed())
     }
 
     /// Sets the ways out that are still missing after an interface was removed.
     fn route_out(&self) -> Result<()> {
         let mut inside = self.inside().map_err(Error::step("speak to the container's network"))?;
-        let mut before: Vec<&Endpoint> = Vec::new();
-        for held in &self.held {
-            match route_by(&mut inside, &held.endpoint, &before) {
-                // The way was there already.
-                Err(Error::Step { source, .. }) if is(&source, Errno::EXIST) => {}
-                other => other?,
+        for (number, Held { endpoint, .. }) in self.held.iter().enumerate() {
+            for gateway in ways_out(endpoint, self.held[..number].iter().map(|held| &held.endpoint)) {
+                match inside.set_default_route(&endpoint.interface, gateway) {
+                    // The way was there already.
+                    Err(error) if is(&error, Errno::EXIST) => {}
+                    other => {
+                        other.map_err(Error::step(format!("route by way of network {}", endpoint.network_name)))?;
+                    }
+                }
             }
-            before.push(&held.endpoint);
         }
         Ok(())
     }
@@ -505,21 +533,16 @@ impl Sandbox {
     }
 }
 
-/// Makes an interface the way out, of each kind for which none of the `others` is.
-fn route_by(inside: &mut Links, endpoint: &Endpoint, others: &[&Endpoint]) -> Result<()> {
-    let failed = || Error::step(format!("route by way of network {}", endpoint.network_name));
-    for address in endpoint.addresses() {
-        let ipv4 = address.address.is_ipv4();
-        let leads_out = |other: &&Endpoint| {
-            other.addresses().any(|address| address.address.is_ipv4() == ipv4 && address.gateway.is_some())
-        };
-        let Some(gateway) = address.gateway else { continue };
-        if others.iter().any(leads_out) {
-            continue;
-        }
-        inside.set_default_route(&endpoint.interface, Some(gateway), ipv4).map_err(failed())?;
-    }
-    Ok(())
+/// The gateways by which an endpoint is the way out: of each kind for which none of the `others` is.
+fn ways_out<'a>(
+    endpoint: &'a Endpoint,
+    others: impl Iterator<Item = &'a Endpoint> + Clone,
+) -> impl Iterator<Item = IpAddr> {
+    let leads_out = move |ipv4: bool| {
+        let mut addresses = others.clone().flat_map(Endpoint::addresses);
+        addresses.any(|address| address.address.is_ipv4() == ipv4 && address.gateway.is_some())
+    };
+    endpoint.addresses().filter_map(|address| address.gateway).filter(move |gateway| !leads_out(gateway.is_ipv4()))
 }
 
 /// Opens sockets in another network namespace where there is no return from that: whoever is not root may not enter the

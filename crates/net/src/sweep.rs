@@ -25,7 +25,7 @@ pub(crate) fn bury_all(registry: &Registry, changing: &Changing) -> Result<()> {
     for network in registry.networks()? {
         dead.extend(registry.bury(&network, changing)?);
     }
-    remove_from_kernel(registry, &dead, changing)
+    remove_from_kernel(registry, None, &dead, changing)
 }
 
 /// Who is connected to a network now.
@@ -40,32 +40,34 @@ pub fn host_routes() -> Result<Vec<Subnet>> {
 }
 
 /// Removes from the kernel what was there for endpoints that have left, and what was there for the last of its kind.
-pub(crate) fn remove_from_kernel(registry: &Registry, left: &[Left], changing: &Changing) -> Result<()> {
+/// `firewall` is the conversation with the packet filter, if there is one.
+pub(crate) fn remove_from_kernel(
+    registry: &Registry,
+    firewall: Option<Firewall>,
+    left: &[Left],
+    changing: &Changing,
+) -> Result<()> {
     if left.is_empty() {
         return Ok(());
     }
-    let mut firewall = Firewall::open(registry.table()).map_err(Error::step("speak to the packet filter"))?;
-    let is_last_of_all = !registry.is_anybody_there()?;
-    // With the last of all go whole tables: each change of the packet filter waits for all processors.
-    if is_last_of_all {
-        firewall.remove_all().map_err(Error::step("remove our tables from the packet filter"))?;
+    let mut firewall = match firewall {
+        Some(firewall) => firewall,
+        None => Firewall::open(registry.table()).map_err(Error::step("speak to the packet filter"))?,
+    };
+    let networks = registry.networks()?;
+    if !registry.is_any_used(&networks)? {
+        return remove_all_from_kernel(registry, &mut firewall, left, &networks, changing);
     }
     let mut complete = true;
     for Left { endpoint, .. } in left {
         let is_last = !registry.is_used(&endpoint.network)?;
-        if !is_last_of_all {
-            let removed = firewall.remove(endpoint, is_last);
-            complete &= removed.map_err(Error::step("remove rules of the packet filter"))?;
-        }
+        let removed = firewall.remove(endpoint, is_last);
+        complete &= removed.map_err(Error::step("remove rules of the packet filter"))?;
         if is_last {
-            remove_network(registry, endpoint, changing)?;
+            remove_bridge(registry, endpoint)?;
+            // Last: as long as it is noted, somebody else would do all this.
+            registry.forget(&endpoint.network, changing)?;
         }
-    }
-    if is_last_of_all {
-        registry.close(left, changing)?;
-        registry.networks()?.iter().try_for_each(|network| registry.forget(network, changing))?;
-        registry.note_stamp(None)?;
-        return host::stop_routing(registry);
     }
     registry.close(left, changing)?;
     if complete {
@@ -75,14 +77,32 @@ pub(crate) fn remove_from_kernel(registry: &Registry, left: &[Left], changing: &
     rebuild(registry, &mut firewall)
 }
 
+/// With the last of all go whole tables: each change of the packet filter waits for all processors.
+fn remove_all_from_kernel(
+    registry: &Registry,
+    firewall: &mut Firewall,
+    left: &[Left],
+    networks: &[String],
+    changing: &Changing,
+) -> Result<()> {
+    firewall.remove_all().map_err(Error::step("remove our tables from the packet filter"))?;
+    left.iter().try_for_each(|left| remove_bridge(registry, &left.endpoint))?;
+    networks.iter().try_for_each(|network| registry.forget(network, changing))?;
+    registry.note_stamp(None)?;
+    host::stop_routing(registry)
+}
+
 /// Makes our tables anew, for everybody who is connected.
 pub(crate) fn rebuild(registry: &Registry, firewall: &mut Firewall) -> Result<()> {
-    let endpoints = registry.all_endpoints()?;
-    host::route(registry, &endpoints)?;
-    let wanted = Wanted { endpoints: &endpoints, only_ours: !registry.router().is_empty() };
+    rebuild_for(registry, firewall, &registry.all_endpoints()?)
+}
+
+/// Makes our tables anew for these, who are all that are connected.
+pub(crate) fn rebuild_for(registry: &Registry, firewall: &mut Firewall, endpoints: &[Endpoint]) -> Result<()> {
+    let only_ours = host::route(registry, endpoints)?;
     let failed = || Error::step("set up the packet filter (nf_tables)");
     let host = firewall.host_input().map_err(failed())?;
-    firewall.rebuild(&wanted, &host).map_err(failed())?;
+    firewall.rebuild(&Wanted { endpoints, only_ours }, &host).map_err(failed())?;
     registry.note_stamp(Some(&host.stamp()))
 }
 
@@ -99,11 +119,9 @@ pub(crate) fn mend(registry: &Registry) -> Result<()> {
     rebuild(registry, &mut firewall)
 }
 
-fn remove_network(registry: &Registry, last: &Endpoint, changing: &Changing) -> Result<()> {
-    if let Some(bridge) = last.bridge().filter(|_| registry.is_made(&last.network)) {
-        let removed = Links::open().and_then(|mut links| links.remove(&bridge.interface));
-        removed.map_err(Error::step(format!("remove the bridge {}", bridge.interface)))?;
-    }
-    // Last: as long as it is noted, somebody else would do all this.
-    registry.forget(&last.network, changing)
+/// Removes a network's bridge if it is ours.
+fn remove_bridge(registry: &Registry, last: &Endpoint) -> Result<()> {
+    let Some(bridge) = last.bridge().filter(|_| registry.is_made(&last.network)) else { return Ok(()) };
+    let removed = Links::open().and_then(|mut links| links.remove(&bridge.interface));
+    removed.map_err(Error::step(format!("remove the bridge {}", bridge.interface)))
 }

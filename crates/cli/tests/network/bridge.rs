@@ -17,6 +17,19 @@ fn a_container_has_an_address_a_way_out_and_its_name_in_hosts() {
 }
 
 #[test]
+fn a_bridge_says_nothing_by_itself() {
+    need!(available());
+    let lab = Lab::start();
+    // A kernel that remembers a connection looks at all it has room for when the first rule for connections comes.
+    let script = "cat /proc/sys/net/netfilter/nf_conntrack_count";
+    lab.serve("web", "-p 8080:80");
+    lab.sh("test -z \"$(ip -6 addr show dev strata0)\" && ! grep -q 6A0000E0 /proc/net/igmp").ok();
+    assert_eq!(lab.sh(script).ok(), "0\n");
+    lab.strata("rm -f web").ok();
+    assert_eq!(lab.sh(script).ok(), "0\n");
+}
+
+#[test]
 fn the_subnet_is_one_that_the_host_has_no_route_into() {
     need!(available());
     let lab = Lab::start();
