@@ -32,11 +32,7 @@ use zfs::Zfs;
 /// each other.
 const GUESTS: &[Guest] = &[
     Guest {
-        name: "kills",
-        suites: &[Suite { package: "strata-cli", target: &["--test", "killed"], filter: KILLED_IMAGES, driver: THIN }],
-    },
-    Guest {
-        name: "suites",
+        name: "images",
         suites: &[
             Suite {
                 package: "strata-snapshot",
@@ -50,6 +46,24 @@ const GUESTS: &[Guest] = &[
                 filter: &["sealed::", "whoever_sees"],
                 driver: THIN,
             },
+            Suite { package: "strata-cli", target: &["--test", "killed"], filter: KILLED_IMAGES, driver: THIN },
+            Suite {
+                package: "strata-cli",
+                target: &["--test", "killed"],
+                filter: &["check_repair", "rmi_of_a_lender"],
+                driver: SEALED,
+            },
+            Suite {
+                package: "strata-cli",
+                target: &["--test", "power"],
+                filter: &["removal_of_a_lender_survives"],
+                driver: SEALED,
+            },
+        ],
+    },
+    Guest {
+        name: "containers",
+        suites: &[
             Suite {
                 package: "strata-sys",
                 target: &["--lib"],
@@ -69,28 +83,12 @@ const GUESTS: &[Guest] = &[
                 ],
                 driver: THIN,
             },
-            Suite {
-                package: "strata-cli",
-                target: &["--test", "killed"],
-                filter: &["check_repair", "rmi_of_a_lender"],
-                driver: SEALED,
-            },
-            Suite {
-                package: "strata-cli",
-                target: &["--test", "power"],
-                filter: &["removal_of_a_lender_survives"],
-                driver: SEALED,
-            },
             Suite { package: "strata-cli", target: &["--test", "rootless"], filter: &["delegated::"], driver: THIN },
             Suite { package: "strata-cli", target: &["--test", "killed"], filter: KILLED_OTHERS, driver: THIN },
         ],
     },
     Guest {
-        name: "zfs-kills",
-        suites: &[Suite { package: "strata-cli", target: &["--test", "killed"], filter: KILLED_IMAGES, driver: ZFS }],
-    },
-    Guest {
-        name: "zfs-suites",
+        name: "zfs-images",
         suites: &[
             Suite {
                 package: "strata-snapshot",
@@ -98,8 +96,12 @@ const GUESTS: &[Guest] = &[
                 filter: &["--skip", "btrfs::", "--skip", "quota::"],
                 driver: ZFS,
             },
-            Suite { package: "strata-cli", target: &["--test", "killed"], filter: KILLED_OTHERS, driver: ZFS },
+            Suite { package: "strata-cli", target: &["--test", "killed"], filter: KILLED_IMAGES, driver: ZFS },
         ],
+    },
+    Guest {
+        name: "zfs-containers",
+        suites: &[Suite { package: "strata-cli", target: &["--test", "killed"], filter: KILLED_OTHERS, driver: ZFS }],
     },
 ];
 
