@@ -26,7 +26,7 @@ pub(super) fn measure(bench: &Bench) -> Done<Table> {
     let out = arena.store("tar");
     let tar = format!("mkdir -p {0} && for b in {blobs}/*; do tar -C {0} -xzf $b; done", out.display());
     entries.push(Entry::new("tar xzf (no network, no digests)", tar).before(format!("rm -rf {}", out.display())));
-    let timings = interleaved(arena, bench.rounds(0, 3), &entries)?;
+    let timings = interleaved(arena, bench.rounds(0, 5), &entries)?;
     let sizes =
         arena.setup(&format!("cd {blobs}; ls | wc -l; cat * | wc -c; for b in *; do gzip -dc $b; done | wc -c"))?;
     let sizes: Vec<f64> = sizes.lines().filter_map(|line| line.trim().parse().ok()).collect();

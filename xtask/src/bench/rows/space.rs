@@ -58,7 +58,7 @@ pub(super) fn after_removal(bench: &Bench) -> Done<Table> {
             .push(Entry::new(&format!("after 100,000 removals{name}"), &*pull).before(format!("{fresh} && {litter}")));
         entries.push(Entry::new(&format!("on a fresh store{name}"), pull).before(&*fresh));
     }
-    let timings = interleaved(arena, bench.rounds(0, 3), &entries);
+    let timings = interleaved(arena, bench.rounds(0, 7), &entries);
     arena.setup(&format!("umount {place}; rm -f {image}"))?;
     let timings = timings?;
     let targets = vec![timings.target(Cost::Wall, 1.1, &["on a fresh store"])];
