@@ -145,7 +145,7 @@ fn mounts(spec: &Spec, sources: &[Option<std::path::PathBuf>]) -> Vec<Value> {
                 }
                 all.extend(size_bytes.map(|size| format!("size={size}")));
                 all.extend(mode.map(|mode| format!("mode={mode:o}")));
-                all.extend(options.iter().filter(|option| option.contains('=')).cloned());
+                all.extend(options.iter().cloned());
                 json!({"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": all})
             }
             (MountSource::Bind { path, recursive, propagation, .. }, None) => {

@@ -180,6 +180,7 @@ fn try_union_of(
 ) -> rustix::io::Result<OwnedFd> {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
+    rustix::mount::fsconfig_set_string(context, "source", "overlay")?;
     let set = |key: &str, part: &OwnedFd| match given {
         Given::ByDescriptor => rustix::mount::fsconfig_set_fd(context, key, part),
         Given::ByPath => {
@@ -261,6 +262,7 @@ fn try_union(
 ) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
+    rustix::mount::fsconfig_set_string(context, "source", "overlay")?;
     let set = |key: &str, path: &Path| rustix::mount::fsconfig_set_string(context, key, path);
     for dir in lower {
         set("lowerdir+", dir)?;

@@ -26,9 +26,13 @@ struct Attributes {
 
 const READ_ONLY: u64 = 1;
 
-/// Makes a new instance of a filesystem with options, each `name` or `name=value`.
+/// Makes a new instance of a filesystem with options, each `name` or `name=value`. Without a `source` the table of mounts
+/// shows its type there, as mount(8) and other engines have it.
 pub fn filesystem(name: &str, options: &[&str], attributes: MountAttrFlags) -> Result<OwnedFd> {
     let context = rustix::mount::fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if !options.iter().any(|option| option.starts_with("source=")) {
+        rustix::mount::fsconfig_set_string(context.as_fd(), "source", name)?;
+    }
     for option in options {
         match option.split_once('=') {
             Some((key, value)) => rustix::mount::fsconfig_set_string(context.as_fd(), key, value)?,

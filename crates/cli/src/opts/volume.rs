@@ -49,7 +49,7 @@ pub fn parse_tmpfs(text: &str) -> Result<Mount> {
     check_target(target)?;
     let mut tmpfs = Tmpfs::default();
     let mut read_only = false;
-    for option in options.split(',').filter(|option| !option.is_empty()) {
+    for option in options.split(',').filter(|_| !options.is_empty()) {
         match option.split_once('=') {
             None if option == "ro" => read_only = true,
             None if option == "rw" => read_only = false,
@@ -58,11 +58,55 @@ pub fn parse_tmpfs(text: &str) -> Result<Mount> {
             Some(("mode", value)) if u32::from_str_radix(value, 8).is_ok() => {
                 tmpfs.mode = u32::from_str_radix(value, 8).ok();
             }
-            _ => tmpfs.options.push(option.to_owned()),
+            None if WORDS.contains(&option) => tmpfs.options.push(option.to_owned()),
+            Some((key, _)) if KEYS.contains(&key) => tmpfs.options.push(option.to_owned()),
+            _ => return Err(Invalid(format!("invalid tmpfs option {:?}", key_of(option)))),
         }
     }
     Ok(Mount { target: target.to_owned(), read_only, source: Source::Tmpfs(tmpfs) })
 }
+
+fn key_of(option: &str) -> &str {
+    option.split_once('=').map_or(option, |(key, _)| key)
+}
+
+/// Words of mount(8) for `--tmpfs`, beside `ro` and `rw`.
+const WORDS: [&str; 31] = [
+    "defaults",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "mand",
+    "nomand",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "symfollow",
+    "nosymfollow",
+    "lazytime",
+    "private",
+    "rprivate",
+    "slave",
+    "rslave",
+    "shared",
+    "rshared",
+    "unbindable",
+    "runbindable",
+];
+
+/// Options of tmpfs(5) that have a value.
+const KEYS: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
 
 /// The third part of `-v`: at most one word of each kind.
 #[derive(Default)]
@@ -143,6 +187,9 @@ mod tests {
         let mount = parse_tmpfs("/run:rw,noexec,size=64k,mode=755").unwrap();
         let tmpfs = Tmpfs { size_bytes: Some(65536), mode: Some(0o755), options: vec!["noexec".into()] };
         assert_eq!(mount, Mount { target: "/run".into(), read_only: false, source: Source::Tmpfs(tmpfs) });
+        let refused = |text: &str| parse_tmpfs(text).unwrap_err().to_string();
+        assert_eq!(refused("/x:exec,nope=1"), "invalid tmpfs option \"nope\"");
+        assert_eq!(refused("/x:,exec"), "invalid tmpfs option \"\"");
         assert_eq!(parse_tmpfs("x").unwrap_err().to_string(), "invalid mount path: 'x' mount path must be absolute");
     }
 }

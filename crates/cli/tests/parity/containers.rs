@@ -55,6 +55,11 @@ fn programs_end_the_same() {
         &["--rm", "box", "sh", "-c", "ls -l /proc/self/fd | wc -l"],
         &["--rm", "box", "sh", "-c", "id; umask; pwd; tty; env | sort | grep -v HOSTNAME"],
         &["--rm", "box", "sh", "-c", "cut -d' ' -f5 /proc/self/mountinfo | grep -v /sys/fs/cgroup/ | sort"],
+        &["--rm", "box", "sh", "-c", "cut -d' ' -f1-3 /proc/self/mounts | grep -vE ' (/proc/|/etc/|/sys/)' | sort"],
+        &["--rm", "--tmpfs", "/x", "box", "grep", " /x ", "/proc/self/mounts"],
+        &["--rm", "--tmpfs", "/run:rw,noexec,nosuid,size=65536k", "box", "grep", " /run ", "/proc/self/mounts"],
+        &["--rm", "--tmpfs", "/x:exec,mode=700,uid=5,rprivate", "box", "grep", " /x ", "/proc/self/mounts"],
+        &["--rm", "--tmpfs", "/x:ro,suid,dev,noatime,sync", "box", "grep", " /x ", "/proc/self/mounts"],
     ] {
         pair.same(&run(words));
     }
@@ -66,6 +71,10 @@ fn programs_end_the_same() {
         &["--rm", "-m", "1", "box", "true"],
         &["--rm", "--name", "?", "box", "true"],
         &["--rm", "--cap-add", "NOPE", "box", "true"],
+        &["--rm", "--tmpfs", "/x:nope", "box", "true"],
+        &["--rm", "--tmpfs", "/x:nope=1", "box", "true"],
+        &["--rm", "--tmpfs", "/x:,exec", "box", "true"],
+        &["--rm", "--tmpfs", "/x:size=nope", "box", "true"],
         &["--rm", "-w", "relative", "box", "true"],
         &["--rm", "--security-opt", "nope", "box", "true"],
     ] {

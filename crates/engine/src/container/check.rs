@@ -54,6 +54,7 @@ fn sysctls(host: &HostConfig) -> Result<()> {
         let (shared, whose) = match sysctl::namespace(name) {
             Some(NamespaceSet::NET) => (host.network_mode == "host", "network"),
             Some(NamespaceSet::IPC) => (host.ipc_mode == "host", "ipc"),
+            _ if value.is_empty() => return Err(invalid(format!("sysctl '{name}' is not allowed"))),
             _ => return Err(invalid(format!("sysctl '{name}={value}' is not allowed"))),
         };
         if shared {
@@ -105,7 +106,7 @@ pub(super) fn memory(resources: &mut Resources) -> Result<()> {
     }
     match resources.memory_swappiness {
         None | Some(-1..=100) => {}
-        Some(other) => return Err(invalid(format!("Invalid value: {other}, valid memory swappiness range is 0-100"))),
+        Some(other) => return Err(invalid(format!("invalid value: {other}. Valid memory swappiness range is 0-100"))),
     }
     if resources.pids_limit == Some(0) {
         resources.pids_limit = None;
@@ -161,7 +162,7 @@ pub(crate) fn capabilities(host: &HostConfig) -> Result<CapSet> {
     if host.privileged {
         return Ok(CapSet::ALL);
     }
-    let list = |words: &Option<Vec<String>>| -> Result<(bool, Vec<Capability>)> {
+    let list = |field: &str, words: &Option<Vec<String>>| -> Result<(bool, Vec<Capability>)> {
         let mut all = false;
         let mut set = Vec::new();
         for word in words.iter().flatten() {
@@ -169,15 +170,13 @@ pub(crate) fn capabilities(host: &HostConfig) -> Result<CapSet> {
                 all = true;
                 continue;
             }
-            set.push(
-                word.parse()
-                    .map_err(|_| invalid(format!("invalid capability: unknown capability: {}", shown(word))))?,
-            );
+            let unknown = |_| invalid(format!("invalid {field}: unknown capability: {:?}", shown(word)));
+            set.push(word.parse().map_err(unknown)?);
         }
         Ok((all, set))
     };
-    let (add_all, add) = list(&host.cap_add)?;
-    let (drop_all, drop) = list(&host.cap_drop)?;
+    let (add_all, add) = list("CapAdd", &host.cap_add)?;
+    let (drop_all, drop) = list("CapDrop", &host.cap_drop)?;
     let base = match (add_all, drop_all) {
         (true, _) => CapSet::ALL,
         (false, true) => CapSet::EMPTY,
@@ -245,7 +244,7 @@ mod tests {
         let swap = refused(|host| host.resources.memory_swap = 1 << 30);
         assert_eq!(swap, "You should always set the Memory limit when using Memoryswap limit, see usage");
         let capability = refused(|host| host.cap_add = Some(vec!["nope".into()]));
-        assert_eq!(capability, "invalid capability: unknown capability: CAP_NOPE");
+        assert_eq!(capability, "invalid CapAdd: unknown capability: \"CAP_NOPE\"");
         let cgroupns = refused(|host| host.cgroupns_mode = "x".into());
         assert_eq!(cgroupns, "CGROUP: invalid CGROUP mode: x");
         let driver = refused(|host| host.log_config.kind = "x".into());

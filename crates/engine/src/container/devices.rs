@@ -42,19 +42,19 @@ pub(super) fn of(host: &HostConfig) -> Result<(Vec<DeviceNode>, DeviceRules)> {
 
 fn add(device: &Device, nodes: &mut Vec<DeviceNode>) -> Result<()> {
     let Device { path_on_host, path_in_container, .. } = device;
-    let gather = |source| ContainerError::Step {
-        act: format!("error gathering device information while adding custom device \"{path_on_host}\""),
-        source,
+    let gather = |why: &str| {
+        let what = "error gathering device information while adding custom device";
+        ContainerError::invalid(format!("{what} \"{path_on_host}\": {why}"))
     };
-    let metadata = std::fs::metadata(path_on_host).map_err(gather)?;
+    let metadata = std::fs::metadata(path_on_host).map_err(|error| {
+        let text = error.to_string();
+        gather(&text.split(" (os error").next().unwrap_or_default().to_ascii_lowercase())
+    })?;
     if metadata.is_dir() {
         return add_below(Path::new(path_on_host), path_in_container, DEPTH_MAX, nodes);
     }
     let Some(node) = node(path_in_container, &metadata) else {
-        let what = format!(
-            "error gathering device information while adding custom device \"{path_on_host}\": not a device node"
-        );
-        return Err(ContainerError::invalid(what));
+        return Err(gather("not a device node"));
     };
     nodes.push(node);
     Ok(())

@@ -108,10 +108,7 @@ impl Engine {
                 MountSource::Plan { plan: self.snapshots()?.view(layers)?, subpath: subpath.clone() }
             }
         };
-        let exec = match &point.source {
-            MountFrom::Tmpfs { options, .. } => options.iter().any(|option| option == "exec"),
-            _ => true,
-        };
+        let exec = !matches!(point.source, MountFrom::Tmpfs { .. });
         Ok(Mount { target: point.target.clone(), source, read_only, exec })
     }
 }

@@ -58,15 +58,10 @@ pub(super) fn with_memory(spec: &Spec, opened: Vec<OwnedFd>) -> Result<Vec<Owned
 
 /// A filesystem of the machine's.
 pub(crate) fn filesystem(kind: &str, device: &str, options: &[String]) -> Result<OwnedFd, Error> {
-    let mut attributes = MountAttrFlags::empty();
     let source = format!("source={device}");
+    let (attributes, data) = sorted(MountAttrFlags::empty(), options);
     let mut all = vec![source.as_str()];
-    for option in options {
-        match ATTRIBUTES.iter().find(|(name, _)| name == option) {
-            Some((_, attribute)) => attributes |= *attribute,
-            None => all.push(option),
-        }
-    }
+    all.extend(data);
     if attributes.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
         // A disk that cannot be written is not even opened otherwise.
         all.push("ro");
@@ -82,16 +77,62 @@ pub(super) fn below(made: OwnedFd, subpath: Option<&str>) -> Result<OwnedFd, Err
     detached::part(made, inside.as_fd(), false).map_err(Error::path("bind", subpath))
 }
 
-/// Options that are the mount's and not the filesystem's, as mount(8) has them.
-const ATTRIBUTES: [(&str, MountAttrFlags); 8] = [
-    ("ro", MountAttrFlags::MOUNT_ATTR_RDONLY),
-    ("nosuid", MountAttrFlags::MOUNT_ATTR_NOSUID),
-    ("nodev", MountAttrFlags::MOUNT_ATTR_NODEV),
-    ("noexec", MountAttrFlags::MOUNT_ATTR_NOEXEC),
-    ("noatime", MountAttrFlags::MOUNT_ATTR_NOATIME),
-    ("strictatime", MountAttrFlags::MOUNT_ATTR_STRICTATIME),
-    ("nodiratime", MountAttrFlags::MOUNT_ATTR_NODIRATIME),
-    ("nosymfollow", MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW),
+/// What the words among `options` make of a mount's attributes, the later ones counting, and the options that are the
+/// filesystem's.
+fn sorted(mut attributes: MountAttrFlags, options: &[String]) -> (MountAttrFlags, Vec<&str>) {
+    let mut data = Vec::new();
+    for option in options {
+        match WORDS.iter().find(|(word, ..)| word == option) {
+            Some((_, of, value)) => attributes = attributes.difference(*of).union(*value),
+            None if NOTHING.contains(&option.as_str()) => {}
+            None => data.push(option.as_str()),
+        }
+    }
+    (attributes, data)
+}
+
+const NONE: MountAttrFlags = MountAttrFlags::empty();
+const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+const NO_SUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+const NO_DEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+const NO_EXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+const TIMES: MountAttrFlags = MountAttrFlags::MOUNT_ATTR__ATIME;
+const NO_TIMES_OF_DIRS: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODIRATIME;
+const NO_LINKS: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW;
+
+/// Options that are the mount's and not the filesystem's, as mount(8) has them: which attributes each decides, and how.
+const WORDS: [(&str, MountAttrFlags, MountAttrFlags); 17] = [
+    ("ro", READ_ONLY, READ_ONLY),
+    ("rw", READ_ONLY, NONE),
+    ("nosuid", NO_SUID, NO_SUID),
+    ("suid", NO_SUID, NONE),
+    ("nodev", NO_DEV, NO_DEV),
+    ("dev", NO_DEV, NONE),
+    ("noexec", NO_EXEC, NO_EXEC),
+    ("exec", NO_EXEC, NONE),
+    ("noatime", TIMES, MountAttrFlags::MOUNT_ATTR_NOATIME),
+    ("atime", TIMES, NONE),
+    ("relatime", TIMES, NONE),
+    ("strictatime", TIMES, MountAttrFlags::MOUNT_ATTR_STRICTATIME),
+    ("nostrictatime", TIMES, NONE),
+    ("nodiratime", NO_TIMES_OF_DIRS, NO_TIMES_OF_DIRS),
+    ("diratime", NO_TIMES_OF_DIRS, NONE),
+    ("nosymfollow", NO_LINKS, NO_LINKS),
+    ("symfollow", NO_LINKS, NONE),
+];
+
+/// Words of mount(8) that say what is so anyway, or how a mount that nothing else will be below passes mounts on.
+const NOTHING: [&str; 10] = [
+    "defaults",
+    "norelatime",
+    "private",
+    "rprivate",
+    "slave",
+    "rslave",
+    "shared",
+    "rshared",
+    "unbindable",
+    "runbindable",
 ];
 
 /// Opens what is below a directory into which containers write: they may exchange directories for links at any moment.
@@ -134,12 +175,9 @@ pub(super) fn bind(
 fn tmpfs(mount: &Mount, size_bytes: Option<u64>, mode: Option<u32>, options: &[String]) -> Result<OwnedFd, Error> {
     let size = size_bytes.map(|size| format!("size={size}"));
     let mode = mode.map(|mode| format!("mode={mode:o}"));
-    let all: Vec<&str> = size.iter().chain(&mode).chain(options).map(String::as_str).collect();
-    let mut attributes = MountAttrFlags::empty();
-    if !mount.exec {
-        attributes |=
-            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    }
+    let usual = if mount.exec { NONE } else { NO_SUID | NO_DEV | NO_EXEC };
+    let (attributes, data) = sorted(usual, options);
+    let all: Vec<&str> = size.iter().chain(&mode).map(String::as_str).chain(data).collect();
     detached::filesystem("tmpfs", &all, attributes).map_err(Error::path("make a tmpfs for", &mount.target))
 }
 

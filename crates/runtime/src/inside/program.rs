@@ -118,9 +118,9 @@ fn look_up(process: &Process, environment: &[String]) -> Result<(String, String)
             Err(_) => {}
         }
     }
-    let text = format!("exec: \"{name}\": executable file not found in $PATH");
+    let text = format!("exec: {name:?}: executable file not found in $PATH");
     if refused {
-        return Err(Error::ProgramRefused(format!("exec: \"{name}\": permission denied")));
+        return Err(Error::ProgramRefused(format!("exec: {name:?}: permission denied")));
     }
     Err(Error::ProgramMissing(text))
 }

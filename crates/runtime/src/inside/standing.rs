@@ -75,7 +75,7 @@ pub(super) fn mount(
         (Some(theirs), _) if !mounts::replaces(spec, SHM) => attach(root, SHM, &theirs)?,
         (None, SharedMemory::Own) => {
             let size = format!("size={}", spec.shm_size_bytes);
-            make(SHM, "tmpfs", &["mode=1777", &size], NOSUID | NODEV | NOEXEC)?;
+            make(SHM, "tmpfs", &["source=shm", "mode=1777", &size], NOSUID | NODEV | NOEXEC)?;
         }
         (None, SharedMemory::Host) if !mounts::replaces(spec, SHM) => {
             hosts(root, SHM)?;

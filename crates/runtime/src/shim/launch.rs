@@ -233,6 +233,7 @@ fn follow(
             Err(errno) => Err(Error::step("speak to the new process")(errno)),
         }
     });
+    let is_joined = joined.is_ok();
     let heard = joined.and_then(|()| hear(&channel, warnings));
     match heard {
         Ok(terminal) => {
@@ -246,7 +247,11 @@ fn follow(
             if let Err(errno) = ended {
                 tracing::debug!(%errno, "a process that failed to start is gone already");
             }
-            Err(error)
+            // What could not be prepared for it may have failed because it had: then its own reason is the one.
+            match if is_joined { Ok(None) } else { hear(&channel, warnings) } {
+                Err(its @ (Error::Setup(_) | Error::ProgramMissing(_) | Error::ProgramRefused(_))) => Err(its),
+                _ => Err(error),
+            }
         }
     }
 }

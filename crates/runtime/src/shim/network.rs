@@ -41,16 +41,23 @@ pub(super) fn connect(
     }
 }
 
+/// The container's names in its `hosts`: the whole one, and the first part of it. The person may have given the whole one as
+/// host name, or in two.
+fn names(host: &str, domain: Option<&str>) -> String {
+    let whole = domain.map_or_else(|| host.to_owned(), |domain| format!("{host}.{domain}"));
+    match whole.split_once('.') {
+        Some((first, _)) => format!("{whole} {first}"),
+        None => whole,
+    }
+}
+
 /// Says what the container has got: to others in a file of the run directory, to itself in its `hosts`.
 fn tell(sandbox: &Sandbox, spec: &Spec, places: &Places) -> Result<(), Error> {
     let connected = sandbox.connected();
     record::put(&path(&places.run_dir, &spec.id), &connected)?;
     let Network::Connected(plan) = &spec.namespaces.network else { return Ok(()) };
     let hosts = places.dir.join("hosts");
-    let name = match &spec.domainname {
-        Some(domain) => format!("{0}.{domain} {0}", plan.hostname),
-        None => plan.hostname.clone(),
-    };
+    let name = names(&plan.hostname, spec.domainname.as_deref());
     let addresses = connected.endpoints.iter().flat_map(strata_net::Endpoint::addresses);
     let lines: String = addresses.map(|address| format!("{}\t{name}\n", address.address)).collect();
     let written = File::options().read(true).write(true).open(&hosts).and_then(|mut file| {
@@ -127,5 +134,23 @@ impl Shim {
             Err(error) => client.say(&super::Failed::from(&error).answer()),
         }
         client.gone = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn a_container_has_its_whole_name_and_the_first_part_of_it() {
+        // As `docker run --hostname HOST --domainname DOMAIN` has them in /etc/hosts.
+        for (host, domain, expected) in [
+            ("a", None, "a"),
+            ("a.b.c", None, "a.b.c a"),
+            ("a", Some("x.y"), "a.x.y a"),
+            ("a.b", Some("x.y"), "a.b.x.y a"),
+        ] {
+            assert_eq!(names(host, domain), expected);
+        }
     }
 }
