@@ -39,6 +39,7 @@ mod wire;
 pub use container::{Container, Held, Started};
 pub use emulator::Emulator;
 pub use error::Error;
+pub use inside::options::is_word_for_memory;
 pub use reexec::Ahead;
 pub use session::{Attach, Foreground, Outcome, Session, Stream};
 pub use shim::started_ticks;

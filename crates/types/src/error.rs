@@ -1,4 +1,5 @@
-//! What kind of trouble an error is, independent of where it arose. The edge turns classes into exit codes and hints.
+//! What kind of trouble an error is, independent of where it arose, and how it is told. The edge turns classes into exit codes
+//! and hints.
 
 /// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,4 +24,9 @@ pub enum ErrorClass {
     Cancelled,
     /// Everything else: input and output failed, or a defect.
     Internal,
+}
+
+/// What the kernel said, in its words, without the number: as programs in C and Go have it.
+pub fn plain(error: &std::io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_ascii_lowercase()
 }

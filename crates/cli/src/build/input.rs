@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use strata_build::{Context, Remote, RemoteContext, Secret};
 use strata_dockerfile::DOCKERFILE_BYTES_MAX;
 use strata_engine::Engine;
-use strata_types::Silent;
+use strata_types::{Silent, plain};
 
 use crate::exit::{Failure, Result};
 use crate::session::Session;
@@ -164,9 +164,4 @@ pub fn ignore_of(context: &Path, dockerfile: &Path) -> Result<String> {
         }
     }
     Ok(String::new())
-}
-
-/// What the kernel said, in its words.
-fn plain(error: &std::io::Error) -> String {
-    error.to_string().split(" (os error").next().unwrap_or_default().to_ascii_lowercase()
 }

@@ -11,6 +11,7 @@ use strata_engine::container::{
 use strata_engine::image::ImageRecord;
 use strata_engine::network::EndpointWish;
 use strata_types::config::{Healthcheck, RunConfig};
+use strata_types::plain;
 
 use crate::container::foreground::size;
 use crate::container::mount_options;
@@ -127,12 +128,6 @@ pub fn environment(session: &Session, variables: &[Variable], files: &[String]) 
         env.push(variable.resolved(|name| session.variable(name)).unwrap_or_else(|| variable.name.clone()));
     }
     Ok(env)
-}
-
-/// What the kernel said, in its words, without the number.
-fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_ascii_lowercase()
 }
 
 fn labels(options: &ContainerOptions) -> Result<BTreeMap<String, String>> {

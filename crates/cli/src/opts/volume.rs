@@ -58,52 +58,14 @@ pub fn parse_tmpfs(text: &str) -> Result<Mount> {
             Some(("mode", value)) if u32::from_str_radix(value, 8).is_ok() => {
                 tmpfs.mode = u32::from_str_radix(value, 8).ok();
             }
-            None if WORDS.contains(&option) => tmpfs.options.push(option.to_owned()),
+            None if strata_runtime::is_word_for_memory(option) => tmpfs.options.push(option.to_owned()),
             Some((key, _)) if KEYS.contains(&key) => tmpfs.options.push(option.to_owned()),
-            _ => return Err(Invalid(format!("invalid tmpfs option {:?}", key_of(option)))),
+            Some((unknown, _)) => return Err(Invalid(format!("invalid tmpfs option {unknown:?}"))),
+            None => return Err(Invalid(format!("invalid tmpfs option {option:?}"))),
         }
     }
     Ok(Mount { target: target.to_owned(), read_only, source: Source::Tmpfs(tmpfs) })
 }
-
-fn key_of(option: &str) -> &str {
-    option.split_once('=').map_or(option, |(key, _)| key)
-}
-
-/// Words of mount(8) for `--tmpfs`, beside `ro` and `rw`.
-const WORDS: [&str; 31] = [
-    "defaults",
-    "suid",
-    "nosuid",
-    "dev",
-    "nodev",
-    "exec",
-    "noexec",
-    "sync",
-    "async",
-    "dirsync",
-    "mand",
-    "nomand",
-    "atime",
-    "noatime",
-    "diratime",
-    "nodiratime",
-    "relatime",
-    "norelatime",
-    "strictatime",
-    "nostrictatime",
-    "symfollow",
-    "nosymfollow",
-    "lazytime",
-    "private",
-    "rprivate",
-    "slave",
-    "rslave",
-    "shared",
-    "rshared",
-    "unbindable",
-    "runbindable",
-];
 
 /// Options of tmpfs(5) that have a value.
 const KEYS: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];

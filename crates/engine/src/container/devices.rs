@@ -46,10 +46,7 @@ fn add(device: &Device, nodes: &mut Vec<DeviceNode>) -> Result<()> {
         let what = "error gathering device information while adding custom device";
         ContainerError::invalid(format!("{what} \"{path_on_host}\": {why}"))
     };
-    let metadata = std::fs::metadata(path_on_host).map_err(|error| {
-        let text = error.to_string();
-        gather(&text.split(" (os error").next().unwrap_or_default().to_ascii_lowercase())
-    })?;
+    let metadata = std::fs::metadata(path_on_host).map_err(|error| gather(&strata_types::plain(&error)))?;
     if metadata.is_dir() {
         return add_below(Path::new(path_on_host), path_in_container, DEPTH_MAX, nodes);
     }

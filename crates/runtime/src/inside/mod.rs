@@ -12,6 +12,7 @@ mod label;
 pub(crate) mod mapped;
 mod masks;
 mod mounts;
+pub(crate) mod options;
 mod place;
 mod program;
 mod secrets;

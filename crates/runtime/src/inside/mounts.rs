@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use strata_sys::detached;
 
+use super::options::Options;
 use super::{place, secrets};
 use crate::Error;
 use crate::spec::{Mount, MountSource, Propagation, Spec};
@@ -59,15 +60,15 @@ pub(super) fn with_memory(spec: &Spec, opened: Vec<OwnedFd>) -> Result<Vec<Owned
 /// A filesystem of the machine's.
 pub(crate) fn filesystem(kind: &str, device: &str, options: &[String]) -> Result<OwnedFd, Error> {
     let source = format!("source={device}");
-    let (attributes, data) = sorted(MountAttrFlags::empty(), options);
+    let options = Options::parse(options);
     let mut all = vec![source.as_str()];
-    all.extend(data);
-    if attributes.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
+    all.extend(options.data.iter().map(String::as_str));
+    if options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
         // A disk that cannot be written is not even opened otherwise.
         all.push("ro");
     }
     let shown = format!("{kind} filesystem {device}");
-    detached::filesystem(kind, &all, attributes).map_err(Error::path("mount", shown))
+    detached::filesystem(kind, &all, options.set).map_err(Error::path("mount", shown))
 }
 
 /// A directory of a mounted volume; all of it without.
@@ -76,64 +77,6 @@ pub(super) fn below(made: OwnedFd, subpath: Option<&str>) -> Result<OwnedFd, Err
     let inside = beneath(made.as_fd(), subpath)?;
     detached::part(made, inside.as_fd(), false).map_err(Error::path("bind", subpath))
 }
-
-/// What the words among `options` make of a mount's attributes, the later ones counting, and the options that are the
-/// filesystem's.
-fn sorted(mut attributes: MountAttrFlags, options: &[String]) -> (MountAttrFlags, Vec<&str>) {
-    let mut data = Vec::new();
-    for option in options {
-        match WORDS.iter().find(|(word, ..)| word == option) {
-            Some((_, of, value)) => attributes = attributes.difference(*of).union(*value),
-            None if NOTHING.contains(&option.as_str()) => {}
-            None => data.push(option.as_str()),
-        }
-    }
-    (attributes, data)
-}
-
-const NONE: MountAttrFlags = MountAttrFlags::empty();
-const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
-const NO_SUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
-const NO_DEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
-const NO_EXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
-const TIMES: MountAttrFlags = MountAttrFlags::MOUNT_ATTR__ATIME;
-const NO_TIMES_OF_DIRS: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODIRATIME;
-const NO_LINKS: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW;
-
-/// Options that are the mount's and not the filesystem's, as mount(8) has them: which attributes each decides, and how.
-const WORDS: [(&str, MountAttrFlags, MountAttrFlags); 17] = [
-    ("ro", READ_ONLY, READ_ONLY),
-    ("rw", READ_ONLY, NONE),
-    ("nosuid", NO_SUID, NO_SUID),
-    ("suid", NO_SUID, NONE),
-    ("nodev", NO_DEV, NO_DEV),
-    ("dev", NO_DEV, NONE),
-    ("noexec", NO_EXEC, NO_EXEC),
-    ("exec", NO_EXEC, NONE),
-    ("noatime", TIMES, MountAttrFlags::MOUNT_ATTR_NOATIME),
-    ("atime", TIMES, NONE),
-    ("relatime", TIMES, NONE),
-    ("strictatime", TIMES, MountAttrFlags::MOUNT_ATTR_STRICTATIME),
-    ("nostrictatime", TIMES, NONE),
-    ("nodiratime", NO_TIMES_OF_DIRS, NO_TIMES_OF_DIRS),
-    ("diratime", NO_TIMES_OF_DIRS, NONE),
-    ("nosymfollow", NO_LINKS, NO_LINKS),
-    ("symfollow", NO_LINKS, NONE),
-];
-
-/// Words of mount(8) that say what is so anyway, or how a mount that nothing else will be below passes mounts on.
-const NOTHING: [&str; 10] = [
-    "defaults",
-    "norelatime",
-    "private",
-    "rprivate",
-    "slave",
-    "rslave",
-    "shared",
-    "rshared",
-    "unbindable",
-    "runbindable",
-];
 
 /// Opens what is below a directory into which containers write: they may exchange directories for links at any moment.
 fn beneath(dir: BorrowedFd<'_>, subpath: &str) -> Result<OwnedFd, Error> {
@@ -175,9 +118,14 @@ pub(super) fn bind(
 fn tmpfs(mount: &Mount, size_bytes: Option<u64>, mode: Option<u32>, options: &[String]) -> Result<OwnedFd, Error> {
     let size = size_bytes.map(|size| format!("size={size}"));
     let mode = mode.map(|mode| format!("mode={mode:o}"));
-    let usual = if mount.exec { NONE } else { NO_SUID | NO_DEV | NO_EXEC };
-    let (attributes, data) = sorted(usual, options);
-    let all: Vec<&str> = size.iter().chain(&mode).map(String::as_str).chain(data).collect();
+    let options = Options::parse(options);
+    let all: Vec<&str> = size.iter().chain(&mode).chain(&options.data).map(String::as_str).collect();
+    let mut attributes = MountAttrFlags::empty();
+    if !mount.exec {
+        attributes |=
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    }
+    let attributes = (attributes - options.clear) | options.set;
     detached::filesystem("tmpfs", &all, attributes).map_err(Error::path("make a tmpfs for", &mount.target))
 }
 

@@ -17,7 +17,7 @@ use super::{
     Error, Filter, Namespaces, Runtime, Schedule, hooks, life, namespaces, process, resctrl, resources, validate,
 };
 use crate::inside::bundle::mounts::{is_bind, open_bind};
-use crate::inside::bundle::options::Options;
+use crate::inside::options::Options;
 use crate::inside::{ENTER, bundle, message};
 use crate::shim::record;
 use crate::{seccomp, spec};

@@ -7,7 +7,7 @@ use strata_sys::seccomp::{Arch, Flags};
 use strata_types::runtime_spec::VERSION;
 
 use super::namespaces;
-use crate::inside::bundle::options;
+use crate::inside::options;
 
 /// The document.
 pub fn features() -> Value {

@@ -17,7 +17,6 @@ mod copy_up;
 mod devices;
 mod join;
 pub(crate) mod mounts;
-pub(crate) mod options;
 mod privileges;
 
 pub(crate) use join::{Joining, join};

@@ -9,9 +9,9 @@ use rustix::mount::MountAttrFlags;
 use strata_sys::detached::{self, Propagation};
 use strata_types::runtime_spec::{Config, Mount};
 
+use super::super::options::Options;
 use super::super::place;
 use super::super::standing::Standing;
-use super::options::Options;
 use crate::Error;
 
 /// What is mounted, while it is.

@@ -134,6 +134,13 @@ fn change(set: &mut Flags, clear: &mut Flags, (flag, on): (Flags, bool)) {
     }
 }
 
+/// Whether this is a word, of those that Docker takes, for the mount of a filesystem in memory.
+pub fn is_word_for_memory(word: &str) -> bool {
+    matches!(word, "defaults" | "async" | "sync" | "dirsync" | "mand" | "nomand" | "lazytime")
+        || attribute(word).is_some()
+        || PROPAGATIONS.iter().any(|(name, ..)| *name == word)
+}
+
 /// All words that are known, in alphabetical order.
 pub(crate) fn known() -> Vec<String> {
     let below = ATTRIBUTES.iter().map(|(name, ..)| format!("r{name}"));
