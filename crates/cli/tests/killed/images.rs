@@ -245,6 +245,28 @@ fn pull_of_layers_for_windows_can_be_killed_anywhere() {
 }
 
 #[test]
+fn push_of_layers_for_windows_can_be_killed_anywhere() {
+    check(&Operation {
+        scope: Scope::OneFromRegistry,
+        prepare: pull_windows,
+        begin: |bench| {
+            let new = bench.name(&format!("windows-{}", bench.number));
+            bench.strata(&["tag", &bench.name("windows"), &new]).ok();
+        },
+        words: |bench| words(&["push", "-q", &bench.name(&format!("windows-{}", bench.number))]),
+        done: |bench| {
+            let name = bench.name(&format!("windows-{}", bench.number));
+            bench.strata(&["rmi", &name, &bench.name("windows")]).ok();
+            bench.strata(&[&FOR_WINDOWS[..], &[&name]].concat()).ok();
+            bench.strata(&["save", "-o", "image.tar", &name]).ok();
+            assert_eq!(bench.count(WINDOWS_LAYERS), 2);
+        },
+        again: &[0],
+        failpoints_min: 2,
+    });
+}
+
+#[test]
 fn load_of_layers_for_windows_can_be_killed_anywhere() {
     check(&Operation {
         scope: Scope::OneFromRegistry,
