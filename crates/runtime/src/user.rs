@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::Error;
 use crate::spec::{NamedUser, User};
@@ -30,8 +30,8 @@ pub fn look_up(root: BorrowedFd<'_>, wanted: &NamedUser) -> Result<Found, Error>
 
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, Error> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = match openat2(root, path, flags, Mode::empty(), resolve) {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match strata_sys::resolve::open(root, path, flags, Mode::empty(), resolve) {
         Ok(fd) => std::fs::File::from(fd),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
             return Ok(String::new());

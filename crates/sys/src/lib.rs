@@ -38,6 +38,7 @@ pub mod project;
 pub mod random;
 pub mod reflink;
 mod remove_tree;
+pub mod resolve;
 pub mod root_dir;
 pub mod thin;
 pub mod verity;

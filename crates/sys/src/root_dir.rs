@@ -14,9 +14,6 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub struct RootDir(OwnedFd);
 
-/// How many symbolic links and `..` races openat2 may give up on (`EAGAIN`) before we do.
-const RETRIES_MAX: usize = 32;
-
 impl RootDir {
     /// Takes the root of a detached mount, or any directory.
     pub fn new(root: OwnedFd) -> Self {
@@ -163,13 +160,7 @@ impl RootDir {
     fn open_mode(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        for _ in 0..RETRIES_MAX {
-            match rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC, mode, resolve) {
-                Err(Errno::AGAIN) => {}
-                opened => return Ok(opened?),
-            }
-        }
-        Err(Errno::AGAIN.into())
+        Ok(crate::resolve::open(&self.0, path, flags, mode, resolve)?)
     }
 }
 

@@ -133,8 +133,8 @@ fn open(root: BorrowedFd<'_>, entry: &Entry) -> Result<Option<File>> {
     if !entry.is_file() {
         return Ok(None);
     }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
-    let opened = rustix::fs::openat2(root, entry.path.as_bytes(), flags, Mode::empty(), resolve);
+    let opened = strata_sys::resolve::open(root, entry.path.as_bytes(), flags, Mode::empty(), resolve);
     Ok(Some(opened.map_err(|error| Error::file("open", &entry.path, error))?.into()))
 }

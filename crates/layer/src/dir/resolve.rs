@@ -20,26 +20,14 @@ const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXE
 pub(super) fn open_in_root(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let path = if path.is_empty() { b"." } else { path };
     let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    again(|| rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how))
+    strata_sys::resolve::open(root, path, flags, Mode::empty(), how)
 }
 
 /// Opens what is at `path` below `root` where no component may be a symbolic link.
 pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let path = if path.is_empty() { b"." } else { path };
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    again(|| rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how))
-}
-
-/// `openat2` gives `EAGAIN` when something is renamed meanwhile anywhere, and wants to be asked again.
-fn again<T>(act: impl Fn() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    const TRIES_MAX: usize = 128;
-    for _ in 0..TRIES_MAX {
-        match act() {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            result => return result,
-        }
-    }
-    act()
+    strata_sys::resolve::open(root, path, flags, Mode::empty(), how)
 }
 
 /// A directory entries are put into.

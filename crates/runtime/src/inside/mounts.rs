@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use strata_sys::detached;
 
@@ -80,16 +79,9 @@ pub(super) fn below(made: OwnedFd, subpath: Option<&str>) -> Result<OwnedFd, Err
 
 /// Opens what is below a directory into which containers write: they may exchange directories for links at any moment.
 fn beneath(dir: BorrowedFd<'_>, subpath: &str) -> Result<OwnedFd, Error> {
-    /// So often a container may rename something while we look.
-    const TRIES_MAX: u32 = 100;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..TRIES_MAX {
-        match rustix::fs::openat2(dir, subpath, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(Errno::AGAIN) => {}
-            opened => return opened.map_err(Error::path("access the path in the volume", subpath)),
-        }
-    }
-    Err(Error::path("access the path in the volume", subpath)(Errno::AGAIN))
+    strata_sys::resolve::open(dir, subpath, OFlags::PATH, Mode::empty(), resolve)
+        .map_err(Error::path("access the path in the volume", subpath))
 }
 
 pub(super) fn bind(
@@ -99,7 +91,7 @@ pub(super) fn bind(
     propagation: Propagation,
 ) -> Result<OwnedFd, Error> {
     let shown = path.display().to_string();
-    let opened = rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())
+    let opened = strata_sys::resolve::open(CWD, path, OFlags::PATH, Mode::empty(), ResolveFlags::empty())
         .map_err(Error::path("open", shown.clone()))?;
     let opened = match subpath {
         Some(subpath) => beneath(opened.as_fd(), subpath)?,

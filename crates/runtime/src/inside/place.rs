@@ -21,7 +21,7 @@ pub(super) enum Kind {
 /// Opens `path` in `root` without access. Links stay inside; none if it is not there.
 pub(super) fn find(root: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Error> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(root, relative(path), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+    match strata_sys::resolve::open(root, relative(path), OFlags::PATH, Mode::empty(), resolve) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(Error::path("look up", path)(errno)),
@@ -31,7 +31,7 @@ pub(super) fn find(root: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, 
 /// Opens `path` in a filesystem that we mounted ourselves, crossing nothing: neither links nor mounts.
 pub(super) fn find_beneath(mount: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<Option<OwnedFd>, Error> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    match rustix::fs::openat2(mount, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+    match strata_sys::resolve::open(mount, path, flags, Mode::empty(), resolve) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(Error::path("open", path)(errno)),

@@ -276,14 +276,8 @@ pub(super) const TRUSTED: &str = "trusted.overlay.";
 pub(super) const USER: &str = "user.overlay.";
 
 fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    loop {
-        match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
+    crate::resolve::open(dir, path, flags | OFlags::NOFOLLOW, Mode::empty(), resolve)
 }
 
 /// What is under a name in a directory of one layer, marks included.

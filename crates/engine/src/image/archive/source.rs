@@ -106,9 +106,9 @@ impl Bundle {
 /// Opens a file below a directory; nothing in an archive leads out of it.
 fn open_in(dir: &File, name: &str) -> io::Result<Option<Member>> {
     let path = PathBuf::from(clean(name));
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let file = match rustix::fs::openat2(dir, &path, flags, Mode::empty(), resolve) {
+    let file = match strata_sys::resolve::open(dir, &path, flags, Mode::empty(), resolve) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(error.into()),
