@@ -4,8 +4,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use strata_engine::workbench::{CachePlace, FarCache, FarStep, Memory, write_inline};
-use strata_types::DiffId;
 use strata_types::config::ImageConfig;
+use strata_types::{DiffId, sentence};
 
 use crate::error::Problem;
 use crate::graph::Build;
@@ -157,18 +157,4 @@ impl Build<'_> {
         }
         Ok(())
     }
-}
-
-/// An error with its causes, on one line.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let next = inner.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(&format!(": {next}"));
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use strata_types::{below, sentence};
+
 /// The result of a verb and of what it calls here.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -80,34 +82,18 @@ impl Failure {
     /// The error and its causes, outermost first.
     pub fn causes(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
         let first = self.error.as_ref().map(|error| &**error as &(dyn Error + 'static));
-        std::iter::successors(first, below)
+        std::iter::successors(first, |error| below(*error))
     }
 
-    /// The whole message: each level's sentence, joined by colons, none twice in a row.
+    /// The whole message: each level's sentence, joined by colons, none twice in a row, the kernel's words without numbers.
     pub fn message(&self) -> Option<String> {
-        let mut levels: Vec<String> = Vec::new();
-        for cause in self.causes() {
-            let sentence = cause.to_string();
-            if levels.last() != Some(&sentence) {
-                levels.push(sentence);
-            }
-        }
-        (!levels.is_empty()).then(|| levels.join(": "))
+        self.causes().next().map(sentence)
     }
 }
 
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Self { error: Some(Box::new(error)), hints: Vec::new(), exit: None }
-    }
-}
-
-/// The cause of an error. An I/O error around another error hides it from `source` and shows only its cause.
-fn below<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    let error: &'a (dyn Error + 'static) = *error;
-    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        Some(wrapped) => Some(wrapped),
-        None => error.source(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::session::Session;
 /// Opens a file, or the standard input if none is named.
 pub fn input(path: Option<&str>) -> Result<File> {
     match path {
-        Some(path) => File::open(path).map_err(|error| Failure::new(format!("cannot open {path}: {error}"))),
+        Some(path) => File::open(path).map_err(|error| Failure::new(format!("open {path}: {error}"))),
         None => Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?)),
     }
 }

@@ -135,7 +135,7 @@ fn archives_that_are_cut_or_no_archives() {
     refused(&machine, &["load", "-i", "noise.tar"], 1, &["noise.tar"]);
     write(&machine, "empty.tar", &[]);
     refused(&machine, &["load", "-i", "empty.tar"], 1, &["empty.tar"]);
-    refused(&machine, &["load", "-i", "missing.tar"], 1, &["missing.tar", "No such file or directory"]);
+    refused(&machine, &["load", "-i", "missing.tar"], 1, &["missing.tar", "no such file or directory"]);
     let lying = String::from_utf8_lossy(&Image::new().config_bytes()).into_owned();
     let wrong = Tar::new()
         .file("c.json", 0o644, lying.replace("[]", &format!("[\"sha256:{}\"]", "0".repeat(64))).as_bytes())

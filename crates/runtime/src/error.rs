@@ -4,6 +4,7 @@ use std::io;
 
 use rustix::io::Errno;
 use strata_types::ErrorClass;
+pub(crate) use strata_types::sentence;
 
 /// Why a container or process could not be started, entered or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -126,16 +127,4 @@ impl Error {
     pub(crate) fn path<E: Into<io::Error>>(act: &'static str, path: impl Into<String>) -> impl FnOnce(E) -> Self {
         move |source| Self::Path { act, path: path.into(), source: source.into() }
     }
-}
-
-/// An error with its causes in one line, for crossing to another process.
-pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use strata_store::{BoxError, Depth, Key, LayerFiles};
-use strata_types::{ChainId, DiffId, Digest, ErrorClass, Hasher, Watch};
+use strata_types::{ChainId, DiffId, Digest, ErrorClass, Hasher, Watch, sentence};
 
 use crate::driver::{Driver, WindowsFilter};
 use crate::snapshots::usage;
@@ -145,10 +145,4 @@ fn read_whole(driver: &dyn Driver, layer: &Path, expected: Option<&DiffId>, watc
         Some(expected) if *expected != actual => Err(crate::Error::DiffId { expected: expected.clone(), actual }),
         _ => Ok(()),
     }
-}
-
-/// An error with its causes in one sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

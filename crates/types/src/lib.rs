@@ -23,7 +23,7 @@ mod watch;
 pub use config::ImageConfig;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use document::{Descriptor, Document, Index, Manifest};
-pub use error::{ErrorClass, plain};
+pub use error::{ErrorClass, below, plain, sentence};
 pub use id::{ChainId, ContainerId, DiffId, IdError, ImageId, SnapshotId};
 pub use listed_manifest::ListedManifest;
 pub use platform::{Platform, PlatformError};

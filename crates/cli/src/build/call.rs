@@ -442,8 +442,7 @@ impl<'a> Lint<'a> {
 
 /// The error with the causes that it has.
 fn message(error: &BuildError) -> String {
-    let causes = std::iter::successors(Some(&*error.problem as &dyn std::error::Error), |error| error.source());
-    let said = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let said = strata_types::sentence(&*error.problem);
     match error.hint.as_ref().filter(|hint| hint.starts_with("did you mean ")) {
         Some(hint) => format!("{said} ({hint})"),
         None => said,

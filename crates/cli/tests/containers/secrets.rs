@@ -97,7 +97,7 @@ fn secrets_are_made_listed_and_refused_as_dockers() {
     for (line, why) in [
         ("secret create two", "from a file, or from standard input"),
         ("secret create ../two /etc/hostname", "invalid secret name"),
-        ("secret create two /absent", "No such file or directory"),
+        ("secret create two /absent", "no such file or directory"),
         ("secret create two /dev/null", "secret data must be larger than 0"),
         ("create --network none --secret absent box", "secret absent not found"),
         ("create --network none --secret one,target=../x box", "invalid secret target"),

@@ -62,7 +62,7 @@ fn files_are_copied_through_the_volumes_of_a_stopped_container() {
     std::fs::write(lab.machine.dir().join("new"), "new\n").unwrap();
     lab.strata("cp new made:/deep/data/").ok();
     assert_eq!(lab.script("-v data:/x", "cat /x/new").ok(), "new\n");
-    assert!(lab.strata("cp new made:/deep/bound/").fails(1).contains("Read-only file system"));
+    assert!(lab.strata("cp new made:/deep/bound/").fails(1).contains("read-only file system"));
     lab.strata("cp made:/deep got").ok();
     let read = |name: &str| std::fs::read_to_string(lab.machine.dir().join("got").join(name)).unwrap();
     assert_eq!((read("data/new"), read("bound/old")), ("new\n".to_owned(), "old\n".to_owned()));

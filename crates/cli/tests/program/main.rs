@@ -33,7 +33,7 @@ fn a_full_disk_for_output_is_told() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = Command::new(host::strata()).arg("--help").stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("strata: No space left on device"));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("strata: no space left on device"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn check(driver: &str, mount: &str) {
     let plan = strata(&["pull", "--plan", &big]);
     assert!(plan.code == 1 && plan.out.contains("Fits:  no"), "{plan:?}");
     let error = strata(&["pull", "-q", &big]).fails(1);
-    assert!(error.contains("No space left on device"), "{driver}: {error}");
+    assert!(error.contains("no space left on device"), "{driver}: {error}");
     assert!(error.lines().count() <= 2, "{driver}: {error}");
     assert_eq!(strata(&["images", "--format", "{{.Repository}}"]).ok(), format!("{}/base\n", registry.host()));
     strata(&["check"]).ok();

@@ -235,7 +235,7 @@ fn what_only_root_may_is_refused_in_words() {
         assert!(ran.code == 125 && ran.err.contains(why), "{options}: {ran:?}");
     }
     let denied = me.command("../strata").args(["--root", "/var/lib/not-mine", "images"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&denied.stderr).contains("Permission denied"));
+    assert!(String::from_utf8_lossy(&denied.stderr).contains("permission denied"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use strata_store::records::{self, ImageRecord, InUse};
 use strata_store::{Collected, Depth, Problem};
 use strata_types::reference::Reference;
-use strata_types::{ErrorClass, ImageId, Watch};
+use strata_types::{ErrorClass, ImageId, Watch, sentence};
 
 use crate::image::PullWish;
 use crate::{Engine, Result, Settings};
@@ -177,10 +177,4 @@ impl Engine {
             Err(error) => Ok(Fetched { name, failure: Some(sentence(&error)) }),
         }
     }
-}
-
-/// An error with its causes in one sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
