@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::tabs;
-use super::template::{Template, Value};
+use super::template::{Template, TemplateError, Value};
 use crate::exit::{Failure, Result};
 
 /// What a verb can list: its columns and its table.
@@ -35,6 +35,16 @@ impl List<'_> {
         }
     }
 
+    /// Refuses a template that fits no row, whether there is one or not.
+    pub fn check(&self, format: &str) -> Result<()> {
+        let wrong = |error| Failure::new(format!("failed to parse template: {error}"));
+        let template = Template::parse(format).map_err(wrong)?;
+        // Wide enough for `slice`.
+        let row = self.columns.iter().map(|(field, _)| ((*field).to_owned(), Json::from(" ".repeat(64)))).collect();
+        let rendered = template.render(&Value::Struct(row));
+        rendered.map(drop).map_err(|error| self.misfit("failed to execute template", &error))
+    }
+
     fn lines(&self, template: &str, rows: &[Json]) -> Result<String> {
         let template = parse(template)?;
         let mut text = String::new();
@@ -49,8 +59,8 @@ impl List<'_> {
         let template = parse(source)?;
         let names: Map<String, Json> =
             self.columns.iter().map(|(field, heading)| ((*field).to_owned(), Json::from(*heading))).collect();
-        let heading = template.render_header(&Value::Struct(names));
-        let mut text = heading.map_err(|error| self.misfit(error))?;
+        let heading = template.render_header(&Value::Map(names));
+        let mut text = heading.map_err(|error| self.misfit(MISFIT, &error))?;
         text.push('\n');
         for row in rows {
             text.push_str(&self.row(&template, row)?);
@@ -65,20 +75,23 @@ impl List<'_> {
         // `{{json .}}` shows fields in the order of their names.
         fields.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let value = Value::Struct(fields.into_iter().collect());
-        template.render(&value).map_err(|error| self.misfit(error))
+        template.render(&value).map_err(|error| self.misfit(MISFIT, &error))
     }
 
-    fn misfit(&self, error: super::template::TemplateError) -> Failure {
+    fn misfit(&self, what: &str, error: &TemplateError) -> Failure {
         let mut fields: Vec<&str> = self.columns.iter().map(|(field, _)| *field).collect();
         fields.sort_unstable();
         let known: Vec<String> = fields.iter().map(|field| format!(".{field}")).collect();
-        Failure::new(format!("failed to execute template: {error}")).hint(format!("fields are {}", known.join(" ")))
+        Failure::new(format!("{what}: {error}")).hint(format!("fields are {}", known.join(" ")))
     }
 }
 
+/// What Docker says of templates in lists, whether they do not parse or name what a row has not.
+const MISFIT: &str = "template parsing error";
+
 /// Parses a template, with Docker's words before Go's where it does not parse.
 pub(super) fn parse(source: &str) -> Result<Template> {
-    Template::parse(source).map_err(|error| Failure::new(format!("template parsing error: {error}")))
+    Template::parse(source).map_err(|error| Failure::new(format!("{MISFIT}: {error}")))
 }
 
 #[cfg(test)]
@@ -118,9 +131,15 @@ mod tests {
     fn a_field_that_is_not_there_is_refused_and_the_others_named() {
         let failure = LIST.render(Some("{{.Foo}}"), false, &[json!({"ID": "a"})]).unwrap_err();
         let expected =
-            "failed to execute template: template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\"";
+            "template parsing error: template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\"";
         assert_eq!(failure.message().unwrap(), expected);
         assert_eq!(failure.hints, ["fields are .ID .Labels .Names"]);
+        assert_eq!(LIST.render(Some("{{.Foo}}"), false, &[]).unwrap(), "");
+        assert_eq!(LIST.render(Some("table {{.Foo}}"), false, &[]).unwrap(), "<no value>\n");
+        let failure = LIST.check("{{slice .ID 0 4}} {{.Foo}}").unwrap_err();
+        let expected =
+            "failed to execute template: template: :1:20: executing \"\" at <.Foo>: map has no entry for key \"Foo\"";
+        assert_eq!(failure.message().unwrap(), expected);
         let failure = LIST.render(Some("{{foo}}"), false, &[]).unwrap_err();
         assert_eq!(failure.message().unwrap(), "template parsing error: template: :1: function \"foo\" not defined");
     }

@@ -1,10 +1,11 @@
 //! `strata events`: get real time events.
 
 use jiff::Timestamp;
-use strata_engine::events::{Event, Span};
+use strata_engine::events::{Event, Kind, Span};
 
 use crate::filter::{self, Filter, Filters};
 use crate::format;
+use crate::format::template::{Template, Value};
 use crate::opts;
 use crate::verb::prelude::*;
 
@@ -43,6 +44,7 @@ impl Verb for Args {
             // What was there is asked for.
             span.since = Some(Timestamp::UNIX_EPOCH);
         }
+        self.check_format(session.now())?;
         let engine = session.engine()?;
         let mut written = Ok(());
         engine.events(span, None, &mut |event| {
@@ -78,6 +80,19 @@ const FILTERS: &[&str] = &[
 const NOTHING: &[&str] = &["config", "daemon", "node", "plugin", "secret", "service"];
 
 impl Args {
+    /// Refuses a template that fits no event, before there is one.
+    fn check_format(&self, time: Timestamp) -> Result<()> {
+        let Some(source) = self.format.as_deref().filter(|format| !matches!(*format, "" | "json")) else {
+            return Ok(());
+        };
+        let some = String::from("some");
+        let attributes = [(String::from("image"), some.clone())].into();
+        let event = Event { kind: Kind::Container, action: some.clone(), id: some, attributes, time };
+        let event = Value::new("", &serde_json::from_str(&event.json())?);
+        let rendered = Template::parse(source).and_then(|template| template.render(&event));
+        rendered.map(drop).map_err(|error| Failure::new(format!("Error parsing format: {error}")).exit(Exit::TEMPLATE))
+    }
+
     fn write(&self, session: &mut Session, event: &Event) -> Result<()> {
         let text = match self.format.as_deref().unwrap_or_default() {
             "" => line(event, session.zone()),

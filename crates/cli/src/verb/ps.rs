@@ -52,6 +52,11 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
+        let list = List { columns: COLUMNS, table: if self.size { TABLE_SIZE } else { TABLE }, quiet: "{{.ID}}" };
+        // As with Docker, which asks the template whether sizes are needed.
+        if let Some(format) = &self.format {
+            list.check(format)?;
+        }
         let filters = Filters::new(&self.filter, FILTERS)?;
         let engine = session.engine()?;
         let choice = Choice::new(&engine, &filters)?;
@@ -76,7 +81,6 @@ impl Verb for Args {
             let sizes = if sizes { Some(sizes_of(&engine, listed)?) } else { None };
             rows.push(row(session, listed, How { whole: self.no_trunc, reveal: self.reveal, sizes }));
         }
-        let list = List { columns: COLUMNS, table: if self.size { TABLE_SIZE } else { TABLE }, quiet: "{{.ID}}" };
         let text = list.render(format, self.quiet, &rows)?;
         session.out.write_all(text.as_bytes())?;
         mask_note(session, self.reveal, &text)?;
