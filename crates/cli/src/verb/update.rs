@@ -34,6 +34,7 @@ impl Verb for Args {
         let change = LimitsChange { resources: self.limits.resources(), restart_policy };
         let engine = session.engine()?;
         operands::each(session, &self.containers, |session, name| {
+            change.check()?;
             let known = engine.container(name)?;
             let warnings = engine.update_container(&known, &change).map_err(|error| {
                 let why = Failure::from(error).message().unwrap_or_default();

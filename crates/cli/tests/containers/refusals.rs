@@ -12,7 +12,7 @@ fn impossible_containers_are_refused() {
         ("--name -x", "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
         ("-m 1", "Minimum memory limit allowed is 6MB"),
         ("--memory-swap 1g", "You should always set the Memory limit when using Memoryswap limit, see usage"),
-        ("--cpus 9999", "range of CPUs is from 0.01 to "),
+        ("--cpus 9999", "Range of CPUs is from 0.01 to "),
         ("--cap-add NOPE", "invalid CapAdd: unknown capability: \"CAP_NOPE\""),
         ("--link other", "links are not part of strata"),
         ("--network blue", "network blue not found"),

@@ -126,7 +126,7 @@ pub(super) fn cpus(resources: &Resources) -> Result<()> {
     if nano != 0 {
         let count = std::thread::available_parallelism().map_or(1, |count| i64::try_from(count.get()).unwrap_or(1));
         if nano < 0 || nano > count.saturating_mul(1_000_000_000) {
-            let range = format!("range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available");
+            let range = format!("Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available");
             return Err(invalid(range));
         }
     }

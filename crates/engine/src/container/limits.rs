@@ -65,6 +65,25 @@ pub struct Change {
     pub restart_policy: Option<RestartPolicy>,
 }
 
+impl Change {
+    /// Refuses what no container can be given, whatever it has.
+    ///
+    /// # Errors
+    /// When a value is impossible or contradicts another.
+    pub fn check(&self) -> Result<()> {
+        let Self { mut resources, restart_policy } = self.clone();
+        if resources.memory == 0 {
+            // It goes with the limit that is there.
+            resources.memory_swap = 0;
+        }
+        check::memory(&mut resources)?;
+        check::cpus(&resources)?;
+        cpuset::check(&resources)?;
+        let Some(restart_policy) = restart_policy else { return Ok(()) };
+        life::check_restart(&HostConfig { restart_policy, ..HostConfig::default() })
+    }
+}
+
 impl Engine {
     /// Gives a container other limits, or another restart policy, also while it runs; sentences for the person.
     ///
