@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use strata_engine::network::{NetworkRequest, PoolRequest};
 use strata_net::Subnet;
 
-use crate::opts::{self, Invalid};
+use crate::opts;
 use crate::verb::prelude::*;
 
 /// What `strata network create` understands.
@@ -15,20 +15,20 @@ pub struct Args {
     #[arg(long)]
     pub attachable: bool,
     /// Auxiliary IPv4 or IPv6 addresses used by Network driver
-    #[arg(long, value_name = "map", value_parser = auxiliary)]
-    pub aux_address: Vec<(String, IpAddr)>,
+    #[arg(long, value_name = "map")]
+    pub aux_address: Vec<String>,
     /// Driver to manage the Network
     #[arg(short = 'd', long, default_value = "bridge")]
     pub driver: String,
     /// IPv4 or IPv6 Gateway for the master subnet
-    #[arg(long, value_name = "strings", value_delimiter = ',', value_parser = address)]
-    pub gateway: Vec<IpAddr>,
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    pub gateway: Vec<String>,
     /// Restrict external access to the network
     #[arg(long)]
     pub internal: bool,
     /// Allocate container ip from a sub-range
-    #[arg(long, value_name = "strings", value_delimiter = ',', value_parser = subnet)]
-    pub ip_range: Vec<Subnet>,
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    pub ip_range: Vec<String>,
     /// IP Address Management Driver
     #[arg(long, default_value = "default")]
     pub ipam_driver: String,
@@ -42,8 +42,8 @@ pub struct Args {
     #[arg(short = 'o', long, value_name = "map", value_parser = opts::label::parse)]
     pub opt: Vec<(String, String)>,
     /// Subnet in CIDR format that represents a network segment
-    #[arg(long, value_name = "strings", value_delimiter = ',', value_parser = subnet)]
-    pub subnet: Vec<Subnet>,
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    pub subnet: Vec<String>,
     /// The name
     pub network: String,
 }
@@ -54,7 +54,7 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         if self.ipam_driver != "default" {
-            return Err(Failure::new(format!("could not find ipam driver \"{}\"", self.ipam_driver)));
+            return Err(Failure::new(format!("plugin {:?} not found", self.ipam_driver)));
         }
         let pools = self.pools()?;
         let request = NetworkRequest {
@@ -76,50 +76,55 @@ impl Verb for Args {
 impl Args {
     /// Gives each range, gateway and reserved address to the subnet it is in.
     fn pools(&self) -> Result<Vec<PoolRequest>> {
-        let pool = |subnet: &Subnet| PoolRequest { subnet: *subnet, range: None, gateway: None, reserved: Vec::new() };
-        let mut pools: Vec<PoolRequest> = self.subnet.iter().map(pool).collect();
-        let overlap = |(at, subnet): (usize, &Subnet)| self.subnet[..at].iter().any(|other| other.overlaps(subnet));
-        if self.subnet.iter().enumerate().any(overlap) {
+        let subnets: Vec<Subnet> = self.subnet.iter().map(|text| block("subnet", text)).collect::<Result<_>>()?;
+        let overlap = |(at, subnet): (usize, &Subnet)| subnets[..at].iter().any(|other| other.overlaps(subnet));
+        if subnets.iter().enumerate().any(overlap) {
             return Err(Failure::new("multiple overlapping subnet configuration is not supported"));
         }
-        if pools.is_empty() && !(self.ip_range.is_empty() && self.gateway.is_empty()) {
+        if subnets.is_empty() && !(self.ip_range.is_empty() && self.gateway.is_empty()) {
             return Err(Failure::new("every ip-range or gateway must have a corresponding subnet"));
         }
+        let pool = |subnet| PoolRequest { subnet, range: None, gateway: None, reserved: Vec::new() };
+        let mut pools: Vec<PoolRequest> = subnets.into_iter().map(pool).collect();
         for range in &self.ip_range {
-            let pool = of(&mut pools, range.address(), "range", &range.to_string())?;
-            if pool.range.replace(*range).is_some() {
+            let (pool, _) = of(&mut pools, "range", range.split('/').next().unwrap_or(range), range)?;
+            if pool.range.replace(block("ip-range", range)?).is_some() {
                 return Err(Failure::new(format!("cannot configure multiple ranges ({range}) on the same subnet")));
             }
         }
         for gateway in &self.gateway {
-            let pool = of(&mut pools, *gateway, "gateway", &gateway.to_string())?;
-            if pool.gateway.replace(*gateway).is_some() {
+            let (pool, address) = of(&mut pools, "gateway", gateway, gateway)?;
+            if pool.gateway.replace(address).is_some() {
                 return Err(Failure::new(format!(
                     "cannot configure multiple gateways ({gateway}) for the same subnet"
                 )));
             }
         }
-        for (name, address) in &self.aux_address {
-            of(&mut pools, *address, "aux-address", &address.to_string())?.reserved.push((name.clone(), *address));
+        for auxiliary in &self.aux_address {
+            let (name, address) = auxiliary.split_once('=').unwrap_or((auxiliary, ""));
+            let (pool, address) = of(&mut pools, "aux-address", address, address)?;
+            pool.reserved.push((name.to_owned(), address));
         }
         Ok(pools)
     }
 }
 
-fn of<'p>(pools: &'p mut [PoolRequest], address: IpAddr, what: &str, shown: &str) -> Result<&'p mut PoolRequest> {
-    let found = pools.iter_mut().find(|pool| pool.subnet.contains(address));
+/// The subnet that an address is in, and the address.
+fn of<'p>(
+    pools: &'p mut [PoolRequest],
+    what: &str,
+    address: &str,
+    shown: &str,
+) -> Result<(&'p mut PoolRequest, IpAddr)> {
+    let parsed = address.parse().ok();
+    let found = parsed.and_then(|address| pools.iter_mut().find(|pool| pool.subnet.contains(address)).zip(parsed));
     found.ok_or_else(|| Failure::new(format!("no matching subnet for {what} {shown}")))
 }
 
-fn subnet(text: &str) -> opts::Result<Subnet> {
-    text.parse().map_err(|error: strata_net::SubnetError| Invalid::new(error.to_string()))
-}
-
-fn address(text: &str) -> opts::Result<IpAddr> {
-    text.parse().map_err(|_| Invalid::new(format!("invalid IP address: {text}")))
-}
-
-fn auxiliary(text: &str) -> opts::Result<(String, IpAddr)> {
-    let (name, value) = text.split_once('=').ok_or_else(|| Invalid::new(format!("invalid aux-address: {text}")))?;
-    Ok((name.to_owned(), address(value)?))
+/// Reads a block of addresses, which begins with its first.
+fn block(what: &str, text: &str) -> Result<Subnet> {
+    let invalid = |why: String| Failure::new(format!("invalid network config:\ninvalid {what} {text}: {why}"));
+    let block: Subnet = text.parse().map_err(|_| invalid("invalid CIDR block notation".to_owned()))?;
+    let first = text.split('/').next().and_then(|address| address.parse().ok());
+    if first == Some(block.address()) { Ok(block) } else { Err(invalid(format!("it should be {block}"))) }
 }

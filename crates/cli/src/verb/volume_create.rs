@@ -33,7 +33,7 @@ impl Verb for Args {
             return Err(Failure::new("conflicting options: either specify --name or provide positional arg, not both"));
         }
         let request = VolumeRequest {
-            name: self.name.or(self.named),
+            name: self.name.or(self.named).filter(|name| !name.is_empty()),
             labels: self.label.into_iter().collect(),
             driver: self.driver,
             options: self.opt.into_iter().collect(),

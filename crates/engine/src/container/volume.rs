@@ -105,12 +105,12 @@ impl Engine {
         }
         let driver = driver.unwrap_or_else(|| DRIVER.to_owned());
         let name = name.unwrap_or_else(strata_sys::random::hex::<32>);
-        check_name(&name)?;
         if driver != DRIVER {
             return Err(ContainerError::invalid(format!(
                 "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
             )));
         }
+        check_name(&name)?;
         Backing::of(&options).map_err(|error| ContainerError::invalid(format!("create {name}: {error}")))?;
         durable::create_dirs(&self.volume_root(&name), 0o701)?;
         durable::create_dirs(&self.volume_root(&name).join("_data"), 0o755)?;
@@ -219,9 +219,13 @@ fn uses(known: &Known, volume: &str) -> bool {
 }
 
 fn check_name(name: &str) -> Result<()> {
+    if name.len() == 1 {
+        let what = "volume name is too short, names should be at least two alphanumeric characters";
+        return Err(ContainerError::invalid(format!("create {name}: {what}")));
+    }
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if first && rest && name.len() > 1 {
+    if first && rest {
         return Ok(());
     }
     let what = "includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path";

@@ -85,10 +85,7 @@ impl Engine {
         for request in requests {
             let pool = pool(request)?;
             if driver == "bridge" && used.iter().any(|used| used.overlaps(&pool.subnet)) {
-                return Err(NetworkError::Invalid(
-                    "invalid pool request: Pool overlaps with other one on this address space".to_owned(),
-                )
-                .into());
+                return Err(NetworkError::invalid("Pool overlaps with other one on this address space"));
             }
             let kind = &mut kinds[usize::from(!pool.subnet.is_ipv4())];
             if kind.replace(pool).is_some() {
@@ -135,7 +132,7 @@ fn refused_driver(driver: &str) -> crate::Error {
             "the network driver {driver} is not part of this version: use bridge or macvlan"
         ))
         .into(),
-        other => NetworkError::NotFound(format!("driver \"{other}\"")).into(),
+        other => NetworkError::NoPlugin(other.to_owned()).into(),
     }
 }
 
@@ -143,6 +140,9 @@ fn check_name(name: &str) -> Result<()> {
     if ["bridge", "host", "none", "default"].contains(&name) {
         let sentence = format!("operation is not permitted on predefined {name} network");
         return Err(NetworkError::InUse(sentence).into());
+    }
+    if name.is_empty() {
+        return Err(NetworkError::invalid("invalid name:"));
     }
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));

@@ -8,6 +8,9 @@ pub enum NetworkError {
     /// There is no such network here.
     #[error("network {0} not found")]
     NotFound(String),
+    /// Networks are not made in this way here.
+    #[error("plugin {0:?} not found")]
+    NoPlugin(String),
     /// What was asked for contradicts itself or has an impossible value; the sentence is Docker's.
     #[error("{0}")]
     Invalid(String),
@@ -32,7 +35,7 @@ impl NetworkError {
     /// What kind of trouble it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NotFound(_) => ErrorClass::NotFound,
+            Self::NotFound(_) | Self::NoPlugin(_) => ErrorClass::NotFound,
             Self::Invalid(_) => ErrorClass::InvalidInput,
             Self::Unsupported(_) => ErrorClass::Unsupported,
             Self::NameTaken(_) | Self::InUse(_) => ErrorClass::Conflict,
