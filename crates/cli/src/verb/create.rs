@@ -1,5 +1,8 @@
 //! `strata create`: create a new container.
 
+use std::fs::File;
+use std::io::ErrorKind;
+
 use strata_engine::Engine;
 use strata_engine::container::Created;
 
@@ -42,15 +45,46 @@ pub(super) fn make(
     engine: &Engine,
     options: &ContainerOptions,
     pull: &str,
+    what: (String, Vec<String>),
+    detach: bool,
+) -> Result<Created> {
+    let Some(path) = options.cidfile.as_deref() else {
+        return make_one(session, engine, options, pull, what, detach);
+    };
+    // Before there is a container whose id could not be written.
+    let mut file = new_id_file(path)?;
+    let made = make_one(session, engine, options, pull, what, detach).and_then(|created| {
+        let written = file.write_all(created.known.id().as_str().as_bytes());
+        let wrong = |error| Failure::new(format!("failed to write the container ID to the file: {error}"));
+        written.map(|()| created).map_err(wrong)
+    });
+    if made.is_err()
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(%error, "cannot remove {path}");
+    }
+    made
+}
+
+fn new_id_file(path: &str) -> Result<File> {
+    let made = File::create_new(path);
+    made.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            let advice = "make sure the other container isn't running or delete";
+            Failure::new(format!("container ID file found, {advice} {path}"))
+        }
+        _ => Failure::new(format!("failed to create the container ID file: open {path}: {error}")),
+    })
+}
+
+fn make_one(
+    session: &mut Session,
+    engine: &Engine,
+    options: &ContainerOptions,
+    pull: &str,
     (image_name, command): (String, Vec<String>),
     detach: bool,
 ) -> Result<Created> {
-    if let Some(path) = options.cidfile.as_deref()
-        && std::path::Path::new(path).exists()
-    {
-        let advice = "make sure the other container isn't running or delete";
-        return Err(Failure::new(format!("container ID file found, {advice} {path}")));
-    }
     let pull = Pull::parse(pull)?;
     let platform = options.platform.as_deref().filter(|platform| !platform.is_empty());
     let image = image(session, engine, &image_name, pull, platform, options.quiet)?;
@@ -60,10 +94,6 @@ pub(super) fn make(
     let created = engine.create_container(request)?;
     for warning in &created.warnings {
         writeln!(session.err, "WARNING: {warning}")?;
-    }
-    if let Some(path) = &options.cidfile {
-        std::fs::write(path, created.known.id().as_str())
-            .map_err(|error| Failure::new(format!("failed to write the container ID ({path}): {error}")))?;
     }
     Ok(created)
 }

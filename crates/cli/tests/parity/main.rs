@@ -7,6 +7,7 @@ mod life;
 mod networks;
 mod nonsense;
 mod system;
+mod words;
 
 use strata_testkit::machine::Ran;
 use strata_testkit::peers::Docker;

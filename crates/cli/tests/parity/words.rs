@@ -1,0 +1,41 @@
+//! Refusals word for word: what Docker 26 says to the same words, and the code it ends with.
+
+use strata_testkit::image::Image;
+use strata_testkit::{Machine, host, need};
+
+/// `$ WORDS`, then the code and what is said on standard error, without whose words they are. The words are said to a
+/// container `up`, a container `made` that has the volume `used`, an image `box` and a network `blue`.
+const REFUSALS: &str = include_str!("../golden/docker-refusals.txt");
+
+#[test]
+fn refusals_are_dockers_word_for_word() {
+    need!(host::root(), host::program("nsenter"), host::program("busybox"));
+    let machine = Machine::isolated();
+    let prepare = |words: &str| machine.strata(words.split(' ')).ok();
+    machine.strata_with_input(["load", "-q"], &Image::busybox().docker_archive("box:latest")).ok();
+    prepare("network create --subnet 10.91.0.0/24 blue");
+    let ids = [
+        prepare("run -d --network none --name up box sleep 1000"),
+        prepare("create --network none --name made -v used:/used box true"),
+    ];
+    let mut differences = Vec::new();
+    for refusal in REFUSALS.split("\n\n").filter(|refusal| !refusal.trim().is_empty()) {
+        let (words, expected) = refusal.trim().strip_prefix("$ ").unwrap().split_once('\n').unwrap();
+        // An empty word is written as two quotes.
+        let ran = machine.strata(words.split(' ').map(|word| word.trim_matches('\'')));
+        let said = ids.iter().fold(sentences(&ran.err), |said, id| said.replace(id.trim(), "ID"));
+        let said = format!("{} {said}", ran.code);
+        if said != expected || !ran.out.is_empty() {
+            differences.push(format!("{words}\n  docker {expected}\n  strata {said}{}", ran.out));
+        }
+    }
+    prepare("rm -f up");
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// What was said, without who says it, advice and where help is.
+fn sentences(said: &str) -> String {
+    let is_said = |line: &&str| !line.starts_with("hint: ") && !line.starts_with("See '");
+    let bare = |line: &str| line.trim_start_matches("strata: ").trim_end_matches('.').to_owned();
+    said.lines().filter(is_said).map(bare).collect::<Vec<_>>().join("\n").trim().to_owned()
+}
