@@ -23,6 +23,7 @@ use std::time::Duration;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
+use strata_types::plain;
 
 use crate::dm::Control;
 use crate::durable::{self, Durability};
@@ -65,12 +66,12 @@ impl Pool {
 
     /// What this machine lacks for it, in words.
     pub fn probe() -> Result<(), String> {
-        let control = Control::open().map_err(|error| format!("no device mapper can be reached: {error}"))?;
+        let control = Control::open().map_err(|error| format!("no device mapper can be reached: {}", plain(&error)))?;
         if !control.has("thin-pool") {
             return Err("the kernel's device mapper has no target `thin-pool`".to_owned());
         }
         let made = Command::new(format!("mkfs.{KIND}")).arg("-V").stderr(Stdio::null()).status();
-        made.map(drop).map_err(|error| format!("no program `mkfs.{KIND}`: {error}"))
+        made.map(drop).map_err(|error| format!("no program `mkfs.{KIND}`: {}", plain(&error)))
     }
 
     /// Makes a filesystem, a copy of that whose name is `below` or an empty one, with the name `at`.

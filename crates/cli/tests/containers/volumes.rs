@@ -236,7 +236,7 @@ fn a_volume_can_be_a_disk() {
     let refused = lab.script("-v bad:/disk", "true");
     assert!(refused.clone().fails(125).contains("cannot mount `ext4 filesystem"), "{refused:?}");
     lab.strata("volume create -o type=nosuchfs -o device=none unknown").ok();
-    assert!(lab.script("-v unknown:/x", "true").fails(125).contains("No such device"));
+    assert!(lab.script("-v unknown:/x", "true").fails(125).contains("no such device"));
     lab.strata("volume rm disk bad unknown").ok();
     lab.machine.sh(&format!("losetup -d {disk}")).ok();
     lab.is_clean();

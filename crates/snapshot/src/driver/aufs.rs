@@ -9,8 +9,8 @@ use strata_layer::diff::{Change, branch_changes, pack_branch};
 use strata_layer::dir::{Whiteouts, entry_at};
 use strata_layer::pipeline::{Pack, Packer};
 use strata_layer::{Entry, LayerPath, Time, Unpacked, whiteout};
-use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union};
+use strata_types::{Watch, plain};
 
 use super::recorded::{self, FILES, roots};
 use super::{Changes, Driver, DriverName, Model, Source, Stack, upper};
@@ -108,7 +108,7 @@ fn hides(layer: &OwnedFd, path: &LayerPath, is_missing: bool) -> strata_layer::R
 
 /// Asks the kernel for it.
 pub(super) fn probe() -> std::result::Result<(), String> {
-    strata_sys::probe::filesystem("aufs").map_err(|error| format!("the kernel has no aufs: {error}"))
+    strata_sys::probe::filesystem("aufs").map_err(|error| format!("the kernel has no aufs: {}", plain(&error)))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use strata_sys::project::NOT_ROOT;
 use strata_sys::{btrfs, user_namespace};
+use strata_types::plain;
 
 use super::DriverName;
 use super::recorded::{FILES, open_dir};
@@ -64,8 +65,8 @@ pub(super) fn probe(scratch: &Path) -> Result<(), String> {
     match btrfs::is_btrfs(scratch) {
         Ok(true) => {}
         Ok(false) => return Err("the root directory is not on btrfs".to_owned()),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(plain(&error)),
     }
     let made = btrfs::create(&scratch.join("probe-subvolume"));
-    made.map_err(|error| format!("no subvolume can be made here: {error}"))
+    made.map_err(|error| format!("no subvolume can be made here: {}", plain(&error)))
 }

@@ -16,8 +16,8 @@ use strata_layer::whiteout::Namespace;
 use strata_layer::{Entry, Kind, LayerPath, LayerSink, Unpacked};
 use strata_sys::project::Projects;
 use strata_sys::{durable, user_namespace};
-use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union};
+use strata_types::{Watch, plain};
 
 use super::{Changes, Driver, DriverName, Model, Source, Stack, no_projects, tidy, upper};
 use crate::import::TarFile;
@@ -279,18 +279,19 @@ fn ancestors_hide(layer: &Reader, dir: &LayerPath) -> strata_layer::Result<bool>
 
 /// Writes a tiny layer and mounts it from its file.
 pub(super) fn probe(scratch: &Path) -> Result<(), String> {
-    strata_sys::probe::overlay_lower_by_lower().map_err(|error| format!("overlayfs takes no `lowerdir+`: {error}"))?;
-    let image = Builder::new(Namespace::Trusted).finish(0).map_err(|error| error.to_string())?;
+    strata_sys::probe::overlay_lower_by_lower()
+        .map_err(|error| format!("overlayfs takes no `lowerdir+`: {}", plain(&error)))?;
+    let image = Builder::new(Namespace::Trusted).finish(0).map_err(|error| plain(&error))?;
     let path = scratch.join(INDEX);
-    let mut file = File::create(&path).map_err(|error| error.to_string())?;
-    image.write_to(&mut file).map_err(|error| error.to_string())?;
-    File::create(scratch.join(TAR)).map_err(|error| error.to_string())?;
+    let mut file = File::create(&path).map_err(|error| plain(&error))?;
+    image.write_to(&mut file).map_err(|error| plain(&error))?;
+    File::create(scratch.join(TAR)).map_err(|error| plain(&error))?;
     let tried = strata_sys::probe::erofs_from_file(&path, &scratch.join(TAR));
     tried.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied if !user_namespace::is_initial() => {
             "EROFS images are for the machine's root to mount".to_owned()
         }
-        _ => format!("the kernel mounts no EROFS image from a file (Linux 6.12): {error}"),
+        _ => format!("the kernel mounts no EROFS image from a file (Linux 6.12): {}", plain(&error)),
     })
 }
 

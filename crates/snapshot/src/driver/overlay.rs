@@ -12,8 +12,8 @@ use strata_layer::whiteout::{Namespace, UpperMark, upper_mark};
 use strata_layer::{Entry, Kind, LayerPath, Unpacked};
 use strata_sys::durable;
 use strata_sys::project::Projects;
-use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union};
+use strata_types::{Watch, plain};
 
 use super::recorded::{self, FILES, roots};
 use super::{Changes, Driver, DriverName, Model, Source, Stack, no_projects, tidy, upper};
@@ -140,10 +140,11 @@ fn lookup(layers: &[OwnedFd], path: &LayerPath) -> strata_layer::Result<Option<E
 
 /// Whether overlayfs takes an upper directory on the store's filesystem.
 pub(super) fn probe(scratch: &Path) -> Result<(), String> {
-    strata_sys::probe::overlay_lower_by_lower().map_err(|error| format!("overlayfs takes no `lowerdir+`: {error}"))?;
+    strata_sys::probe::overlay_lower_by_lower()
+        .map_err(|error| format!("overlayfs takes no `lowerdir+`: {}", plain(&error)))?;
     let [below, container] = ["probe-below", "probe"].map(|name| scratch.join(name));
     let made = durable::create_dirs(&below, 0o755).map_err(Error::from).and_then(|()| upper::prepare(&container, None));
-    made.map_err(|error| error.to_string())?;
+    made.map_err(|error| plain(&error))?;
     let stack = Stack {
         layers: &[],
         container: Some(&container),
@@ -156,5 +157,5 @@ pub(super) fn probe(scratch: &Path) -> Result<(), String> {
     let plan = strata_types::mount::MountPlan { root, access: Access::ReadWrite };
     let mounts = strata_sys::layer_mounts::LayerMounts::new(scratch, scratch);
     let mounted = strata_sys::assemble::assemble(&plan, &mounts).map(drop);
-    mounted.map_err(|error| format!("overlayfs takes no upper directory on this filesystem: {error}"))
+    mounted.map_err(|error| format!("overlayfs takes no upper directory on this filesystem: {}", plain(&error)))
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use strata_types::plain;
+
 use super::{DeviceRule, Limits, Warnings, below, device, make, read, write};
 use crate::user_namespace;
 
@@ -80,7 +82,7 @@ fn enable(dir: &Path, warnings: &mut Warnings) {
     let there: Vec<&str> = there.split_whitespace().collect();
     for controller in CONTROLLERS.iter().filter(|controller| there.contains(controller)) {
         if let Err(error) = write(dir, "cgroup.subtree_control", &format!("+{controller}")) {
-            warnings.push(format!("cannot use the `{controller}` controller in {}: {error}", dir.display()));
+            warnings.push(format!("cannot use the `{controller}` controller in {}: {}", dir.display(), plain(&error)));
         }
     }
 }
