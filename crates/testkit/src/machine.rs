@@ -144,6 +144,21 @@ impl Machine {
         feed(self.strata_command(args), input)
     }
 
+    /// Kills a command that runs inside, with signal 9, and waits for it. To kill what was spawned would leave it running:
+    /// that is only who waits for it outside.
+    pub fn kill(mut command: Child) {
+        let children = format!("/proc/{0}/task/{0}/children", command.id());
+        let inside = loop {
+            // It has none for a moment in the beginning.
+            if let Ok(inside) = std::fs::read_to_string(&children).unwrap().trim().parse() {
+                break rustix::process::Pid::from_raw(inside).unwrap();
+            }
+            assert_eq!(command.try_wait().unwrap(), None, "it has ended by itself");
+        };
+        rustix::process::kill_process(inside, rustix::process::Signal::KILL).unwrap();
+        command.wait().unwrap();
+    }
+
     /// Runs a shell script inside.
     pub fn sh(&self, script: &str) -> Ran {
         self.command("sh").args(["-c", script]).output().unwrap().into()

@@ -2,16 +2,15 @@
 
 use std::process::Stdio;
 
-use strata_testkit::need;
+use strata_testkit::{Machine, need};
 
 use super::{Lab, needs};
 
 /// Starts `run LINE` and kills the client once the container runs.
 fn kill_client(lab: &Lab, line: &str) {
-    let mut client = lab.machine.strata_command(line.split(' ')).stdout(Stdio::null()).spawn().unwrap();
+    let client = lab.machine.strata_command(line.split(' ')).stdout(Stdio::null()).spawn().unwrap();
     lab.until("ps --format {{.Names}}", |out| out == "left\n");
-    client.kill().unwrap();
-    client.wait().unwrap();
+    Machine::kill(client);
 }
 
 #[test]

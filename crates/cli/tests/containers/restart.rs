@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use strata_testkit::need;
+use strata_testkit::{Machine, need};
 
 use super::{Lab, needs};
 
@@ -325,8 +325,7 @@ fn killed_commands_and_a_removed_program_harm_nothing() {
             let mut byte = [0];
             std::io::Read::read_exact(client.stdout.as_mut().unwrap(), &mut byte).unwrap();
         }
-        client.kill().unwrap();
-        client.wait().unwrap();
+        Machine::kill(client);
         assert_eq!(lab.field("web", "{{.State.Status}} {{.State.Pid}}"), format!("running {first}"), "{words:?}");
     }
     // An upgrade replaces the program; the shim goes on, even over a restart.
