@@ -59,8 +59,8 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
         }
     };
     session.globals = globals;
-    if verb::called(&words).is_some_and(|entry| entry.starts_containers) {
-        session.expect_starts();
+    if let Some(entry) = verb::called(&words) {
+        session.expect_starts(entry.starts);
     }
     start_log(&session.globals).map_err(|failure| (failure, Exit::FAILURE))?;
     if session.globals.version {

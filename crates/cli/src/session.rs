@@ -11,9 +11,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use strata_engine::{Engine, Proxies, Settings, rootless};
 use strata_runtime::Ahead;
+use strata_types::ContainerId;
 
 use crate::exit::Result;
 use crate::globals::Globals;
+use crate::verb::Starts;
 
 /// What a verb may know about its surroundings.
 pub struct Session {
@@ -100,12 +102,13 @@ impl Session {
     }
 
     /// Begins the shim of a container that is going to be started, as early as can be: while nothing is open yet. Somebody
-    /// who is not root begins it later, in a user namespace.
-    pub fn expect_starts(&mut self) {
-        if matches!(self.environment, Environment::Fixed { .. }) || self.person {
+    /// who is not root begins it later, in a user namespace. One that is to be made first has its id from now on.
+    pub fn expect_starts(&mut self, starts: Starts) {
+        if starts == Starts::Nothing || matches!(self.environment, Environment::Fixed { .. }) || self.person {
             return;
         }
-        match Ahead::fork() {
+        let new = (starts == Starts::New).then(|| ContainerId::from_random(strata_sys::random::bytes()));
+        match Ahead::fork(new) {
             Ok(ahead) => self.ahead = Some(ahead),
             Err(error) => tracing::debug!(%error, "no shim ahead of its container"),
         }

@@ -9,7 +9,7 @@ use strata_runtime::Ahead;
 use strata_snapshot::Snapshots;
 use strata_store::Store;
 use strata_types::config::{CONFIG_BYTES_MAX, ImageConfig};
-use strata_types::{ImageId, Platform};
+use strata_types::{ContainerId, ImageId, Platform};
 
 use crate::Result;
 use crate::image::ImageError;
@@ -85,6 +85,13 @@ impl Engine {
             }
             _ => expected.take().map(|expected| expected.ahead),
         }
+    }
+
+    /// The id for a container that is being made: the one its shim expects, or a new one.
+    pub(crate) fn new_id(&self) -> ContainerId {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = expected.as_mut().and_then(|expected| expected.ahead.take_id());
+        known.unwrap_or_else(|| ContainerId::from_random(strata_sys::random::bytes()))
     }
 
     /// What it was opened with.

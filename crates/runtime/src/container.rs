@@ -71,7 +71,7 @@ impl Container {
         }
         self.give_up_shim(&before)?;
         record::put(&self.dir.join(record::SPEC), spec)?;
-        let Ahead { socket, program } = ahead.map_or_else(|| reexec::spawn(&self.program), Ok)?;
+        let Ahead { socket, program, new: _ } = ahead.map_or_else(|| reexec::spawn(&self.program), Ok)?;
         let (wish, streams) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
         let fds: Vec<_> = std::iter::once(program.as_fd()).chain(streams).collect();
         let request =
@@ -139,8 +139,7 @@ impl Container {
 
     /// The specification it was started with last.
     pub fn spec(&self) -> Result<Spec, Error> {
-        let path = self.dir.join(record::SPEC);
-        record::read(&path)?.ok_or_else(|| Error::path("read", path.display().to_string())(Errno::NOENT))
+        record::spec(&self.dir)
     }
 
     /// Connects to its first process.

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use rustix::fs::{Mode, OFlags};
 use strata_sys::{packet, process, sealed};
+use strata_types::ContainerId;
 
 use crate::wire::{self, Request};
 use crate::{Error, shim};
@@ -34,11 +35,12 @@ fn serve() -> Result<(), Error> {
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(Error::step("find the client"))?;
     // Closing the last descriptor of a mount waits for the kernel: at our end nobody waits with us.
     let program = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(Error::step("find ourselves"))?;
-    live(socket, program)
+    live(socket, program, None)
 }
 
-/// What the shim does, however it came to be. `program` is the mount that its program is on.
-fn live(socket: OwnedFd, program: OwnedFd) -> Result<(), Error> {
+/// What the shim does, however it came to be. `program` is the mount that its program is on, `new` the container that is
+/// going to be made, if that is known.
+fn live(socket: OwnedFd, program: OwnedFd, new: Option<&ContainerId>) -> Result<(), Error> {
     process::allocate_sparingly();
     rustix::thread::set_name(TITLE).map_err(Error::step("take a name"))?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
@@ -50,13 +52,13 @@ fn live(socket: OwnedFd, program: OwnedFd) -> Result<(), Error> {
     rustix::process::chdir("/").map_err(Error::path("change to directory", "/"))?;
     let own = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(own)).map_err(Error::step("care for orphans"))?;
-    shim::run(socket, |theirs| again(theirs.as_fd(), program.as_fd()))
+    shim::run(socket, new, |theirs| again(theirs.as_fd(), program.as_fd()))
 }
 
 /// Makes one more shim, a copy of this one that has nothing of its own yet. Whoever waits for it hears when it cannot be:
 /// then the conversation ends before it began.
 fn again(theirs: BorrowedFd<'_>, program: BorrowedFd<'_>) {
-    let inside = || u8::from(only(theirs, program).and_then(|(socket, program)| live(socket, program)).is_err());
+    let inside = || u8::from(only(theirs, program).and_then(|(socket, program)| live(socket, program, None)).is_err());
     if let Err(errno) = process::clone_sibling(None, inside) {
         tracing::debug!(%errno, "a shim cannot be copied");
     }
@@ -70,6 +72,8 @@ pub struct Ahead {
     /// The mount that its program is on. Closing the last descriptor of a mount waits for the kernel: it is handed to the
     /// shim, at whose end nobody waits.
     pub(crate) program: OwnedFd,
+    /// The container that it expects to be made: what most containers have is made while that is.
+    pub(crate) new: Option<ContainerId>,
 }
 
 impl Ahead {
@@ -82,12 +86,13 @@ impl Ahead {
     }
 
     /// The same for a process that has just begun and has nothing open that a shim must not have: a copy of it becomes the
-    /// shim, which costs a good millisecond less.
+    /// shim, which costs a good millisecond less. If the container is going to be made first, `new` is its id: see
+    /// [`Ahead::take_id`].
     ///
     /// # Errors
     /// When this program cannot be executed.
-    pub fn fork() -> Result<Self, Error> {
-        copy().or_else(|error| {
+    pub fn fork(new: Option<ContainerId>) -> Result<Self, Error> {
+        copy(new).or_else(|error| {
             tracing::debug!(%error, "a copy cannot be the shim");
             Self::spawn()
         })
@@ -95,6 +100,11 @@ impl Ahead {
 }
 
 impl Ahead {
+    /// The id of the container that this one expects to be made, once.
+    pub fn take_id(&mut self) -> Option<ContainerId> {
+        self.new.take()
+    }
+
     /// Lets this one make another like it, for who starts several containers: that costs a fifth of executing it anew.
     ///
     /// # Errors
@@ -103,24 +113,26 @@ impl Ahead {
         let (socket, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
         wire::send(self.socket.as_fd(), &Request::Another, &[theirs.as_fd()], true).map_err(|_| Error::ShimGone)?;
         let program = self.program.try_clone().map_err(Error::io("copy a descriptor"))?;
-        Ok(Self { socket, program })
+        Ok(Self { socket, program, new: None })
     }
 }
 
 /// Makes a copy of this process that becomes a shim, on a mount on which nobody can write its program.
-fn copy() -> Result<Ahead, Error> {
+fn copy(new: Option<ContainerId>) -> Result<Ahead, Error> {
     let own = Path::new(OWN_PROGRAM);
     let program = process::own_program(own).map_err(Error::path("open", OWN_PROGRAM))?;
     let (socket, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
     let become_shim = |sealed: rustix::io::Result<()>| {
         let made = match sealed {
-            Ok(()) => only(theirs.as_fd(), program.as_fd()).and_then(|(socket, program)| live(socket, program)),
+            Ok(()) => {
+                only(theirs.as_fd(), program.as_fd()).and_then(|(socket, program)| live(socket, program, new.as_ref()))
+            }
             Err(_) => Err(execute(theirs.as_fd(), program.as_fd())),
         };
         u8::from(made.is_err())
     };
     sealed::fork(program.as_fd(), TITLE, become_shim).map_err(Error::step("make a copy of this process"))?;
-    Ok(Ahead { socket, program })
+    Ok(Ahead { socket, program, new })
 }
 
 /// Copies of both that are all this process has open, besides the standard streams.
@@ -158,5 +170,5 @@ pub(crate) fn spawn(program: &Path) -> Result<Ahead, Error> {
     command.arg0(NAME).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().map_err(|error| failed()(error))?;
     drop(child);
-    Ok(Ahead { socket: ours, program: sealed })
+    Ok(Ahead { socket: ours, program: sealed, new: None })
 }

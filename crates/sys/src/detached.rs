@@ -29,6 +29,11 @@ const READ_ONLY: u64 = 1;
 /// Makes a new instance of a filesystem with options, each `name` or `name=value`. Without a `source` the table of mounts
 /// shows its type there, as mount(8) and other engines have it.
 pub fn filesystem(name: &str, options: &[&str], attributes: MountAttrFlags) -> Result<OwnedFd> {
+    mount(&instance(name, options)?, attributes)
+}
+
+/// The first half of [`filesystem`]: an instance that has no mount yet.
+pub fn instance(name: &str, options: &[&str]) -> Result<OwnedFd> {
     let context = rustix::mount::fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
     if !options.iter().any(|option| option.starts_with("source=")) {
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", name)?;
@@ -40,7 +45,12 @@ pub fn filesystem(name: &str, options: &[&str], attributes: MountAttrFlags) -> R
         }
     }
     rustix::mount::fsconfig_create(context.as_fd())?;
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    Ok(context)
+}
+
+/// The second half: its mount, of which there can be one.
+pub fn mount(instance: &OwnedFd, attributes: MountAttrFlags) -> Result<OwnedFd> {
+    rustix::mount::fsmount(instance.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// Makes a second sight of what is at `path` below `at`; with the mounts below it if `recursive`. An empty path is `at`

@@ -4,6 +4,7 @@ use strata_engine::checkpoint::{ForkWish, SnapshotWish};
 
 use crate::operands;
 use crate::progress::{Progress, Show};
+use crate::verb::Starts;
 use crate::verb::prelude::*;
 
 /// What `strata fork` understands.
@@ -22,7 +23,7 @@ pub struct Args {
 impl Verb for Args {
     const ABOUT: &str = "Start new containers from a container's files, or from a snapshot";
     const USAGE: &str = "[OPTIONS] CONTAINER|SNAPSHOT NEW [NEW...]";
-    const STARTS_CONTAINERS: bool = true;
+    const STARTS: Starts = Starts::Known;
     const EXAMPLES: &str =
         "  strata fork db test-1 test-2        Take a snapshot of db and start two containers from it
   strata fork db:seeded test-3        Start one from the snapshot `seeded` of db

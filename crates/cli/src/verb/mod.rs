@@ -113,6 +113,17 @@ pub mod volume_prune;
 pub mod volume_rm;
 pub mod wait;
 
+/// The containers that a verb starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starts {
+    /// None.
+    Nothing,
+    /// Some that there are.
+    Known,
+    /// One that it makes first.
+    New,
+}
+
 /// What a verb says about itself and does.
 pub trait Verb: clap::Args {
     /// The line in lists of commands: imperative, no period.
@@ -125,8 +136,8 @@ pub trait Verb: clap::Args {
     const EXAMPLES: &'static str = "";
     /// The exit code when [`Verb::run`] fails and the failure names no other.
     const FAILURE_CODE: u8 = 1;
-    /// Whether it starts containers, whose shim can begin before anything else is known.
-    const STARTS_CONTAINERS: bool = false;
+    /// The containers it starts, whose shim can begin before anything else is known.
+    const STARTS: Starts = Starts::Nothing;
 
     /// Does it.
     fn run(self, session: &mut Session) -> Result<crate::exit::Exit>;
@@ -164,8 +175,8 @@ pub struct Entry {
     pub options_end_at_name: bool,
     /// See [`Verb::FAILURE_CODE`].
     pub failure_code: u8,
-    /// See [`Verb::STARTS_CONTAINERS`].
-    pub starts_containers: bool,
+    /// See [`Verb::STARTS`].
+    pub starts: Starts,
     /// Builds the verb's options; only for the verb that is called, because sixty of them cost.
     pub command: fn() -> Command,
     /// Runs it.
@@ -345,7 +356,7 @@ const fn entry<V: Verb>(
         examples: V::EXAMPLES,
         options_end_at_name: V::OPTIONS_END_AT_NAME,
         failure_code: V::FAILURE_CODE,
-        starts_containers: V::STARTS_CONTAINERS,
+        starts: V::STARTS,
         command: command::<V>,
         run: run::<V>,
     }

@@ -5,6 +5,7 @@ use strata_engine::container::{Known, Remove};
 
 use crate::container::foreground::{Front, Streams, start_failure};
 use crate::container::request::streams;
+use crate::verb::Starts;
 use crate::verb::container_options::ContainerOptions;
 use crate::verb::create::make;
 use crate::verb::prelude::*;
@@ -38,7 +39,7 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
     const OPTIONS_END_AT_NAME: bool = true;
     const FAILURE_CODE: u8 = 125;
-    const STARTS_CONTAINERS: bool = true;
+    const STARTS: Starts = Starts::New;
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let attached = streams(&self.options, self.detach)?;

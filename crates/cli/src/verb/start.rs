@@ -5,6 +5,7 @@ use strata_engine::container::Remove;
 
 use crate::container::foreground::{Front, Streams, start_failure};
 use crate::operands;
+use crate::verb::Starts;
 use crate::verb::prelude::*;
 
 /// What `strata start` understands.
@@ -30,7 +31,7 @@ pub struct Args {
 impl Verb for Args {
     const ABOUT: &str = "Start one or more stopped containers";
     const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
-    const STARTS_CONTAINERS: bool = true;
+    const STARTS: Starts = Starts::Known;
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;

@@ -1,6 +1,7 @@
 //! Containers end to end: the real program in a machine within the machine, on an image of busybox.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod ahead;
 mod crash;
 mod drivers;
 mod escapes;

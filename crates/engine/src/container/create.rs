@@ -75,7 +75,7 @@ impl Engine {
         check_config(&config)?;
         spec::check(&host)?;
         let secrets = self.resolve_secrets(secrets)?;
-        let id = ContainerId::from_random(strata_sys::random::bytes());
+        let id = self.new_id();
         if config.hostname.is_empty() {
             config.hostname = hostname(&id, &host);
         }

@@ -27,6 +27,8 @@ impl Engine {
             }
             Status::Created | Status::Exited | Status::Dead => {}
         }
+        // What was made ahead for it goes with it, should it not come to that.
+        let ahead = self.take_ahead();
         let spec = match self.spec(known) {
             // Somebody died while it was put back to a snapshot.
             Err(crate::Error::Snapshot(strata_snapshot::Error::Unsettled(_))) => {
@@ -35,7 +37,7 @@ impl Engine {
             }
             spec => spec?,
         };
-        match process.start_by(self.take_ahead(), &spec, attach) {
+        match process.start_by(ahead, &spec, attach) {
             Ok(started) => {
                 self.record_event(events::of(known, "start"));
                 Ok(Some(started))

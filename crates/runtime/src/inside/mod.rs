@@ -3,6 +3,7 @@
 //! This runs in a copy of the shim, which is told how it went over a pair of sockets: warnings and a terminal on the way,
 //! an error, or the end of the conversation when the program is executed.
 
+mod ahead;
 pub(crate) mod bundle;
 mod confine;
 mod devices;
@@ -18,6 +19,7 @@ mod program;
 mod secrets;
 mod standing;
 
+pub(crate) use ahead::{Story, ahead};
 pub(crate) use confine::{hide_from_container, rlimit};
 pub(crate) use mounts::{filesystem, open_sources};
 
@@ -30,6 +32,7 @@ use strata_sys::excursion::Excursion;
 use strata_sys::process::NamespaceSet;
 use strata_sys::{detached, packet, process, seccomp};
 
+use self::standing::Ready;
 use crate::Error;
 use crate::emulator::Emulator;
 use crate::spec::{Process, Spec};
@@ -69,6 +72,8 @@ pub(crate) struct First<'a> {
     pub(crate) entrance: Entrance,
     pub(crate) streams: Streams,
     pub(crate) filter: Option<seccomp::Program>,
+    /// What this process made before it heard all this.
+    pub(crate) ready: Option<Ready>,
 }
 
 /// Another container's message queues, semaphores and shared memory.
@@ -124,6 +129,10 @@ pub(crate) mod message {
 pub(crate) struct Channel(RefCell<Option<OwnedFd>>);
 
 impl Channel {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self(RefCell::new(Some(socket)))
+    }
+
     fn say(&self, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) {
         let mut bytes = vec![kind];
         bytes.extend_from_slice(text.as_bytes());
@@ -164,26 +173,24 @@ impl Channel {
 
     /// Waits for a mount that the shim makes.
     fn mount(&self) -> Result<OwnedFd, Error> {
+        self.next().and_then(|packet| packet.fds.into_iter().next()).ok_or(Error::ShimGone)
+    }
+
+    /// Waits for the next thing that the shim says; none if it says no more.
+    fn next(&self) -> Option<packet::Packet> {
         let socket = self.0.borrow();
-        let packet = socket.as_ref().map(|socket| packet::receive(socket.as_fd()));
-        let Some(Ok(Some(packet))) = packet else { return Err(Error::ShimGone) };
-        packet.fds.into_iter().next().ok_or(Error::ShimGone)
+        socket.as_ref().and_then(|socket| packet::receive(socket.as_fd()).ok().flatten())
     }
 
     /// Waits until the shim says that this process is in its control groups.
     fn wait(&self) -> Result<(), Error> {
-        let socket = self.0.borrow();
-        match socket.as_ref().map(|socket| packet::receive(socket.as_fd())) {
-            Some(Ok(Some(_))) => Ok(()),
-            _ => Err(Error::ShimGone),
-        }
+        self.next().map(drop).ok_or(Error::ShimGone)
     }
 }
 
 /// Becomes the container's first process. Returns only if that fails, with the exit code.
-pub(crate) fn first(first: First<'_>, channel: OwnedFd) -> u8 {
+pub(crate) fn first(first: First<'_>, channel: Channel) -> u8 {
     let (process, init) = (&first.spec.process, first.spec.init);
-    let channel = Channel(RefCell::new(Some(channel)));
     let opened = emulation::Opened::of(first.spec.emulator.as_ref());
     let done = opened.and_then(|emulator| {
         let home = try_first(first, &channel)?;
@@ -200,7 +207,7 @@ fn report(done: Result<u8, Error>, channel: &Channel) -> u8 {
 }
 
 fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Error> {
-    let First { spec, trees, mount_point, network, ipc, cgroups, entrance, streams, filter } = first;
+    let First { spec, trees, mount_point, network, ipc, cgroups, entrance, streams, filter, ready } = first;
     confine::die_with_parent()?;
     entrance.pass().map_err(Error::io(ENTER))?;
     rustix::process::umask(rustix::fs::Mode::empty());
@@ -215,7 +222,7 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     let covered = covered()?;
     detached::attach(rootfs.as_fd(), covered.as_fd()).map_err(Error::step("mount the root filesystem"))?;
     let shm = ipc.map(join_ipc).transpose()?;
-    let standing = standing::mount(spec, rootfs.as_fd(), &cgroups, standing::Given { dev, shm })?;
+    let standing = standing::mount(spec, rootfs.as_fd(), &cgroups, standing::Given { dev, shm, ready })?;
     mounts::attach(spec, rootfs.as_fd(), sources)?;
     devices::make(spec, rootfs.as_fd(), &standing)?;
     emulation::register(spec.emulator.as_ref(), &standing)?;
@@ -311,7 +318,7 @@ fn set_streams(streams: Streams, terminal: Option<OwnedFd>) -> Result<(), Error>
 /// Becomes another process of a container. Returns only if that fails, with the exit code.
 pub(crate) fn join(joining: Joining<'_>, channel: OwnedFd) -> u8 {
     let process = joining.process;
-    let channel = Channel(RefCell::new(Some(channel)));
+    let channel = Channel::new(channel);
     let opened = emulation::Opened::of(joining.emulator);
     let done = opened.and_then(|emulator| {
         let home = try_join(joining, &channel)?;

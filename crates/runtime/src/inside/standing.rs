@@ -31,6 +31,8 @@ pub(super) struct Standing {
 
 /// Where shared memory is.
 pub(super) const SHM: &str = "/dev/shm";
+/// How much of it there is when nobody says, as with Docker.
+const SHM_BYTES_USUAL: u64 = 64 << 20;
 
 /// Standing mounts that are there already.
 pub(super) struct Given {
@@ -38,6 +40,87 @@ pub(super) struct Given {
     pub(super) dev: Option<OwnedFd>,
     /// Another container's shared memory.
     pub(super) shm: Option<OwnedFd>,
+    /// What was made before anybody knew what for.
+    pub(super) ready: Option<Ready>,
+}
+
+/// One of the kernel's filesystems, as it is asked for.
+#[derive(PartialEq, Eq)]
+struct Wish {
+    fs: &'static str,
+    options: Vec<String>,
+    attributes: MountAttrFlags,
+}
+
+impl Wish {
+    fn new(fs: &'static str, options: &[&str], attributes: MountAttrFlags) -> Self {
+        Self { fs, options: options.iter().map(|option| (*option).to_owned()).collect(), attributes }
+    }
+
+    fn instance(&self) -> Result<OwnedFd, Errno> {
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        detached::instance(self.fs, &options)
+    }
+}
+
+/// What most containers have, made ahead of the container's specification. Nothing of it is a mount yet: a container's
+/// mounts are listed in the order in which they were made.
+pub(crate) struct Ready {
+    filesystems: Vec<(Wish, OwnedFd)>,
+    groups: Vec<(&'static str, OwnedFd)>,
+}
+
+impl Ready {
+    /// Makes it. What the kernel refuses is left out: it is asked again when it is needed, and says why then.
+    pub(super) fn make(cgroups: &[(&'static str, PathBuf)]) -> Result<Self, Error> {
+        let made = |wish: Wish| wish.instance().ok().map(|instance| (wish, instance));
+        let filesystems = [
+            proc(),
+            dev(),
+            terminals(true),
+            shared_memory(SHM_BYTES_USUAL),
+            message_queues(),
+            sys(READ_ONLY),
+            places_of_groups(),
+        ];
+        Ok(Self { filesystems: filesystems.into_iter().filter_map(made).collect(), groups: open_groups(cgroups)? })
+    }
+
+    fn take(&mut self, wish: &Wish) -> Option<OwnedFd> {
+        let at = self.filesystems.iter().position(|(made, _)| made == wish)?;
+        Some(self.filesystems.swap_remove(at).1)
+    }
+}
+
+fn proc() -> Wish {
+    Wish::new("proc", &[], NOSUID | NODEV | NOEXEC)
+}
+
+fn dev() -> Wish {
+    Wish::new("tmpfs", &["mode=755", "size=65536k"], NOSUID)
+}
+
+/// In a namespace of one user nobody is group 5.
+fn terminals(with_group: bool) -> Wish {
+    let options = ["ptmxmode=0666", "mode=0620", "gid=5"];
+    Wish::new("devpts", &options[..if with_group { 3 } else { 2 }], NOSUID | NOEXEC)
+}
+
+fn shared_memory(size_bytes: u64) -> Wish {
+    Wish::new("tmpfs", &["source=shm", "mode=1777", &format!("size={size_bytes}")], NOSUID | NODEV | NOEXEC)
+}
+
+fn message_queues() -> Wish {
+    Wish::new("mqueue", &[], NOSUID | NODEV | NOEXEC)
+}
+
+fn sys(access: MountAttrFlags) -> Wish {
+    Wish::new("sysfs", &[], NOSUID | NODEV | NOEXEC | access)
+}
+
+/// What the groups of version 1 are mounted in.
+fn places_of_groups() -> Wish {
+    Wish::new("tmpfs", &["mode=755"], NOSUID | NODEV | NOEXEC)
 }
 
 /// Makes and attaches them.
@@ -45,46 +128,51 @@ pub(super) fn mount(
     spec: &Spec,
     root: BorrowedFd<'_>,
     cgroups: &[(&'static str, PathBuf)],
-    Given { dev, shm }: Given,
+    Given { dev: given, shm, mut ready }: Given,
 ) -> Result<Standing, Error> {
     // All groups are opened while the host's paths can be seen.
-    let groups = open_groups(cgroups)?;
-    let make = |target: &str, fs: &str, options: &[&str], attributes| -> Result<Option<OwnedFd>, Error> {
+    let groups = match &mut ready {
+        Some(ready) => std::mem::take(&mut ready.groups),
+        None => open_groups(cgroups)?,
+    };
+    let groups = copies(groups)?;
+    let mut made = |wish: &Wish| {
+        let ready = ready.as_mut().and_then(|ready| ready.take(wish));
+        let instance = ready.map_or_else(|| wish.instance(), Ok)?;
+        detached::mount(&instance, wish.attributes)
+    };
+    let mut make = |target: &str, wish: Wish| -> Result<Option<OwnedFd>, Error> {
         if mounts::replaces(spec, target) {
             return Ok(None);
         }
-        let mount =
-            detached::filesystem(fs, options, attributes).map_err(Error::path("make a filesystem for", target))?;
+        let mount = made(&wish).map_err(Error::path("make a filesystem for", target))?;
         attach(root, target, &mount)?;
         Ok(Some(mount))
     };
-    let proc = make("/proc", "proc", &[], NOSUID | NODEV | NOEXEC)?;
-    let dev = match dev {
+    let proc = make("/proc", proc())?;
+    let dev = match given {
         Some(dev) => attach(root, "/dev", &dev).map(|()| Some(dev))?,
-        None => make("/dev", "tmpfs", &["mode=755", "size=65536k"], NOSUID)?,
+        None => make("/dev", dev())?,
     };
-    let terminals = ["ptmxmode=0666", "mode=0620", "gid=5"];
-    let pts = match make("/dev/pts", "devpts", &terminals, NOSUID | NOEXEC) {
-        // In a namespace of one user nobody is group 5.
+    let pts = match make("/dev/pts", terminals(true)) {
         Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::InvalidInput => {
-            make("/dev/pts", "devpts", &terminals[..2], NOSUID | NOEXEC)?
+            make("/dev/pts", terminals(false))?
         }
         other => other?,
     };
     match (shm, spec.shared_memory) {
         (Some(theirs), _) if !mounts::replaces(spec, SHM) => attach(root, SHM, &theirs)?,
         (None, SharedMemory::Own) => {
-            let size = format!("size={}", spec.shm_size_bytes);
-            make(SHM, "tmpfs", &["source=shm", "mode=1777", &size], NOSUID | NODEV | NOEXEC)?;
+            make(SHM, shared_memory(spec.shm_size_bytes))?;
         }
         (None, SharedMemory::Host) if !mounts::replaces(spec, SHM) => {
             hosts(root, SHM)?;
         }
         _ => {}
     }
-    make("/dev/mqueue", "mqueue", &[], NOSUID | NODEV | NOEXEC)?;
+    make("/dev/mqueue", message_queues())?;
     let access = if spec.system_writable { MountAttrFlags::empty() } else { READ_ONLY };
-    let sys = match make("/sys", "sysfs", &[], NOSUID | NODEV | NOEXEC | access) {
+    let sys = match make("/sys", sys(access)) {
         // Only root of the network's own user namespace may have a new one: then the host's is shown.
         Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
             let sys = hosts(root, "/sys")?;
@@ -94,7 +182,7 @@ pub(super) fn mount(
         other => other?,
     };
     if sys.is_some() && !mounts::replaces(spec, "/sys/fs/cgroup") {
-        mount_groups(root, groups, access)?;
+        mount_groups(root, groups, access, made)?;
     }
     Ok(Standing { proc, sys, dev, pts })
 }
@@ -116,11 +204,18 @@ fn attach(root: BorrowedFd<'_>, target: &str, mount: &OwnedFd) -> Result<(), Err
 fn open_groups(cgroups: &[(&'static str, PathBuf)]) -> Result<Vec<(&'static str, OwnedFd)>, Error> {
     let open = |(controller, dir): &(&'static str, PathBuf)| {
         let shown = dir.display().to_string();
-        let opened = process::open_dir(dir).map_err(Error::path("open", shown.clone()))?;
-        let copied = detached::copy(opened.as_fd(), "", false).map_err(Error::path("bind", shown))?;
-        Ok((*controller, copied))
+        Ok((*controller, process::open_dir(dir).map_err(Error::path("open", shown))?))
     };
     cgroups.iter().map(open).collect()
+}
+
+/// Second sights of the groups' directories, for the container.
+fn copies(groups: Vec<(&'static str, OwnedFd)>) -> Result<Vec<(&'static str, OwnedFd)>, Error> {
+    let copy = |(controller, dir): (&'static str, OwnedFd)| {
+        let copied = detached::copy(dir.as_fd(), "", false);
+        Ok((controller, copied.map_err(Error::path("bind the control groups of", controller))?))
+    };
+    groups.into_iter().map(copy).collect()
 }
 
 /// The container sees its own groups only: binds of their directories.
@@ -128,6 +223,7 @@ fn mount_groups(
     root: BorrowedFd<'_>,
     groups: Vec<(&'static str, OwnedFd)>,
     access: MountAttrFlags,
+    made: impl FnOnce(&Wish) -> Result<OwnedFd, Errno>,
 ) -> Result<(), Error> {
     const TARGET: &str = "/sys/fs/cgroup";
     let failed = |errno: Errno| Error::path("mount on", TARGET)(errno);
@@ -135,12 +231,12 @@ fn mount_groups(
     let base = if first.is_empty() {
         None
     } else {
-        let made = detached::filesystem("tmpfs", &["mode=755"], NOSUID | NODEV | NOEXEC).map_err(failed)?;
+        let places = made(&places_of_groups()).map_err(failed)?;
         for (controller, _) in &groups {
-            rustix::fs::mkdirat(&made, *controller, Mode::from_raw_mode(0o755)).map_err(failed)?;
+            rustix::fs::mkdirat(&places, *controller, Mode::from_raw_mode(0o755)).map_err(failed)?;
         }
-        attach(root, TARGET, &made)?;
-        Some(made)
+        attach(root, TARGET, &places)?;
+        Some(places)
     };
     for (controller, group) in groups {
         if access == READ_ONLY {

@@ -15,9 +15,10 @@ use strata_types::ContainerId;
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
 
+use super::ahead::FirstAhead;
 use super::external;
 use super::program::{Ends, Program};
-use crate::inside::{self, First, Joining, Streams, Trees, message};
+use crate::inside::{self, Channel, First, Joining, Streams, Trees, message};
 use crate::spec::{DeviceRules, MountSource, Namespaces, Network, Process, Spec, Stdin};
 use crate::{Container, Error, seccomp};
 
@@ -38,8 +39,10 @@ pub(super) struct Launched {
     pub(super) warnings: Vec<String>,
 }
 
-/// Makes the container and starts its first process.
-pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), Error> {
+/// Makes the container and starts its first process: the one that was made `ahead`, if that can be it.
+pub(super) fn first(spec: &Spec, places: &Places, ahead: Option<FirstAhead>) -> Result<(Launched, Cgroup), Error> {
+    let fits = |ahead: &FirstAhead| ahead.fits(&spec.id, &spec.namespaces, &spec.limits);
+    let ahead = ahead.filter(|ahead| spec.runtime.is_none() && fits(ahead));
     if let Some(runtime) = &spec.runtime {
         return external::first(runtime, spec, places);
     }
@@ -55,22 +58,32 @@ pub(super) fn first(spec: &Spec, places: &Places) -> Result<(Launched, Cgroup), 
         Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
             .map_err(Error::io("make the container's control groups"))?;
     let (streams, ends) = streams(&spec.process, maps)?;
-    let entrance = entrance(&cgroup)?;
-    let cgroups = cgroup.dirs().map(|(controller, dir)| (controller, dir.to_owned())).collect();
-    let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
-    let entry = First { spec, trees, mount_point: &places.dir, network, ipc, cgroups, entrance, streams, filter };
-    let start_in = cgroup.start_in();
-    let inside = || inside::first(entry, theirs);
-    let clone = || {
-        process::clone(namespaces(&spec.namespaces), start_in.as_ref().map(AsFd::as_fd), inside)
-            .map_err(Error::step("make the container's process"))
+    let begun = match (ahead, &trees) {
+        (Some(ahead), Some(trees)) => ahead.become_first(places.dir.clone(), trees, &streams, filter.as_ref()),
+        _ => None,
+    };
+    let begin = || {
+        if let Some(begun) = begun {
+            return Ok(begun);
+        }
+        let (entrance, cgroups) = (entrance(&cgroup)?, groups(&cgroup));
+        let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
+        let mount_point = &places.dir;
+        let entry = First { spec, trees, mount_point, network, ipc, cgroups, entrance, streams, filter, ready: None };
+        let start_in = cgroup.start_in();
+        let inside = || inside::first(entry, Channel::new(theirs));
+        let clone = || {
+            process::clone(namespaces(&spec.namespaces), start_in.as_ref().map(AsFd::as_fd), inside)
+                .map_err(Error::step("make the container's process"))
+        };
+        let child = match &pids {
+            Some(pids) => with_pids_of(pids.as_fd(), clone),
+            None => clone(),
+        };
+        Ok((child?, ours))
     };
     let mut sandbox = None;
-    let done = match &pids {
-        Some(pids) => with_pids_of(pids.as_fd(), clone),
-        None => clone(),
-    }
-    .and_then(|child| {
+    let done = begin().and_then(|(child, ours)| {
         let pid = child.pid;
         let mut more = Vec::new();
         let prepare = |channel: BorrowedFd<'_>| {
@@ -109,8 +122,12 @@ pub(super) fn trees(spec: &Spec, layers: &LayerMounts) -> Result<Trees, Error> {
     Ok(Trees { rootfs: mounted(&spec.rootfs)?, plans })
 }
 
-fn entrance(cgroup: &Cgroup) -> Result<Entrance, Error> {
+pub(super) fn entrance(cgroup: &Cgroup) -> Result<Entrance, Error> {
     cgroup.entrance().map_err(Error::io(inside::ENTER))
+}
+
+pub(super) fn groups(cgroup: &Cgroup) -> Vec<(&'static str, PathBuf)> {
+    cgroup.dirs().map(|(controller, dir)| (controller, dir.to_owned())).collect()
 }
 
 /// Starts a process in the container whose first process is behind `target`.
@@ -356,7 +373,11 @@ pub(super) fn joined(id: &ContainerId, what: Joined, places: &Places) -> Result<
     Ok(format!("/proc/{}/ns/{file}", state.pid).into())
 }
 
-fn namespaces(own: &Namespaces) -> NamespaceSet {
+/// Those of a container that shares none, whose users are the machine's.
+pub(super) const OWN_NAMESPACES: NamespaceSet =
+    NamespaceSet::MOUNT.and(NamespaceSet::PID).and(NamespaceSet::IPC).and(NamespaceSet::UTS).and(NamespaceSet::NET);
+
+pub(super) fn namespaces(own: &Namespaces) -> NamespaceSet {
     let wanted = [
         (own.pid, NamespaceSet::PID),
         (own.ipc, NamespaceSet::IPC),

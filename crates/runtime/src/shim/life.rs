@@ -9,7 +9,7 @@ use super::health::Monitor;
 use super::restart::Run;
 use super::{SLOW_LOOK, Shim, launch, network, record, remove_socket, running};
 use crate::events::{self, Event};
-use crate::spec::{Restart, Spec, VolumeMount};
+use crate::spec::{Restart, VolumeMount};
 use crate::{Error, Health, State, Status};
 
 /// Where a container is in its life.
@@ -133,9 +133,8 @@ impl Shim {
     }
 
     fn try_run_again(&mut self) -> Result<(), Error> {
-        let path = self.places.dir.join(record::SPEC);
-        let spec: Spec = record::read(&path)?.ok_or_else(|| Error::NotRunning(self.id.to_string()))?;
-        let (mut launched, cgroup) = launch::first(&spec, &self.places)?;
+        let spec = record::spec(&self.places.dir)?;
+        let (mut launched, cgroup) = launch::first(&spec, &self.places, None)?;
         launched.program.number = self.first;
         let before = std::mem::replace(&mut self.state, running(launched.program.pid));
         self.state.cgroup = before.cgroup;

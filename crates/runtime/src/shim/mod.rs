@@ -4,6 +4,7 @@
 //! starts further processes, asks it for its health, and records how the first one ended. Then it starts the container
 //! again if its policy says so, or removes what is left and ends.
 
+mod ahead;
 mod aside;
 mod client;
 mod end;
@@ -34,6 +35,7 @@ use strata_sys::signal::{self, Signal, SignalFd};
 use strata_sys::{packet, process};
 use strata_types::ContainerId;
 
+use self::ahead::FirstAhead;
 use self::aside::Keeper;
 use self::client::Client;
 use self::end::Ending;
@@ -42,7 +44,7 @@ use self::launch::Places;
 use self::life::Phase;
 use self::program::{Program, READ_BYTES};
 use self::restart::Restarts;
-use crate::spec::{End, Restart, Spec};
+use crate::spec::{End, Restart};
 use crate::wire::{self, Answer, Failure, Request, SOCKET, Wish};
 use crate::{Error, Health, State, Status, Stream};
 
@@ -116,8 +118,11 @@ enum Source {
 }
 
 /// Runs a container from its start to its end, for whoever is at the other end of `socket`. Before that, `another` makes
-/// further shims for those at the other ends of what it is given.
-pub(crate) fn run(socket: OwnedFd, another: impl Fn(OwnedFd)) -> Result<(), Error> {
+/// further shims for those at the other ends of what it is given. If it is going to be the new container `id`, what most
+/// containers have is made while its specification is.
+pub(crate) fn run(socket: OwnedFd, id: Option<&ContainerId>, another: impl Fn(OwnedFd)) -> Result<(), Error> {
+    let begun = |id| FirstAhead::make(id).inspect_err(|error| tracing::debug!(%error, "nothing is made ahead")).ok();
+    let ahead = id.and_then(begun);
     let (id, dir, run_dir, attach, mut fds) = loop {
         match wire::receive(&socket)? {
             Some((Request::Another, fds)) => fds.into_iter().for_each(&another),
@@ -128,7 +133,7 @@ pub(crate) fn run(socket: OwnedFd, another: impl Fn(OwnedFd)) -> Result<(), Erro
     // The program's mount, kept to the end; the client's streams follow.
     let _program = (!fds.is_empty()).then(|| fds.remove(0));
     let mut client = Client::new(socket);
-    match Shim::start(id, dir.clone(), run_dir) {
+    match Shim::start(id, dir.clone(), run_dir, ahead) {
         Ok((mut shim, warnings)) => {
             client.say(&Answer::Started { pid: shim.state.pid, warnings });
             if let Some(wish) = attach {
@@ -176,10 +181,13 @@ fn record_failure(dir: &std::path::Path, error: &Error) -> Result<(), Error> {
 }
 
 impl Shim {
-    fn start(id: ContainerId, dir: PathBuf, run_dir: PathBuf) -> Result<(Self, Vec<String>), Error> {
-        let spec_path = dir.join(record::SPEC);
-        let spec: Spec = record::read(&spec_path)?
-            .ok_or_else(|| Error::path("read", spec_path.display().to_string())(Errno::NOENT))?;
+    fn start(
+        id: ContainerId,
+        dir: PathBuf,
+        run_dir: PathBuf,
+        ahead: Option<FirstAhead>,
+    ) -> Result<(Self, Vec<String>), Error> {
+        let spec = record::spec(&dir)?;
         let socket_dir = socket_dir(&run_dir, &id);
         std::fs::create_dir_all(&socket_dir).map_err(Error::path("make", socket_dir.display().to_string()))?;
         let listen_in =
@@ -192,7 +200,7 @@ impl Shim {
             None => None,
         };
         let ending = Ending::expect()?;
-        let (launched, cgroup) = launch::first(&spec, &places)?;
+        let (launched, cgroup) = launch::first(&spec, &places, ahead)?;
         let mut state = running(launched.program.pid);
         state.cgroup = Some(Cgroup::name(spec.id.as_str(), &spec.limits)).filter(|name| name != spec.id.as_str());
         state.health = spec.health.is_some().then(Health::starting);

@@ -5,7 +5,7 @@ use std::path::Path;
 use strata_sys::durable::{self, Durability};
 use strata_types::ErrorClass;
 
-use crate::{Error, State};
+use crate::{Error, Spec, State};
 
 /// The state of a container, in its directory.
 pub(crate) const STATE: &str = "state.json";
@@ -40,6 +40,12 @@ pub(crate) fn state(dir: &Path) -> Result<Option<State>, Error> {
         Err(Error::Document { .. }) => Ok(Some(State::lost())),
         other => other,
     }
+}
+
+/// Reads what the container is started with.
+pub(crate) fn spec(dir: &Path) -> Result<Spec, Error> {
+    let path = dir.join(SPEC);
+    read(&path)?.ok_or_else(|| Error::path("read", path.display().to_string())(rustix::io::Errno::NOENT))
 }
 
 /// Which boot of the machine this is.

@@ -139,6 +139,11 @@ impl Cgroup {
         Ok((Self { layout, dirs }, warnings))
     }
 
+    /// Whether a group that was made without limits has a directory in every hierarchy that `limits` need.
+    pub fn has_room_for(&self, limits: &Limits) -> bool {
+        self.layout != Layout::V1 || !(limits.are_about_disks() || limits.are_about_sets())
+    }
+
     /// The group `strata/<name>` that was made before; with only those directories that exist.
     pub fn open(name: &str) -> Self {
         let layout = Layout::probe();

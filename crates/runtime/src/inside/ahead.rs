@@ -1,0 +1,113 @@
+//! A first process that is made before anything is known of its container but the id: in its namespaces and control groups,
+//! with the filesystems that most containers have. Then it waits to hear the rest.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use strata_sys::cgroup::Entrance;
+use strata_sys::{packet, seccomp};
+
+use super::standing::Ready;
+use super::{Channel, ENTER, First, Streams, Trees, confine, first};
+use crate::spec::Spec;
+use crate::{Error, shim};
+
+/// What the shim tells it, in packets: this with the root filesystem; the streams, if they are given; a filter, if there is
+/// one; then each of the other trees.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Story {
+    /// Where the container's specification is, and what its root filesystem may cover.
+    pub(crate) dir: PathBuf,
+    has_streams: bool,
+    has_filter: bool,
+    plans: usize,
+}
+
+impl Story {
+    /// Tells it to the process at the other end of `channel`.
+    ///
+    /// # Errors
+    /// When that process is gone.
+    pub(crate) fn tell(
+        dir: PathBuf,
+        trees: &Trees,
+        streams: &Streams,
+        filter: Option<&seccomp::Program>,
+        channel: BorrowedFd<'_>,
+    ) -> Result<(), Error> {
+        let has_streams = matches!(streams, Streams::Given(_));
+        let story = Self { dir, has_streams, has_filter: filter.is_some(), plans: trees.plans.len() };
+        let say = |bytes: &[u8], fds: &[BorrowedFd<'_>]| {
+            packet::send(channel, bytes, fds, true).map_err(Error::step("speak to the new process"))
+        };
+        let bytes = serde_json::to_vec(&story).map_err(|_| Error::ShimGone)?;
+        say(&bytes, &[trees.rootfs.as_fd()])?;
+        if let Streams::Given([stdin, stdout, stderr]) = streams {
+            say(b"s", &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+        }
+        if let Some(filter) = filter {
+            say(&filter.to_bytes(), &[])?;
+        }
+        trees.plans.iter().try_for_each(|plan| say(b"m", &[plan.as_fd()]))
+    }
+}
+
+/// Becomes a container's first process when it is told which one. Returns if nobody needs it, or if something fails.
+pub(crate) fn ahead(cgroups: Vec<(&'static str, PathBuf)>, entrance: Entrance, channel: OwnedFd) -> u8 {
+    let channel = Channel::new(channel);
+    match prepare(&cgroups, entrance) {
+        Ok(made) => go_on(cgroups, made, channel),
+        // The shim sees that this one is gone and makes another, which will say why.
+        Err(_) => 1,
+    }
+}
+
+fn prepare(cgroups: &[(&'static str, PathBuf)], entrance: Entrance) -> Result<Ready, Error> {
+    confine::die_with_parent()?;
+    entrance.pass().map_err(Error::io(ENTER))?;
+    Ready::make(cgroups)
+}
+
+fn go_on(cgroups: Vec<(&'static str, PathBuf)>, made: Ready, channel: Channel) -> u8 {
+    let Some(begin) = channel.next() else { return 0 };
+    let heard = hear(begin, &channel);
+    let (spec, dir, trees, streams, filter) = match heard {
+        Ok(heard) => heard,
+        Err(error) => {
+            channel.fail(&error);
+            return error.exit_code();
+        }
+    };
+    let entry = First {
+        spec: &spec,
+        trees: Some(trees),
+        mount_point: &dir,
+        network: None,
+        ipc: None,
+        cgroups,
+        entrance: Entrance::default(),
+        streams,
+        filter,
+        ready: Some(made),
+    };
+    first(entry, channel)
+}
+
+type Heard = (Spec, PathBuf, Trees, Streams, Option<seccomp::Program>);
+
+fn hear(begin: packet::Packet, channel: &Channel) -> Result<Heard, Error> {
+    let next = || channel.next().ok_or(Error::ShimGone);
+    let story: Story = serde_json::from_slice(&begin.bytes).map_err(|_| Error::ShimGone)?;
+    let rootfs = begin.fds.into_iter().next().ok_or(Error::ShimGone)?;
+    let streams = match story.has_streams {
+        true => Streams::Given(next()?.fds.try_into().map_err(|_| Error::ShimGone)?),
+        false => Streams::Terminal,
+    };
+    let filter = match story.has_filter {
+        true => Some(seccomp::Program::from_bytes(&next()?.bytes).ok_or(Error::ShimGone)?),
+        false => None,
+    };
+    let plans = (0..story.plans).map(|_| channel.mount()).collect::<Result<Vec<_>, _>>()?;
+    Ok((shim::record::spec(&story.dir)?, story.dir, Trees { rootfs, plans }, streams, filter))
+}

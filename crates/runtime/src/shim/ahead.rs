@@ -1,0 +1,140 @@
+//! A container's first process, made while the client still looks for the image and writes the records.
+//!
+//! Namespaces, control groups and the kernel's own filesystems are the same for almost all containers. Making them takes a
+//! millisecond in which the shim would wait for its client anyway.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use strata_sys::cgroup::{Cgroup, Limits};
+use strata_sys::process::{self, Child};
+use strata_sys::{packet, seccomp, signal};
+use strata_types::ContainerId;
+
+use super::launch;
+use crate::Error;
+use crate::inside::{self, Story, Streams, Trees};
+use crate::spec::Namespaces;
+
+/// How old its sight of the machine may be: what the person mounted since is missing in it. A client that has to pull the
+/// image takes longer.
+const AGE_MAX: Duration = Duration::from_secs(1);
+
+/// The process, and the groups it is in. Both are removed when this is dropped.
+pub(super) struct FirstAhead {
+    child: Option<(Child, OwnedFd)>,
+    cgroup: Option<Cgroup>,
+    group_name: String,
+    made: Instant,
+}
+
+impl FirstAhead {
+    /// Makes one for the container `id`.
+    pub(super) fn make(id: &ContainerId) -> Result<Self, Error> {
+        let group_name = Cgroup::name(id.as_str(), &Limits::default());
+        let (cgroup, _) = Cgroup::create(&group_name, &Limits::default(), None)
+            .map_err(Error::io("make the container's control groups"))?;
+        let cgroup = Some(cgroup);
+        let mut begun = Self { child: None, cgroup, group_name, made: Instant::now() };
+        begun.child = begun.clone()?;
+        Ok(begun)
+    }
+
+    fn clone(&self) -> Result<Option<(Child, OwnedFd)>, Error> {
+        let Some(cgroup) = &self.cgroup else { return Ok(None) };
+        let entrance = launch::entrance(cgroup)?;
+        let groups = launch::groups(cgroup);
+        let start_in = cgroup.start_in();
+        let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
+        let inside = || inside::ahead(groups, entrance, theirs);
+        let child = process::clone(launch::OWN_NAMESPACES, start_in.as_ref().map(AsFd::as_fd), inside)
+            .map_err(Error::step("make the container's process"))?;
+        Ok(Some((child, ours)))
+    }
+
+    /// Whether it can be the first process of the container `id` with these namespaces and limits.
+    pub(super) fn fits(&self, id: &ContainerId, own: &Namespaces, limits: &Limits) -> bool {
+        launch::namespaces(own) == launch::OWN_NAMESPACES
+            && own.ipc_of.is_none()
+            && own.pid_of.is_none()
+            && self.group_name == Cgroup::name(id.as_str(), limits)
+            && self.cgroup.as_ref().is_some_and(|cgroup| cgroup.has_room_for(limits))
+            && self.made.elapsed() < AGE_MAX
+    }
+
+    /// Tells it what it is to be. The groups are the caller's from now on, who has opened them. None if it is gone.
+    pub(super) fn become_first(
+        mut self,
+        dir: PathBuf,
+        trees: &Trees,
+        streams: &Streams,
+        filter: Option<&seccomp::Program>,
+    ) -> Option<(Child, OwnedFd)> {
+        self.cgroup = None;
+        let (_, channel) = self.child.as_ref()?;
+        match Story::tell(dir, trees, streams, filter, channel.as_fd()) {
+            Ok(()) => self.child.take(),
+            Err(error) => {
+                tracing::debug!(%error, "a process that was made ahead is gone");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for FirstAhead {
+    fn drop(&mut self) {
+        if let Some((child, _)) = &self.child {
+            let ended = signal::send(child.pidfd.as_fd(), signal::Signal::KILL)
+                .and_then(|()| process::reap(child.pidfd.as_fd(), true));
+            if let Err(errno) = ended {
+                tracing::debug!(%errno, "a process that was made ahead stays");
+            }
+        }
+        if let Some(cgroup) = &self.cgroup
+            && let Err(error) = cgroup.remove()
+        {
+            tracing::debug!(%error, "control groups that were made ahead stay");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Network;
+
+    #[test]
+    fn it_is_used_for_the_usual_container_and_while_it_is_young() {
+        let id = ContainerId::from_random([7; 32]);
+        let usual = Namespaces {
+            network: Network::None,
+            pid: true,
+            pid_of: None,
+            ipc: true,
+            ipc_of: None,
+            uts: true,
+            user: None,
+        };
+        // One without a process, in groups that are not there.
+        let begun = |made: Instant| {
+            let group_name = id.to_string();
+            FirstAhead { child: None, cgroup: Some(Cgroup::open(&group_name)), group_name, made }
+        };
+        let (now, free) = (Instant::now(), Limits::default());
+        assert!(begun(now).fits(&id, &usual, &free));
+        assert!(!begun(now.checked_sub(AGE_MAX).unwrap()).fits(&id, &usual, &free));
+        assert!(!begun(now).fits(&ContainerId::from_random([8; 32]), &usual, &free));
+        assert!(!begun(now).fits(&id, &usual, &Limits { parent: Some("elsewhere".to_owned()), ..free.clone() }));
+        for other in [
+            Namespaces { network: Network::Host, ..usual.clone() },
+            Namespaces { network: Network::Container(id.clone()), ..usual.clone() },
+            Namespaces { pid: false, ..usual.clone() },
+            Namespaces { ipc: false, ipc_of: Some(id.clone()), ..usual.clone() },
+            Namespaces { uts: false, ..usual.clone() },
+        ] {
+            assert!(!begun(now).fits(&id, &other, &free), "{other:?}");
+        }
+    }
+}
