@@ -9,7 +9,7 @@ use clap::{Arg, Command};
 use crate::exit::Exit;
 use crate::format::count::counted;
 use crate::globals;
-use crate::opts::number;
+use crate::opts::{Refusal, number};
 use crate::verb::Entry;
 
 /// Docker's options that are not here, and why not or what is.
@@ -103,6 +103,10 @@ pub fn option_error(error: &clap::Error, command: &Command, words: &[OsString]) 
             let option = option?;
             if value.is_empty() && error.source().is_none() {
                 return Some(format!("flag needs an argument: {}", needing(option, words)));
+            }
+            let refusal = error.source().and_then(|cause| cause.downcast_ref());
+            if let Some(Refusal::Alone(invalid)) = refusal {
+                return Some(format!("strata: {invalid}"));
             }
             let cause = match error.source() {
                 Some(cause) if cause.is::<std::num::ParseIntError>() => {

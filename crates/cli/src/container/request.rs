@@ -1,6 +1,7 @@
 //! From the options of `run` and `create` to a request to the engine. Files that options name are read here.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
@@ -20,7 +21,8 @@ use crate::opts::block_device::PerDevice;
 use crate::opts::environment::{self, Variable};
 use crate::opts::mount::{Mount, Propagation, Recursive, Source};
 use crate::opts::network::Network;
-use crate::opts::{label, port, ulimit, volume};
+use crate::opts::stream::Stream;
+use crate::opts::{Refusal, label, port, ulimit, volume};
 use crate::session::Session;
 use crate::verb::container_options::ContainerOptions;
 
@@ -61,11 +63,10 @@ pub fn streams(options: &ContainerOptions, detach: bool) -> Result<Streams> {
     }
     let mut streams = Streams::default();
     for name in &options.attach {
-        match name.to_ascii_lowercase().as_str() {
-            "stdin" => streams.stdin = true,
-            "stdout" => streams.stdout = true,
-            "stderr" => streams.stderr = true,
-            _ => return Err(Failure::new("valid streams are STDIN, STDOUT and STDERR")),
+        match name {
+            Stream::Stdin => streams.stdin = true,
+            Stream::Stdout => streams.stdout = true,
+            Stream::Stderr => streams.stderr = true,
         }
     }
     Ok(streams)
@@ -74,12 +75,14 @@ pub fn streams(options: &ContainerOptions, detach: bool) -> Result<Streams> {
 /// Puts a request together.
 pub fn request(session: &Session, options: &ContainerOptions, given: Given) -> Result<CreateRequest> {
     let Given { image, image_name, command, detach } = given;
-    let attached = streams(options, detach)?;
+    // Docker tells options that contradict each other from what the engine refuses.
+    let contradicts = |failure: Failure| failure.exit(Exit::ENGINE);
+    let attached = streams(options, detach).map_err(contradicts)?;
     if options.rm && !matches!(options.restart.as_str(), "" | "no") {
-        return Err(Failure::new("conflicting options: cannot specify both --restart and --rm"));
+        return Err(contradicts(Failure::new("conflicting options: cannot specify both --restart and --rm")));
     }
     let mut mounts = Vec::new();
-    let mut host = host(session, options)?;
+    let mut host = host(session, options).map_err(contradicts)?;
     add_mounts(session, options, &mut host, &mut mounts)?;
     let config = ContainerConfig {
         hostname: options.hostname.clone().unwrap_or_default(),
@@ -91,10 +94,10 @@ pub fn request(session: &Session, options: &ContainerOptions, given: Given) -> R
         open_stdin: options.interactive,
         stdin_once: options.interactive && attached.stdin,
         image: image_name.clone(),
-        run: run_config(session, options, command)?,
+        run: run_config(session, options, command).map_err(contradicts)?,
     };
     let secrets = options.secret.clone();
-    let networks = networks(options, &mut host)?;
+    let networks = networks(options, &mut host).map_err(contradicts)?;
     let name = options.name.clone().filter(|name| !name.is_empty());
     Ok(CreateRequest { name, image, image_name, config, host, mounts, secrets, networks })
 }
@@ -120,7 +123,7 @@ fn run_config(session: &Session, options: &ContainerOptions, command: Vec<String
 pub fn environment(session: &Session, variables: &[Variable], files: &[String]) -> Result<Vec<String>> {
     let mut env: Vec<String> = Vec::new();
     for path in files {
-        let content = std::fs::read(path).map_err(|error| Failure::new(format!("open {path}: {}", plain(&error))))?;
+        let content = read(path)?;
         let parsed = environment::parse_file(path, &content)?;
         env.extend(parsed.iter().filter_map(|variable| variable.resolved(|name| session.variable(name))));
     }
@@ -130,10 +133,17 @@ pub fn environment(session: &Session, variables: &[Variable], files: &[String]) 
     Ok(env)
 }
 
+fn read(path: &str) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        let act = if error.kind() == ErrorKind::IsADirectory { "read" } else { "open" };
+        Failure::new(format!("{act} {path}: {}", plain(&error)))
+    })
+}
+
 fn labels(options: &ContainerOptions) -> Result<BTreeMap<String, String>> {
     let mut labels = BTreeMap::new();
     for path in &options.label_file {
-        let content = std::fs::read(path).map_err(|error| Failure::new(format!("open {path}: {}", plain(&error))))?;
+        let content = read(path)?;
         for variable in environment::parse_file(path, &content)? {
             labels.insert(variable.name, variable.value.unwrap_or_default());
         }
@@ -187,7 +197,7 @@ fn host(session: &Session, options: &ContainerOptions) -> Result<HostConfig> {
         volume_driver: text(&options.volume_driver),
         volumes_from: list(&options.volumes_from),
         console_size: if options.tty { size(session).map_or([0, 0], |size| [size.rows, size.columns]) } else { [0, 0] },
-        annotations: pairs("annotation", &options.annotation)?,
+        annotations: annotations(&options.annotation)?,
         cap_add: list(&options.cap_add),
         cap_drop: list(&options.cap_drop),
         cgroupns_mode: options.cgroupns.clone().unwrap_or(usual.cgroupns_mode),
@@ -206,14 +216,33 @@ fn host(session: &Session, options: &ContainerOptions) -> Result<HostConfig> {
         userns_mode: text(&options.userns),
         shm_size: options.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE_BYTES),
         storage_opt: storage_options(&options.storage_opt)?,
-        sysctls: pairs("sysctl", &options.sysctl)?,
+        sysctls: options.sysctl.iter().cloned().collect(),
         runtime: options.runtime.clone().unwrap_or(usual.runtime),
         resources: resources(options),
         init: options.init.then_some(true),
         ..HostConfig::default()
     };
     security(options, &mut host)?;
+    check_modes(&host)?;
     Ok(host)
+}
+
+/// Refuses namespaces that there are none of.
+fn check_modes(host: &HostConfig) -> Result<()> {
+    let joins = |mode: &str| mode.starts_with("container:");
+    let maps = |mode: &str| mode == "keep-id" || mode == "auto" || mode.starts_with("auto:");
+    let known = |mode: &str| matches!(mode, "" | "host");
+    for (is_known, flag, what) in [
+        (known(&host.pid_mode) || joins(&host.pid_mode), "pid", "PID"),
+        (known(&host.uts_mode), "uts", "UTS"),
+        (known(&host.userns_mode) || maps(&host.userns_mode), "userns", "USER"),
+        (known(&host.cgroupns_mode) || host.cgroupns_mode == "private", "cgroupns", "CGROUP"),
+    ] {
+        if !is_known {
+            return Err(Failure::new(format!("--{flag}: invalid {what} mode")));
+        }
+    }
+    Ok(())
 }
 
 /// `--security-opt`; a seccomp profile is read here.
@@ -227,6 +256,9 @@ fn security(options: &ContainerOptions, host: &mut HostConfig) -> Result<()> {
         }
         let profile = option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:"));
         match profile {
+            None if !option.contains(['=', ':']) && option != "no-new-privileges" => {
+                return Err(Failure::new(format!("Invalid --security-opt: {option:?}")));
+            }
             None | Some("unconfined" | "builtin") => words.push(option.clone()),
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|error| {
@@ -305,7 +337,9 @@ pub fn restart_policy(text: &str) -> Result<RestartPolicy> {
 }
 
 fn log_config(options: &ContainerOptions) -> Result<LogConfig> {
-    let config = pairs("log-opt", &options.log_opt)?;
+    let pair =
+        |word: &String| word.split_once('=').map_or((word.clone(), String::new()), |(k, v)| (k.into(), v.into()));
+    let config: BTreeMap<String, String> = options.log_opt.iter().map(pair).collect();
     let kind = options.log_driver.clone().unwrap_or_else(|| LogConfig::default().kind);
     if kind == "none" && !config.is_empty() {
         return Err(Failure::new(format!("invalid logging opts for driver {kind}")));
@@ -313,14 +347,9 @@ fn log_config(options: &ContainerOptions) -> Result<LogConfig> {
     Ok(LogConfig { kind, config })
 }
 
-fn pairs(option: &str, words: &[String]) -> Result<BTreeMap<String, String>> {
-    let mut map = BTreeMap::new();
-    for word in words {
-        let (key, value) =
-            label::parse(word).map_err(|_| Failure::new(format!("invalid value for --{option}: {word}")))?;
-        map.insert(key, value);
-    }
-    Ok(map)
+fn annotations(words: &[String]) -> Result<BTreeMap<String, String>> {
+    let invalid = |word| Failure::new(format!("invalid value for --annotation: {word}"));
+    words.iter().map(|word| label::parse(word).map_err(|_| invalid(word))).collect()
 }
 
 fn storage_options(words: &[String]) -> Result<BTreeMap<String, String>> {
@@ -402,8 +431,9 @@ fn exposed(options: &ContainerOptions) -> Result<std::collections::BTreeSet<Stri
         if text.contains(':') {
             return Err(Failure::new(format!("invalid port format for --expose: {text}")));
         }
-        let port = port::parse(text)
-            .map_err(|error| Failure::new(format!("invalid range format for --expose: {text}, error: {error}")))?;
+        let port = port::parse(text).map_err(|_| {
+            Failure::new(format!("invalid range format for --expose: {text}, error: {}", port::why_no_range(text)))
+        })?;
         exposed.extend((port.container.0..=port.container.1).map(|number| format!("{number}/{}", port.protocol)));
     }
     exposed.extend(ports(options).into_keys());
@@ -438,7 +468,11 @@ fn add_mounts(
 ) -> Result<()> {
     let cwd = session.cwd()?;
     for text in &options.volume {
-        let mount = volume::parse(text)?.resolved(&cwd)?;
+        let mount = volume::parse(text).map_err(|refusal| match refusal {
+            Refusal::Alone(invalid) => Failure::from(invalid).exit(Exit::ENGINE),
+            Refusal::OfOption(invalid) => Failure::from(invalid),
+        })?;
+        let mount = mount.resolved(&cwd)?;
         let mode = text.splitn(3, ':').nth(2).unwrap_or_default();
         let source = match &mount.source {
             Source::Bind(bind) => Some(bind.path.display().to_string()),
@@ -458,7 +492,7 @@ fn add_mounts(
         mounts.push(wanted(volume::parse_tmpfs(text)?, ""));
     }
     for mount in &options.mount {
-        let mount = mount.clone().resolved(&cwd)?;
+        let mount = mount.clone().read()?.resolved(&cwd)?;
         let options = mount_options::shown(&mount);
         let request = wanted(mount, "");
         host.mounts.push(shown(&request, options));

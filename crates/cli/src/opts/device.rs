@@ -22,6 +22,7 @@ pub fn parse(text: &str) -> Result<Device> {
     };
     let bad = || Invalid(format!("bad format for path: {text}"));
     let (host, container, permissions) = match parts[..] {
+        ["", ..] => return Err(bad()),
         [host] => (host, host, "rwm"),
         [host, mode] if is_mode(mode) => (host, host, mode),
         [host, container] => (host, container, "rwm"),
@@ -35,6 +36,19 @@ pub fn parse(text: &str) -> Result<Device> {
         return Err(Invalid(format!("{path} is not an absolute path")));
     }
     Ok(Device { host: host.into(), container: container.into(), permissions: permissions.into() })
+}
+
+/// Parses the value of `--device-cgroup-rule`: `TYPE MAJOR:MINOR rwm`.
+pub fn cgroup_rule(text: &str) -> Result<String> {
+    let number = |text: &str| text == "*" || !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_rule = match *text.split(' ').collect::<Vec<_>>() {
+        ["a" | "b" | "c", numbers, modes] => {
+            let known = modes.len() <= 3 && !modes.is_empty() && modes.bytes().all(|mode| b"rwm".contains(&mode));
+            known && numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor))
+        }
+        _ => false,
+    };
+    if is_rule { Ok(text.to_owned()) } else { Err(Invalid(format!("invalid device cgroup format '{text}'"))) }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub struct Host {
 pub fn parse(text: &str) -> Result<Host> {
     let bad = || Invalid(format!("bad format for add-host: {text:?}"));
     let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(bad)?;
-    if name.is_empty() || address.is_empty() {
+    if name.is_empty() {
         return Err(bad());
     }
     let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']')).unwrap_or(address);

@@ -19,6 +19,8 @@ pub mod port;
 pub mod secret;
 pub mod signal;
 pub mod size;
+pub mod stream;
+pub mod sysctl;
 pub mod time;
 pub mod ulimit;
 pub mod volume;
@@ -33,6 +35,22 @@ impl Invalid {
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }
+}
+
+/// Why a value is refused, where Docker does not always name the option.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The option is named.
+    #[error(transparent)]
+    OfOption(#[from] Invalid),
+    /// Docker reads the value after all options, and says what is wrong with it alone.
+    #[error(transparent)]
+    Alone(Invalid),
+}
+
+/// A parser of values that Docker reads after all options.
+pub fn late<T>(parse: impl Fn(&str) -> Result<T> + Clone) -> impl Fn(&str) -> std::result::Result<T, Refusal> + Clone {
+    move |text| parse(text).map_err(Refusal::Alone)
 }
 
 /// The result of a parser.

@@ -148,8 +148,22 @@ impl Propagation {
     }
 }
 
+/// The value of `--mount` as it was written: each field makes sense, but perhaps not all together.
+#[derive(Clone, Debug)]
+pub struct Written(Draft);
+
+impl Written {
+    /// What it means; Docker's daemon refuses what its command line lets pass.
+    pub fn read(self) -> Result<Mount> {
+        let draft = self.0;
+        check_target(&draft.target).map_err(|cause| config(&draft.kind, &cause.0))?;
+        let (target, read_only) = (draft.target.clone(), draft.read_only);
+        Ok(Mount { target, read_only, source: draft.into_source()? })
+    }
+}
+
 /// Parses the value of `--mount`.
-pub fn parse(text: &str) -> Result<Mount> {
+pub fn parse(text: &str) -> Result<Written> {
     let mut draft = Draft { kind: String::from("volume"), ..Draft::default() };
     for field in csv::fields(text)? {
         match field.split_once('=') {
@@ -157,11 +171,12 @@ pub fn parse(text: &str) -> Result<Mount> {
             None => draft.set_flag(&field)?,
         }
     }
-    draft.finish()
+    draft.check()?;
+    Ok(Written(draft))
 }
 
 /// The fields seen so far; which of them go together is known only at the end.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Draft {
     kind: String,
     source: String,
@@ -223,7 +238,7 @@ impl Draft {
         self.tmpfs.get_or_insert_default()
     }
 
-    fn finish(self) -> Result<Mount> {
+    fn check(&self) -> Result<()> {
         let kind = self.kind.as_str();
         if kind.is_empty() {
             return Err(Invalid::new("type is required"));
@@ -241,10 +256,7 @@ impl Draft {
         if let Some((other, _)) = mixed.iter().find(|(name, set)| *set && *name != kind) {
             return Err(Invalid(format!("cannot mix '{other}-*' options with mount type '{kind}'")));
         }
-        self.check_recursive()?;
-        check_target(&self.target).map_err(|cause| config(kind, &cause.0))?;
-        let (target, read_only) = (self.target.clone(), self.read_only);
-        Ok(Mount { target, read_only, source: self.into_source()? })
+        self.check_recursive()
     }
 
     fn check_recursive(&self) -> Result<()> {

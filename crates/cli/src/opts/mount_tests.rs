@@ -3,13 +3,14 @@
 use super::*;
 
 fn refused(text: &str, sentence: &str) {
-    let error = parse(text).and_then(|mount| mount.resolved(Path::new("/here"))).expect_err(text);
+    let error =
+        parse(text).and_then(Written::read).and_then(|mount| mount.resolved(Path::new("/here"))).expect_err(text);
     assert_eq!(error.to_string(), sentence, "{text}");
 }
 
 #[test]
 fn the_four_kinds_parse() {
-    let bind = parse("type=bind,src=./a,target=/x,ro,bind-propagation=rslave").unwrap();
+    let bind = parse("type=bind,src=./a,target=/x,ro,bind-propagation=rslave").unwrap().read().unwrap();
     let bind = bind.resolved(Path::new("/here")).unwrap();
     let expected = Bind {
         path: PathBuf::from("/here/a"),
@@ -19,22 +20,24 @@ fn the_four_kinds_parse() {
     };
     assert_eq!(bind, Mount { target: "/x".into(), read_only: true, source: Source::Bind(expected) });
 
-    let volume = parse("source=data,dst=/d,volume-nocopy,volume-label=a=b").unwrap();
+    let volume = parse("source=data,dst=/d,volume-nocopy,volume-label=a=b").unwrap().read().unwrap();
     let expected =
         Volume { name: Some("data".into()), empty: true, labels: vec![("a".into(), "b".into())], ..Volume::default() };
     assert_eq!(volume.source, Source::Volume(expected));
 
-    let tmpfs = parse("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700").unwrap();
+    let tmpfs = parse("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700").unwrap().read().unwrap();
     let expected = Tmpfs { size_bytes: Some(1 << 20), mode: Some(0o700), options: Vec::new() };
     assert_eq!(tmpfs.source, Source::Tmpfs(expected));
 
-    let image = parse("type=image,source=debian,target=/i,image-subpath=etc").unwrap();
+    let image = parse("type=image,source=debian,target=/i,image-subpath=etc").unwrap().read().unwrap();
     assert_eq!(image.source, Source::Image { image: "debian".into(), subpath: Some("etc".into()) });
 }
 
 #[test]
 fn a_quoted_field_may_hold_a_comma() {
-    let Source::Bind(bind) = parse(r#"type=bind,"src=/t,mp",target=/x"#).unwrap().source else { panic!("a bind") };
+    let Source::Bind(bind) = parse(r#"type=bind,"src=/t,mp",target=/x"#).unwrap().read().unwrap().source else {
+        panic!("a bind")
+    };
     assert_eq!(bind.path, Path::new("/t,mp"));
 }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use strata_engine::network::EndpointWish;
 use strata_net::Mac;
 
-use super::{Invalid, Result};
+use super::{Invalid, Refusal, Result};
 
 /// One network to be connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,14 @@ impl Network {
 }
 
 /// Parses the value of `--network`.
-pub fn parse(text: &str) -> Result<Network> {
+pub fn parse(text: &str) -> std::result::Result<Network, Refusal> {
+    if text.is_empty() {
+        return Err(Refusal::Alone(Invalid::new("no name set for network")));
+    }
+    Ok(read(text)?)
+}
+
+fn read(text: &str) -> Result<Network> {
     // What follows `pasta:` are options of that program.
     if !text.contains('=') || text.starts_with("pasta:") {
         return Ok(Network { name: text.to_owned(), ..Network::default() });

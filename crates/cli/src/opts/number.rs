@@ -1,6 +1,6 @@
 //! Numbers, with Go's words for what is none.
 
-use super::{Invalid, Result};
+use super::{Invalid, Refusal, Result};
 
 /// Parses a whole number.
 pub fn integer(text: &str) -> Result<i64> {
@@ -10,6 +10,17 @@ pub fn integer(text: &str) -> Result<i64> {
             if matches!(error.kind(), PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
         Invalid(format!("strconv.ParseInt: parsing {text:?}: {why}"))
     })
+}
+
+/// Parses the value of `--memory-swappiness`: a share of 100, or -1 for what is usual.
+pub fn swappiness(text: &str) -> std::result::Result<i64, Refusal> {
+    match integer(text)? {
+        share @ -1..=100 => Ok(share),
+        other => {
+            let range = "Valid memory swappiness range is 0-100";
+            Err(Refusal::Alone(Invalid(format!("invalid value: {other}. {range}"))))
+        }
+    }
 }
 
 /// A number of CPUs in billionths, as Docker counts them.

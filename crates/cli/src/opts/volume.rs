@@ -3,29 +3,29 @@
 use std::path::PathBuf;
 
 use super::mount::{Bind, Mount, Propagation, Recursive, Source, Tmpfs, Volume, check_target, check_volume_name};
-use super::{Invalid, Result, size};
+use super::{Invalid, Refusal, Result, size};
 
-/// Parses the value of `-v`.
-pub fn parse(text: &str) -> Result<Mount> {
+/// Parses the value of `-v`. What has no form is refused by Docker's command line, what makes no sense by its daemon.
+pub fn parse(text: &str) -> std::result::Result<Mount, Refusal> {
     if text.is_empty() {
-        return Err(Invalid::new("invalid empty volume spec"));
+        return Err(Refusal::Alone(Invalid::new("invalid empty volume spec")));
     }
     let parts: Vec<&str> = text.split(':').collect();
-    let broken = |why: &str| Err(Invalid(format!("invalid spec: {text}: {why}")));
+    let broken = |why: &str| Err(Refusal::Alone(Invalid(format!("invalid spec: {text}: {why}"))));
     if parts.iter().any(|part| part.is_empty()) {
         return broken("empty section between colons");
     }
     let (source, target, mode) = match parts[..] {
         [target] => ("", target, ""),
         [_, mode] if Mode::parse(mode).is_some() => {
-            return Err(Invalid(format!("invalid volume specification: '{text}'")));
+            return Err(Invalid(format!("invalid volume specification: '{text}'")).into());
         }
         [source, target] => (source, target, ""),
         [source, target, mode] => (source, target, mode),
         _ => return broken("too many colons"),
     };
     let Some(mode) = Mode::parse(mode) else {
-        return Err(Invalid(format!("invalid mode: {mode}")));
+        return Err(Invalid(format!("invalid mode: {mode}")).into());
     };
     let is_path = source.starts_with(['/', '.']);
     let kind = if is_path { "bind" } else { "volume" };

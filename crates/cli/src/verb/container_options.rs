@@ -12,9 +12,10 @@ use crate::opts::block_device::PerDevice;
 use crate::opts::device::Device;
 use crate::opts::environment::Variable;
 use crate::opts::host::Host;
-use crate::opts::mount::Mount;
+use crate::opts::mount::Written;
 use crate::opts::network::Network;
 use crate::opts::port::Port;
+use crate::opts::stream::Stream;
 use crate::opts::ulimit::Ulimit;
 
 /// Options of `run` and `create`.
@@ -30,8 +31,8 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "map")]
     pub annotation: Vec<String>,
     /// Attach to STDIN, STDOUT or STDERR
-    #[arg(short = 'a', long, value_name = "list")]
-    pub attach: Vec<String>,
+    #[arg(short = 'a', long, value_name = "list", value_parser = opts::stream::parse)]
+    pub attach: Vec<Stream>,
     /// Add Linux capabilities
     #[arg(long, value_name = "list")]
     pub cap_add: Vec<String>,
@@ -42,7 +43,7 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub cidfile: Option<String>,
     /// Add a host device to the container
-    #[arg(long, value_name = "list", value_parser = opts::device::parse)]
+    #[arg(long, value_name = "list", value_parser = opts::late(opts::device::parse))]
     pub device: Vec<Device>,
     /// Set custom DNS servers
     #[arg(long, value_name = "list", value_parser = opts::host::address)]
@@ -108,11 +109,11 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "list")]
     pub log_opt: Vec<String>,
     /// Tune container memory swappiness (0 to 100)
-    #[arg(long, value_name = "int", default_value = "-1")]
+    #[arg(long, value_name = "int", default_value = "-1", value_parser = opts::number::swappiness)]
     pub memory_swappiness: Option<i64>,
     /// Attach a filesystem mount to the container
     #[arg(long, value_name = "mount", value_parser = opts::mount::parse)]
-    pub mount: Vec<Mount>,
+    pub mount: Vec<Written>,
     /// Assign a name to the container
     #[arg(long)]
     pub name: Option<String>,
@@ -126,7 +127,7 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "list")]
     pub link: Vec<String>,
     /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
-    #[arg(long, value_parser = opts::network::mac)]
+    #[arg(long, value_parser = opts::late(opts::network::mac))]
     pub mac_address: Option<Mac>,
     /// Connect a container to a network
     #[arg(long, alias = "net", value_name = "network", value_parser = opts::network::parse)]
@@ -150,7 +151,7 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub privileged: bool,
     /// Publish a container's port(s) to the host
-    #[arg(short = 'p', long, value_name = "list", value_parser = opts::port::parse)]
+    #[arg(short = 'p', long, value_name = "list", value_parser = opts::late(opts::port::parse))]
     pub publish: Vec<Port>,
     /// Suppress the pull output
     #[arg(short = 'q', long)]
@@ -186,8 +187,8 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "int")]
     pub stop_timeout: Option<i64>,
     /// Sysctl options
-    #[arg(long, value_name = "map")]
-    pub sysctl: Vec<String>,
+    #[arg(long, value_name = "map", value_parser = opts::sysctl::parse)]
+    pub sysctl: Vec<(String, String)>,
     /// Mount a tmpfs directory
     #[arg(long, value_name = "list")]
     pub tmpfs: Vec<String>,
@@ -234,7 +235,7 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub cgroupns: Option<String>,
     /// Add a rule to the cgroup allowed devices list
-    #[arg(long, value_name = "list")]
+    #[arg(long, value_name = "list", value_parser = opts::device::cgroup_rule)]
     pub device_cgroup_rule: Vec<String>,
     /// Container NIS domain name
     #[arg(long)]

@@ -85,12 +85,10 @@ fn make_one(
     (image_name, command): (String, Vec<String>),
     detach: bool,
 ) -> Result<Created> {
-    let pull = Pull::parse(pull)?;
+    let pull = Pull::parse(pull).map_err(|failure| failure.exit(Exit::ENGINE))?;
     let platform = options.platform.as_deref().filter(|platform| !platform.is_empty());
     let image = image(session, engine, &image_name, pull, platform, options.quiet)?;
-    let request = request(session, options, Given { image, image_name, command, detach });
-    // Docker tells options that contradict each other from what the engine refuses.
-    let request = request.map_err(|failure| failure.exit(Exit::ENGINE))?;
+    let request = request(session, options, Given { image, image_name, command, detach })?;
     let created = engine.create_container(request)?;
     for warning in &created.warnings {
         writeln!(session.err, "WARNING: {warning}")?;

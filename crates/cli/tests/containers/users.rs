@@ -171,7 +171,7 @@ fn no_two_containers_share_ids_and_those_of_removed_ones_are_free() {
     firsts.dedup();
     assert_eq!(firsts.len(), 6);
     for (options, why) in [
-        ("--userns nope", "USER: invalid USER mode: nope"),
+        ("--userns auto:nope", "invalid USER mode: auto:nope"),
         ("--userns auto --privileged", "privileged mode is incompatible with user namespaces"),
         ("--userns auto --pid host", "cannot share the host PID namespace when user namespaces are enabled"),
     ] {

@@ -35,7 +35,7 @@ pub(crate) fn host(host: &mut HostConfig) -> Result<()> {
             continue;
         }
         if !known.contains(&mode.as_str()) {
-            return Err(invalid(format!("{flag}: invalid {flag} mode: {mode}")));
+            return Err(invalid(format!("invalid {flag} mode: {mode}")));
         }
     }
     logging::check(host)?;
@@ -246,9 +246,9 @@ mod tests {
         let capability = refused(|host| host.cap_add = Some(vec!["nope".into()]));
         assert_eq!(capability, "invalid CapAdd: unknown capability: \"CAP_NOPE\"");
         let cgroupns = refused(|host| host.cgroupns_mode = "x".into());
-        assert_eq!(cgroupns, "CGROUP: invalid CGROUP mode: x");
+        assert_eq!(cgroupns, "invalid CGROUP mode: x");
         let driver = refused(|host| host.log_config.kind = "x".into());
-        assert_eq!(driver, "logger: no log driver named 'x' is registered");
+        assert_eq!(driver, "error looking up logging plugin x: plugin \"x\" not found");
     }
 
     #[test]

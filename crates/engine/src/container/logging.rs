@@ -48,7 +48,7 @@ pub(super) fn of(known: &Known) -> Result<Log> {
 fn files(config: &LogConfig) -> Result<Log> {
     let kind = config.kind.as_str();
     if !DRIVERS.contains(&kind) {
-        return Err(invalid(format!("logger: no log driver named '{kind}' is registered")));
+        return Err(invalid(format!("error looking up logging plugin {kind}: plugin {kind:?} not found")));
     }
     let mut log = Log { keep: kind != "none", max_files: 1, ..Log::default() };
     if matches!(kind, "local" | "journald") {
@@ -219,6 +219,9 @@ mod tests {
         ] {
             assert_eq!(with(kind, &[option]).unwrap_err(), sentence);
         }
-        assert_eq!(with("syslog", &[]).unwrap_err(), "logger: no log driver named 'syslog' is registered");
+        assert_eq!(
+            with("syslog", &[]).unwrap_err(),
+            "error looking up logging plugin syslog: plugin \"syslog\" not found"
+        );
     }
 }

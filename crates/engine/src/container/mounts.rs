@@ -180,7 +180,10 @@ impl Engine {
     fn add_volumes_from(&self, resolved: &mut Resolved, text: &str) -> Result<()> {
         let (name, mode) = text.split_once(':').unwrap_or((text, ""));
         if !["", "ro", "rw", "z", "Z"].contains(&mode) {
-            return Err(ContainerError::invalid(format!("invalid mode for volumes-from: {mode}")));
+            return Err(ContainerError::invalid(format!("invalid mode: {mode}")));
+        }
+        if name.is_empty() {
+            return Err(ContainerError::invalid("volumes-from specification cannot be an empty string"));
         }
         for mut point in self.container(name)?.document.mounts {
             if !matches!(point.source, MountFrom::Bind { .. } | MountFrom::Volume { .. }) {

@@ -25,8 +25,12 @@ impl Engine {
         Ok(shared)
     }
 
-    /// Names the container whose message queues a new one is to share by its id, as Docker does.
+    /// Finds the containers whose namespaces a new one is to share, and names the one whose message queues these are by its
+    /// id, as Docker does.
     pub(super) fn resolve_ipc(&self, host: &mut HostConfig) -> Result<()> {
+        if let Some(name) = other(&host.pid_mode) {
+            self.container(name)?;
+        }
         if let Some(name) = other(&host.ipc_mode) {
             host.ipc_mode = format!("container:{}", self.container(name)?.id());
         }

@@ -33,7 +33,7 @@ pub(crate) enum Wish {
 /// Reads `--userns`, and refuses what cannot be together with a namespace of users; the sentences are Docker's.
 pub(crate) fn wish(host: &HostConfig) -> Result<Wish> {
     let mode = host.userns_mode.as_str();
-    let invalid = || ContainerError::invalid(format!("USER: invalid USER mode: {mode}"));
+    let invalid = || ContainerError::invalid(format!("invalid USER mode: {mode}"));
     let size = match mode.split_once(':') {
         None if matches!(mode, "" | "host") => return Ok(Wish::Host),
         None if mode == "auto" => SIZE,
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(of("auto"), Ok(Wish::Auto { size: 65_536 }));
         assert_eq!(of("auto:size=1000"), Ok(Wish::Auto { size: 1000 }));
         for bad in ["auto:size=0", "auto:x", "nope", "auto:"] {
-            assert_eq!(of(bad), Err(format!("USER: invalid USER mode: {bad}")));
+            assert_eq!(of(bad), Err(format!("invalid USER mode: {bad}")));
         }
         let mut host = HostConfig { userns_mode: "auto".into(), pid_mode: "host".into(), ..HostConfig::default() };
         let error = wish(&host).unwrap_err().to_string();
