@@ -25,10 +25,9 @@ pub fn read(
 ) -> Result<BTreeMap<String, NamedContext>> {
     let one = |word: &String| {
         let bad = |why: &str| Failure::new(format!("invalid value {word}: {why}"));
-        let (name, value) = word.split_once('=').ok_or_else(|| bad("expected key=value"))?;
-        if name.is_empty() || value.is_empty() {
-            return Err(bad("expected key=value"));
-        }
+        let pair = word.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
+        let (name, value) =
+            pair.ok_or_else(|| Failure::new(format!("invalid context value: {word}, expected key=value")))?;
         let (shown, name) = (name, NamedContext::key(name));
         if let Some(image) = value.strip_prefix(IMAGE) {
             return Ok((name, NamedContext::Image(image.to_owned())));

@@ -91,8 +91,8 @@ pub struct Args {
     #[arg(long)]
     pub iidfile: Option<String>,
     /// Set metadata for an image
-    #[arg(long, value_name = "stringArray", value_parser = opts::label::parse)]
-    pub label: Vec<(String, String)>,
+    #[arg(long, value_name = "stringArray")]
+    pub label: Vec<String>,
     /// Ignored: what is built is here
     #[arg(long, hide = true)]
     pub load: bool,
@@ -244,6 +244,7 @@ impl Args {
         engine: &Engine,
     ) -> Result<BuildRequest> {
         let native = &engine.platform();
+        self.build_arg.iter().try_for_each(|word| named(word).map(drop))?;
         let mut arguments = self.arguments(session);
         let epoch = epoch::of(session, &mut arguments, input.dir.as_deref(), self.verify)?;
         let platforms = opts::platform::platforms(&self.platform, native)?;
@@ -257,7 +258,7 @@ impl Args {
             names: names(&self.tag)?,
             target: self.target.clone(),
             arguments,
-            labels: self.label.iter().cloned().collect(),
+            labels: self.labels()?,
             no_cache: self.no_cache,
             squash: self.squash,
             no_cache_filter: self.no_cache_filter.clone(),
@@ -303,6 +304,15 @@ impl Args {
         self.arguments(session).get(name).and_then(|value| go_bool(value)).unwrap_or(false)
     }
 
+    /// `--label`.
+    fn labels(&self) -> Result<BTreeMap<String, String>> {
+        let label = |word: &String| {
+            let (key, value) = named(word)?;
+            Ok((key.to_owned(), value.unwrap_or_default().to_owned()))
+        };
+        self.label.iter().map(label).collect()
+    }
+
     /// `--build-arg`; without a value it is the environment's.
     fn arguments(&self, session: &Session) -> BTreeMap<String, String> {
         let argument = |word: &String| match word.split_once('=') {
@@ -316,7 +326,7 @@ impl Args {
     fn allow_insecure(&self) -> Result<bool> {
         let known = |word: &&String| ["security.insecure", "network.host"].contains(&word.as_str());
         match self.allow.iter().find(|word| !known(word)) {
-            Some(other) => Err(Failure::new(format!("invalid entitlement: {other}"))),
+            Some(other) => Err(Failure::new(format!("unknown entitlement {other}"))),
             None => Ok(self.allow.iter().any(|word| word == "security.insecure")),
         }
     }
@@ -389,6 +399,15 @@ pub(super) fn one_builder(name: Option<&str>) -> Result<()> {
         Some(other) => Err(Failure::new(format!("no builder {other:?} found"))
             .hint("there is one builder, this program itself: leave --builder out, or say `default`")),
     }
+}
+
+/// A key, and what it is to be.
+fn named(word: &str) -> Result<(&str, Option<&str>)> {
+    let (key, value) = word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)));
+    if key.is_empty() {
+        return Err(Failure::new(format!("invalid key-value pair {word:?}: empty key")));
+    }
+    Ok((key, value))
 }
 
 /// Reads `-t`.
