@@ -72,6 +72,13 @@ impl Failure {
         self
     }
 
+    /// Says before the error in what it was in the way.
+    #[must_use]
+    pub fn within(mut self, what: impl Into<String>) -> Self {
+        self.error = self.error.map(|error| Box::new(Within(what.into(), error)) as Box<dyn Error + Send + Sync>);
+        self
+    }
+
     /// Ends with this code instead of the verb's usual one.
     #[must_use]
     pub const fn exit(mut self, exit: Exit) -> Self {
@@ -109,6 +116,22 @@ impl fmt::Display for Sentence {
 
 impl Error for Sentence {}
 
+/// An error, and in what it was in the way.
+#[derive(Debug)]
+struct Within(String, Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Within {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +144,7 @@ mod tests {
     fn a_message_names_every_level_once() {
         let failure = Failure::from(Outer(std::io::Error::other("no such file")));
         assert_eq!(failure.message().unwrap(), "cannot open `x`: no such file");
+        assert_eq!(failure.within("cannot do it").message().unwrap(), "cannot do it: cannot open `x`: no such file");
         assert_eq!(Failure::told(Exit::FAILURE).message(), None);
     }
 }

@@ -100,6 +100,21 @@ pub fn glob(pattern: &str, name: &str) -> bool {
     glob_from(&pattern, &name)
 }
 
+/// Refuses what is no such pattern.
+pub fn check_glob(pattern: &str) -> Result<()> {
+    let mut rest = pattern.chars();
+    let mut in_set = false;
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' if rest.next().is_none() => return Err(Failure::new("syntax error in pattern")),
+            '[' => in_set = true,
+            ']' => in_set = false,
+            _ => {}
+        }
+    }
+    if in_set { Err(Failure::new("syntax error in pattern")) } else { Ok(()) }
+}
+
 fn glob_from(pattern: &[char], name: &[char]) -> bool {
     // Where to go on when what follows the last star does not fit.
     let (mut p, mut n) = (0, 0);

@@ -47,6 +47,7 @@ impl Verb for Args {
         let one = |name: &str| filters.values(name).last().cloned();
         let mut references = filters.values("reference").to_vec();
         references.extend(self.repository.clone());
+        references.iter().try_for_each(|pattern| filter::check_glob(pattern))?;
         let wanted = Wanted {
             all: self.all,
             dangling: filters.truth("dangling")?,

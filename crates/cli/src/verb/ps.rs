@@ -143,14 +143,17 @@ impl Choice {
         }
         for value in filters.values("health") {
             if !HEALTH.contains(&value.as_str()) {
-                return Err(bad("health", value));
+                return Err(Failure::new(format!("unrecognized filter value for health: {value}")));
             }
         }
         // No container here is a task of a swarm; and isolations are something of Windows, passed over elsewhere.
         let any = filters.truth("is-task")? != Some(true);
         let mut exited = Vec::new();
         for value in filters.values("exited") {
-            exited.push(value.parse().map_err(|_| bad("exited", value))?);
+            exited.push(value.parse().map_err(|_| {
+                let why = format!("strconv.Atoi: parsing {value:?}: invalid syntax");
+                Failure::new(why).within(format!("invalid filter 'exited={value}'"))
+            })?);
         }
         let mut ancestors = Vec::new();
         for value in filters.values("ancestor") {
@@ -160,8 +163,12 @@ impl Choice {
             ancestors.push((value.clone(), derived));
         }
         let ports = |name: &str| -> Result<Vec<Ports>> {
+            let wrong = |value: &str| {
+                let why = port::why_no_range(value);
+                Failure::new(why).within(format!("error while looking up for {name} {value}"))
+            };
             let of = |value: &String| {
-                let port = port::parse(value).ok().filter(|_| !value.contains(':')).ok_or_else(|| bad(name, value))?;
+                let port = port::parse(value).ok().filter(|_| !value.contains(':')).ok_or_else(|| wrong(value))?;
                 Ok((port.container.0..=port.container.1, port.protocol))
             };
             filters.values(name).iter().map(of).collect()
