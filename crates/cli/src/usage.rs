@@ -71,7 +71,7 @@ pub fn misuse(error: &clap::Error, command: &Command, path: &str, entry: &Entry,
     match option_error(error, command, words) {
         Some(sentence) => Misuse { text: format!("{sentence}\nSee '{path} --help'.\n"), exit: Exit::ENGINE },
         None => {
-            let sentence = operand_error(command, path);
+            let sentence = operand_error(command, path, usage);
             let text = format!("{sentence}\nSee '{path} --help'.\n\nUsage:  {path} {usage}\n\n{about}\n");
             Misuse { text, exit: Exit::FAILURE }
         }
@@ -130,13 +130,15 @@ fn why_not(name: &str) -> String {
 }
 
 /// Docker's sentence about the number of words after the options.
-fn operand_error(command: &Command, path: &str) -> String {
+fn operand_error(command: &Command, path: &str, usage: &str) -> String {
     let (mut least, mut most) = (0_usize, Some(0_usize));
     for operand in command.get_positionals() {
         let many = matches!(operand.get_action(), clap::ArgAction::Append);
         least += usize::from(operand.is_required_set());
         most = if many { None } else { most.map(|most| most + 1) };
     }
+    // What an option of ours takes the place of is not required by its definition, but in Docker's words.
+    least = least.max(usize::from(usage.split(' ').any(|word| word.starts_with(char::is_uppercase))));
     let arguments = |count| counted(count, "argument");
     match most {
         Some(0) => format!("{path:?} accepts no arguments."),

@@ -68,7 +68,7 @@ impl Verb for Args {
             tty: self.tty,
             interactive: front.stdin,
             user: self.user,
-            workdir: self.workdir,
+            workdir: self.workdir.filter(|dir| !dir.is_empty()),
             privileged: self.privileged,
             size: if self.tty { size(session) } else { None },
         };

@@ -21,7 +21,10 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
-        let mut output = Output::open(session, self.output.as_deref())?;
+        let mut output = Output::open(session, self.output.as_deref()).map_err(|failure| match self.output {
+            Some(_) => failure.within("failed to export container"),
+            None => failure,
+        })?;
         // No progress is shown, so that this process has one thread: mounting the layers needs that.
         let exported = engine.export(&self.container, output.file(), &Silent);
         match exported {

@@ -22,14 +22,17 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let signal = match self.signal.as_deref() {
-            None | Some("") => Signal::KILL,
-            Some(signal) => opts::signal::parse(signal)?,
+        let signal = || match self.signal.as_deref() {
+            None | Some("") => Ok(Signal::KILL),
+            Some(signal) => opts::signal::parse(signal),
         };
         let engine = session.engine()?;
+        let kill = |name: &str| {
+            let signal = signal()?;
+            Ok(engine.kill_container(&engine.container(name)?, signal)?)
+        };
         operands::each(session, &self.containers, |session, name| {
-            let killed = engine.kill_container(&engine.container(name)?, signal);
-            killed.map_err(|error| Failure::new(format!("Cannot kill container: {name}: {error}")))?;
+            kill(name).map_err(|failure: Failure| failure.within(format!("cannot kill container: {name}")))?;
             Ok(writeln!(session.out, "{name}")?)
         })
     }

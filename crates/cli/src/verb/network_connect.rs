@@ -1,7 +1,5 @@
 //! `strata network connect`: connect a container to a network.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use strata_engine::network::EndpointWish;
 
 use crate::opts;
@@ -14,11 +12,11 @@ pub struct Args {
     #[arg(long, value_name = "strings", value_delimiter = ',')]
     pub alias: Vec<String>,
     /// IPv4 address (e.g., "172.30.100.104")
-    #[arg(long, value_parser = opts::network::ipv4)]
-    pub ip: Option<Ipv4Addr>,
+    #[arg(long)]
+    pub ip: Option<String>,
     /// IPv6 address (e.g., "2001:db8::33")
-    #[arg(long, value_parser = opts::network::ipv6)]
-    pub ip6: Option<Ipv6Addr>,
+    #[arg(long)]
+    pub ip6: Option<String>,
     /// The network
     pub network: String,
     /// The container
@@ -32,8 +30,10 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
         let (network, container) = (engine.network(&self.network)?, engine.container(&self.container)?);
-        let wish =
-            EndpointWish { network: self.network, aliases: self.alias, ipv4: self.ip, ipv6: self.ip6, mac: None };
+        let wrong = |invalid| Failure::from(invalid).within("invalid endpoint settings");
+        let ipv4 = self.ip.as_deref().map(opts::network::ipv4).transpose().map_err(wrong)?;
+        let ipv6 = self.ip6.as_deref().map(opts::network::ipv6).transpose().map_err(wrong)?;
+        let wish = EndpointWish { network: self.network, aliases: self.alias, ipv4, ipv6, mac: None };
         engine.connect_network(&network, &container, wish)?;
         Ok(Exit::SUCCESS)
     }

@@ -31,10 +31,14 @@ impl Verb for Args {
             }
             return Ok(Exit::SUCCESS);
         };
-        let full = if wanted.contains('/') { wanted.clone() } else { format!("{wanted}/tcp") };
+        let (number, protocol) = wanted.split_once('/').unwrap_or((&wanted, "tcp"));
+        let number: u16 = number.parse().map_err(|_| {
+            Failure::new(format!("invalid port ({number}): strconv.ParseUint: parsing {number:?}: invalid syntax"))
+        })?;
+        let full = format!("{number}/{protocol}");
         ports.retain(|port| name(port) == full);
         if ports.is_empty() {
-            return Err(Failure::new(format!("Error: No public port '{full}' published for {}", self.container)));
+            return Err(Failure::new(format!("No public port '{wanted}' published for {}", self.container)));
         }
         for port in &ports {
             writeln!(session.out, "{}", place(port))?;

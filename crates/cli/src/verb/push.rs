@@ -28,6 +28,9 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let reference: Reference = self.image.parse()?;
+        if self.all_tags && !reference.is_name_only() {
+            return Err(Failure::new("tag can't be used with --all-tags/-a"));
+        }
         let engine = session.engine()?;
         if reference.is_name_only() && !self.all_tags && !self.quiet {
             writeln!(session.out, "Using default tag: latest")?;

@@ -19,7 +19,7 @@ impl Verb for Args {
         let engine = session.engine()?;
         let new = self.new_name.trim();
         if new.is_empty() || self.container.trim().is_empty() {
-            return Err(Failure::new("Error: Neither old nor new names may be empty"));
+            return Err(Failure::new("Neither old nor new names may be empty"));
         }
         engine.rename_container(&engine.container(&self.container)?, new)?;
         Ok(Exit::SUCCESS)

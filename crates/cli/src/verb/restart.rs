@@ -16,7 +16,7 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        self.stop.each(session, |engine, container, stop| {
+        self.stop.each(session, "Cannot restart container", |engine, container, stop| {
             engine.restart_container(container, stop)?;
             Ok(())
         })

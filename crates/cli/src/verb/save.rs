@@ -26,7 +26,10 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
         let platforms = platforms(&self.platform, &engine.platform())?;
-        let mut output = Output::open(session, self.output.as_deref())?;
+        let mut output = Output::open(session, self.output.as_deref()).map_err(|failure| match self.output {
+            Some(_) => failure.within("failed to save image"),
+            None => failure,
+        })?;
         let progress = Progress::start(session, Show::Nowhere)?;
         let saved = engine.save(&self.images, &platforms, output.file(), &progress);
         progress.finish();

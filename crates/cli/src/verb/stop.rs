@@ -34,6 +34,8 @@ impl Verb for Args {
             });
         }
         let stop = StopOptions { signal: self.signal, time: self.time, containers: self.containers };
-        stop.each(session, |engine, container, stop| Ok(engine.stop_container(container, stop)?))
+        stop.each(session, "cannot stop container:", |engine, container, stop| {
+            Ok(engine.stop_container(container, stop)?)
+        })
     }
 }

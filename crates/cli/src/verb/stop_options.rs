@@ -22,13 +22,19 @@ pub struct StopOptions {
 }
 
 impl StopOptions {
-    /// Does `act` to each container and prints its name.
-    pub(super) fn each(self, session: &mut Session, act: impl Fn(&Engine, &Known, Stop) -> Result<()>) -> Result<Exit> {
-        let signal = self.signal.as_deref().map(opts::signal::parse).transpose()?;
-        let stop = Stop { signal, timeout_s: self.time };
+    /// Does `act` to each container and prints its name; `wrong` is what precedes the name where the signal is none.
+    pub(super) fn each(
+        self,
+        session: &mut Session,
+        wrong: &str,
+        act: impl Fn(&Engine, &Known, Stop) -> Result<()>,
+    ) -> Result<Exit> {
         let engine = session.engine()?;
         operands::each(session, &self.containers, |session, name| {
-            act(&engine, &engine.container(name)?, stop)?;
+            let known = engine.container(name)?;
+            let signal = self.signal.as_deref().map(opts::signal::parse).transpose();
+            let signal = signal.map_err(|invalid| Failure::from(invalid).within(format!("{wrong} {name}")))?;
+            act(&engine, &known, Stop { signal, timeout_s: self.time })?;
             Ok(writeln!(session.out, "{name}")?)
         })
     }

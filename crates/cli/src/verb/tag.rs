@@ -17,10 +17,15 @@ impl Verb for Args {
     const USAGE: &str = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let target: Reference = self.target.parse().map_err(|error: ReferenceError| {
-            Failure::new(format!("\"{}\" is not a valid repository/tag: {error}", self.target))
-        })?;
-        session.engine()?.tag(&self.source, &target)?;
+        name(&self.source)?;
+        session.engine()?.tag(&self.source, &name(&self.target)?)?;
         Ok(Exit::SUCCESS)
     }
+}
+
+fn name(text: &str) -> Result<Reference> {
+    let invalid = |error: ReferenceError| {
+        Failure::from(error).within(format!("Error parsing reference: {text:?} is not a valid repository/tag"))
+    };
+    text.parse().map_err(invalid)
 }

@@ -36,10 +36,9 @@ impl Verb for Args {
         operands::each(session, &self.containers, |session, name| {
             change.check()?;
             let known = engine.container(name)?;
-            let warnings = engine.update_container(&known, &change).map_err(|error| {
-                let why = Failure::from(error).message().unwrap_or_default();
-                Failure::new(format!("Cannot update container {}: {why}", known.id()))
-            })?;
+            let warnings = engine
+                .update_container(&known, &change)
+                .map_err(|error| Failure::from(error).within(format!("Cannot update container {}", known.id())))?;
             for warning in warnings {
                 writeln!(session.err, "WARNING: {warning}")?;
             }

@@ -63,7 +63,8 @@ fn a_name_belongs_to_one_container() {
     );
     assert_eq!(lab.strata("run --network none -v /anon --name taken box true").fails(125), conflict);
     lab.strata("create --network none --name other box").ok();
-    assert_eq!(lab.strata("rename other taken").fails(1), conflict);
+    let renamed = conflict.replace("Conflict", "Error when allocating new name: Conflict");
+    assert_eq!(lab.strata("rename other taken").fails(1), renamed);
     lab.strata("rm taken other").ok();
     lab.is_clean();
 }

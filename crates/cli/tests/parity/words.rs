@@ -19,8 +19,8 @@ fn refusals_are_dockers_word_for_word() {
         prepare("create --network none --name made -v used:/used box true"),
     ];
     let mut differences = Vec::new();
-    for refusal in REFUSALS.split("\n\n").filter(|refusal| !refusal.trim().is_empty()) {
-        let (words, expected) = refusal.trim().strip_prefix("$ ").unwrap().split_once('\n').unwrap();
+    for refusal in REFUSALS.trim().trim_start_matches("$ ").split("\n\n$ ") {
+        let (words, expected) = refusal.split_once('\n').unwrap();
         // An empty word is written as two quotes.
         let ran = machine.strata(words.split(' ').map(|word| word.trim_matches('\'')));
         let said = ids.iter().fold(sentences(&ran.err), |said, id| said.replace(id.trim(), "ID"));

@@ -37,6 +37,9 @@ pub enum ContainerError {
         /// Whose it is.
         holder: ContainerId,
     },
+    /// A container cannot have the name.
+    #[error("Error when allocating new name")]
+    NotRenamed(#[source] Box<ContainerError>),
     /// A container cannot be used for this as long as it runs.
     #[error("{0}")]
     Running(String),
@@ -129,6 +132,7 @@ impl ContainerError {
             Self::NotADirectory(_) | Self::DirectoryOntoFile | Self::Overwrite { .. } => ErrorClass::InvalidInput,
             Self::Invalid(_) | Self::BindSource(_) => ErrorClass::InvalidInput,
             Self::Unsupported(_) => ErrorClass::Unsupported,
+            Self::NotRenamed(source) => source.class(),
             Self::NameTaken { .. }
             | Self::SnapshotTaken { .. }
             | Self::Running(_)

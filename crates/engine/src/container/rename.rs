@@ -30,7 +30,10 @@ impl Engine {
                 self.record_event(event);
                 Ok(())
             }
-            Renamed::NameTaken(holder) => Err(ContainerError::NameTaken { name: name.to_owned(), holder }.into()),
+            Renamed::NameTaken(holder) => {
+                let taken = ContainerError::NameTaken { name: name.to_owned(), holder };
+                Err(ContainerError::NotRenamed(Box::new(taken)).into())
+            }
             Renamed::NotThere => Err(ContainerError::NotFound(known.record.name.clone()).into()),
         }
     }

@@ -105,7 +105,7 @@ impl Engine {
             }
             Status::Restarting => Err(ContainerError::restarting(known.id()).into()),
             Status::Paused => {
-                Err(ContainerError::Running(format!("container {} is already paused", known.id())).into())
+                Err(ContainerError::Running(format!("Container {} is already paused", known.id())).into())
             }
             _ => Err(ContainerError::NotRunning(format!("container {} is not running", known.id())).into()),
         }
@@ -118,7 +118,7 @@ impl Engine {
     pub fn unpause_container(&self, known: &Known) -> Result<()> {
         let process = self.process(known.id());
         if process.state()?.status != Status::Paused {
-            return Err(ContainerError::NotRunning(format!("container {} is not paused", known.id())).into());
+            return Err(ContainerError::NotRunning(format!("Container {} is not paused", known.id())).into());
         }
         process.unpause()?;
         self.record_event(events::of(known, "unpause"));

@@ -12,7 +12,7 @@ pub enum ImageError {
     #[error("No such image: {0}")]
     NotFound(String),
     /// The name does not parse.
-    #[error("cannot use the name `{name}`")]
+    #[error("{source}")]
     Reference {
         /// What was given.
         name: String,
