@@ -77,6 +77,9 @@ pub enum ContainerError {
     /// There is nothing at a path of the host.
     #[error("lstat {0}: no such file or directory")]
     NoSource(String),
+    /// A copy would go into a directory of the host that is not there.
+    #[error("invalid output path: directory {0:?} does not exist")]
+    NoOutput(PathBuf),
     /// A copy has nowhere to go.
     #[error("no such directory")]
     NoDirectory,
@@ -128,7 +131,7 @@ impl ContainerError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::NotFound(_) | Self::NoSnapshot(_) | Self::ImageGone(_) | Self::NoVolume(_) => ErrorClass::NotFound,
-            Self::NoFile { .. } | Self::NoSource(_) | Self::NoDirectory => ErrorClass::NotFound,
+            Self::NoFile { .. } | Self::NoSource(_) | Self::NoOutput(_) | Self::NoDirectory => ErrorClass::NotFound,
             Self::NotADirectory(_) | Self::DirectoryOntoFile | Self::Overwrite { .. } => ErrorClass::InvalidInput,
             Self::Invalid(_) | Self::BindSource(_) => ErrorClass::InvalidInput,
             Self::Unsupported(_) => ErrorClass::Unsupported,

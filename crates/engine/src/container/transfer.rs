@@ -59,7 +59,7 @@ impl Engine {
         let source = Source::open(self.tree_of(&container, from)?, from, wish, &shown_in(name))?;
         self.record_event(events::of(&container, "archive-path"));
         let host = host_root()?;
-        let place = Place::find(&host, to, &source.shape())?;
+        let place = Place::find(&host, to, &source.shape(), &|dir| ContainerError::NoOutput(dir.to_owned()))?;
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         source.copy(place, Owner::Is(own.0, own.1), watch)
     }
@@ -74,7 +74,7 @@ impl Engine {
             ContainerError::NoSource(path.display().to_string())
         })?;
         let root = self.writable_tree_of(&container)?;
-        let place = Place::find(&root, &absolute(to), &source.shape())?;
+        let place = Place::find(&root, &absolute(to), &source.shape(), &shown_in(name))?;
         self.record_event(events::of(&container, "extract-to-dir"));
         failpoint!("engine.cp.opened");
         let maps = self.ids_of_running(&container.record)?;
@@ -122,9 +122,8 @@ impl Engine {
         let container = self.container(name)?;
         let root = self.writable_tree_of(&container)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let dir = root.open(&absolute(to), flags).map_err(|error| match error.kind() {
-            io::ErrorKind::NotADirectory => ContainerError::NotADirectory(format!("{name}:{}", to.display())),
-            _ => ContainerError::NoFile { path: to.to_owned(), container: name.to_owned() },
+        let dir = root.open(&absolute(to), flags).map_err(|_| {
+            ContainerError::Invalid(format!("destination \"{name}:{}\" must be a directory", to.display()))
         })?;
         self.record_event(events::of(&container, "extract-to-dir"));
         let maps = self.ids_of_running(&container.record)?;

@@ -46,8 +46,13 @@ pub(in crate::container) struct Place {
 }
 
 impl Place {
-    /// Finds the place for a source at `to`.
-    pub(super) fn find(root: &RootDir, to: &Path, source: &Shape<'_>) -> Result<Self> {
+    /// Finds the place for a source at `to`; `missing` is said of a directory above that is not there.
+    pub(super) fn find(
+        root: &RootDir,
+        to: &Path,
+        source: &Shape<'_>,
+        missing: &dyn Fn(&Path) -> ContainerError,
+    ) -> Result<Self> {
         let looking = |source| Error::Read { what: to.display().to_string(), source };
         // Without the slash at the end, which makes the kernel say of a file that it is not there.
         let path = resolve_last(root, &to.components().collect::<PathBuf>()).map_err(looking)?;
@@ -68,7 +73,7 @@ impl Place {
             Some(_) | None => {
                 let name = path.file_name().ok_or(ContainerError::NoDirectory)?;
                 let parent = path.parent().unwrap_or(Path::new("/"));
-                let dir = open_dir(root, parent).map_err(|_| ContainerError::NoDirectory)?;
+                let dir = open_dir(root, parent).map_err(|_| missing(parent))?;
                 Ok(Self { dir, name: name.as_bytes().to_vec() })
             }
         }
@@ -133,7 +138,7 @@ mod tests {
         std::os::unix::fs::symlink("gone", dir.path().join("dangling")).unwrap();
         let root = RootDir::open_host(dir.path()).unwrap();
         let source = Shape { is_dir, name: OsStr::new("sub"), contents_only, typed: Path::new("sub") };
-        let found = Place::find(&root, Path::new(to), &source);
+        let found = Place::find(&root, Path::new(to), &source, &|dir| ContainerError::NoOutput(dir.to_owned()));
         let found = found.map(|place| {
             let at = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place.dir)));
             let at = at.unwrap().strip_prefix(dir.path().canonicalize().unwrap()).unwrap().display().to_string();
@@ -152,7 +157,7 @@ mod tests {
         check("/other", false, false, Ok("other sub"));
         check("/link", false, false, Ok("other sub"));
         check("/dangling", false, false, Ok(" gone"));
-        check("/no/new", false, false, Err("no such directory"));
+        check("/no/new", false, false, Err("invalid output path: directory \"/no\" does not exist"));
         check("/new", true, false, Ok(" new"));
         check("/file", true, false, Err("cannot copy directory"));
         check("/other", true, false, Ok("other sub"));
