@@ -337,9 +337,7 @@ pub fn restart_policy(text: &str) -> Result<RestartPolicy> {
 }
 
 fn log_config(options: &ContainerOptions) -> Result<LogConfig> {
-    let pair =
-        |word: &String| word.split_once('=').map_or((word.clone(), String::new()), |(k, v)| (k.into(), v.into()));
-    let config: BTreeMap<String, String> = options.log_opt.iter().map(pair).collect();
+    let config: BTreeMap<String, String> = options.log_opt.iter().cloned().collect();
     let kind = options.log_driver.clone().unwrap_or_else(|| LogConfig::default().kind);
     if kind == "none" && !config.is_empty() {
         return Err(Failure::new(format!("invalid logging opts for driver {kind}")));

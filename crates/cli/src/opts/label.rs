@@ -1,4 +1,6 @@
-//! `-l KEY[=VALUE]`.
+//! `-l KEY[=VALUE]`, and `-o NAME[=VALUE]` of drivers.
+
+use std::convert::Infallible;
 
 use super::{Invalid, Result};
 
@@ -12,6 +14,12 @@ pub fn parse(text: &str) -> Result<(String, String)> {
         return Err(Invalid(format!("label '{key}' contains whitespaces")));
     }
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Parses an option of a driver, which says by itself what names it knows.
+pub fn option(text: &str) -> std::result::Result<(String, String), Infallible> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

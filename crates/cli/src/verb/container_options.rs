@@ -106,8 +106,8 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub log_driver: Option<String>,
     /// Log driver options
-    #[arg(long, value_name = "list")]
-    pub log_opt: Vec<String>,
+    #[arg(long, value_name = "list", value_parser = opts::label::option)]
+    pub log_opt: Vec<(String, String)>,
     /// Tune container memory swappiness (0 to 100)
     #[arg(long, value_name = "int", default_value = "-1", value_parser = opts::number::swappiness)]
     pub memory_swappiness: Option<i64>,

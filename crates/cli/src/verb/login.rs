@@ -48,14 +48,14 @@ impl Verb for Args {
 
 impl Args {
     fn password_for(&self, session: &mut Session) -> Result<String> {
+        if self.password.is_some() {
+            writeln!(session.err, "WARNING! Using --password via the CLI is insecure. Use --password-stdin.")?;
+        }
         match &self.password {
             Some(_) if self.password_stdin => {
                 Err(Failure::new("--password and --password-stdin are mutually exclusive"))
             }
-            Some(password) => {
-                writeln!(session.err, "WARNING! Using --password via the CLI is insecure. Use --password-stdin.")?;
-                Ok(password.clone())
-            }
+            Some(password) => Ok(password.clone()),
             None if self.password_stdin => {
                 let mut text = String::new();
                 std::io::stdin().read_to_string(&mut text)?;

@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "list", value_parser = opts::label::parse)]
     pub label: Vec<(String, String)>,
     /// Set driver specific options
-    #[arg(short = 'o', long, value_name = "map", value_parser = opts::label::parse)]
+    #[arg(short = 'o', long, value_name = "map", value_parser = opts::label::option)]
     pub opt: Vec<(String, String)>,
     /// Subnet in CIDR format that represents a network segment
     #[arg(long, value_name = "strings", value_delimiter = ',')]
