@@ -10,6 +10,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{CWD, RenameFlags};
+
 use strata_types::ErrorClass;
 
 use crate::remove_tree;
@@ -68,6 +70,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn append(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
     /// Gives a file or directory another name, replacing what had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// The same where nothing has to be durable.
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rename(from, to)
+    }
     /// Removes a file; says whether it was there.
     fn remove_file(&self, path: &Path) -> io::Result<bool>;
     /// Removes whatever is at `path`; says whether something was there.
@@ -108,6 +114,16 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    /// Renaming over a file makes ext4 write the new one out at once (ext4(5), `auto_da_alloc`), which costs a write to the
+    /// disk; exchanging two files does not.
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
+            Ok(()) => std::fs::remove_file(from),
+            // There is none yet, or the filesystem exchanges none.
+            Err(_) => std::fs::rename(from, to),
+        }
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<bool> {
@@ -200,7 +216,8 @@ pub fn write_files(files: &[(PathBuf, Vec<u8>)], mode: u32, durability: Durabili
             file.sync().map_err(FileError::at("sync", path))?;
         }
         for (temp, path, _) in written.iter() {
-            place(&RealDisk, temp, path, Durability::Ephemeral)?;
+            let placed = if durable { RealDisk.rename(temp, path) } else { RealDisk.replace(temp, path) };
+            placed.map_err(FileError::at("rename into place", path))?;
         }
         for (path, _) in files.iter().filter(|_| durable) {
             sync_dir(parent(path))?;
@@ -235,7 +252,11 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
 /// Renames `from` to `to` on `disk` and, if it has to be durable, syncs the directory that got the name and the one
 /// that lost it.
 pub fn place(disk: &dyn Disk, from: &Path, to: &Path, durability: Durability) -> Result<(), FileError> {
-    disk.rename(from, to).map_err(FileError::at("rename into place", to))?;
+    let placed = match durability {
+        Durability::Durable => disk.rename(from, to),
+        Durability::Ephemeral => disk.replace(from, to),
+    };
+    placed.map_err(FileError::at("rename into place", to))?;
     if durability == Durability::Durable {
         let (into, out_of) = (parent(to), parent(from));
         disk.sync_dir(into).map_err(FileError::at("sync", into))?;
