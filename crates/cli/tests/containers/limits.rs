@@ -201,3 +201,15 @@ fn usage_is_shown() {
     lab.strata("rm idle busy").ok();
     lab.is_clean();
 }
+
+#[test]
+fn groups_that_an_update_added_go_with_the_container() {
+    need!(needs(), controllers());
+    let lab = Lab::start();
+    let id = lab.strata("run -d --network none --name web box sleep 1000").ok();
+    lab.strata("update --cpuset-cpus 0 web").ok();
+    lab.strata("rm -f web").ok();
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().path());
+    let left: Vec<_> = hierarchies.map(|dir| dir.join("strata").join(id.trim())).filter(|dir| dir.exists()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

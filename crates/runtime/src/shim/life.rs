@@ -108,7 +108,8 @@ impl Shim {
             self.leaving = network::leave(sandbox);
             network::forget(&self.places.run_dir, &self.id);
         }
-        let groups = self.cgroup.remove();
+        let name = self.state.cgroup.as_deref().unwrap_or(self.id.as_str());
+        let groups = self.cgroup.remove_with_added(name);
         if let Err(error) = &groups {
             tracing::debug!(%error, "control groups stay");
         }

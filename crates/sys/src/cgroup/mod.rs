@@ -260,6 +260,13 @@ impl Cgroup {
         self.dirs.iter().try_for_each(|(_, dir)| remove(dir))
     }
 
+    /// [`Cgroup::remove`], also from hierarchies that [`Cgroup::update`] has added under its `name`.
+    pub fn remove_with_added(&self, name: &str) -> io::Result<()> {
+        self.remove()?;
+        let added = if self.layout == Layout::V1 { v1::on_demand(name) } else { Vec::new() };
+        added.iter().try_for_each(|dir| remove(dir))
+    }
+
     fn controller(&self, name: &str) -> Option<&Path> {
         self.dirs.iter().find(|(controller, _)| *controller == name).map(|(_, dir)| dir.as_path())
     }

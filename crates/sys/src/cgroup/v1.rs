@@ -25,6 +25,11 @@ pub(super) fn dirs(name: &str) -> Vec<(&'static str, PathBuf)> {
     ALWAYS.into_iter().chain(ON_DEMAND).filter(|controller| *controller != "cpuacct" || !shared).map(group).collect()
 }
 
+/// Where it is or would be in those hierarchies that only some groups need.
+pub(super) fn on_demand(name: &str) -> Vec<PathBuf> {
+    ON_DEMAND.iter().map(|controller| below(&Path::new(MOUNT_POINT).join(controller), name)).collect()
+}
+
 pub(super) fn create(
     name: &str,
     limits: &Limits,
