@@ -44,7 +44,7 @@ type Outcome = Result<Exit, (Failure, Exit)>;
 
 fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
     let asks_help = words.first().is_some_and(|word| word == "--help" || word == "-h");
-    if asks_help || words.is_empty() {
+    if asks_help {
         return print(session, &help::program(columns(session)));
     }
     let (globals, mut words) = match globals::parse(words.clone()) {
@@ -72,7 +72,7 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
         return decide(words, session);
     }
     let Some(name) = words.first().map(|word| word.to_string_lossy().into_owned()) else {
-        return print(session, &help::program(columns(session)));
+        return misuse(session, &help::program(columns(session)), Exit::SUCCESS);
     };
     words.remove(0);
     if name == "runtime" {
@@ -109,7 +109,7 @@ fn start_log(globals: &globals::Globals) -> Result<()> {
 fn manage(name: &str, about: &str, mut words: Vec<OsString>, session: &mut Session) -> Outcome {
     let path = format!("strata {name}");
     let Some(word) = words.first().map(|word| word.to_string_lossy().into_owned()) else {
-        return print(session, &help::management(name, about));
+        return misuse(session, &help::management(name, about), Exit::SUCCESS);
     };
     let fallback = verb::fallback_in(name).filter(|_| verb::find_in(name, &word).is_none());
     match (word.as_str(), fallback) {

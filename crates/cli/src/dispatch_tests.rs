@@ -107,7 +107,7 @@ fn unknown_commands_are_named() {
 
 #[test]
 fn help_is_data() {
-    for line in ["", "--help", "-h", "help", "--root /x --help", "-D -h"] {
+    for line in ["--help", "-h", "help", "--root /x --help", "-D -h"] {
         let (code, out, err) = strata(line);
         assert_eq!((code, err.as_str()), (0, ""), "{line}");
         assert!(out.starts_with("\nUsage:  strata [OPTIONS] COMMAND\n"), "{line}: {out}");
@@ -170,4 +170,12 @@ fn what_people_are_used_to_is_answered_in_words() {
         "strata: 'create' is not a strata builder command\n\
          hint: there is one builder, this program itself: it need not be created\n",
     );
+}
+
+#[test]
+fn whoever_says_nothing_is_told_on_stderr_what_could_be_said() {
+    for words in ["", "volume", "image"] {
+        let (_, help, _) = strata(&format!("{words} --help"));
+        assert_eq!(strata(words), (0, String::new(), help), "{words}");
+    }
 }
