@@ -92,7 +92,7 @@ struct Shim {
     /// The client that started the container and was told its end: it cleans up, as long as it lives.
     starter: Option<OwnedFd>,
     when_done: Vec<String>,
-    /// See [`Spec::is_step`].
+    /// See [`crate::Spec::is_step`].
     is_step: bool,
     buffer: Box<[u8]>,
     /// What it can do without while nothing happens, once that was so.
