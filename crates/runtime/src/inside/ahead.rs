@@ -71,8 +71,7 @@ fn prepare(cgroups: &[(&'static str, PathBuf)], entrance: Entrance) -> Result<Re
 
 fn go_on(cgroups: Vec<(&'static str, PathBuf)>, made: Ready, channel: Channel) -> u8 {
     let Some(begin) = channel.next() else { return 0 };
-    let heard = hear(begin, &channel);
-    let (spec, dir, trees, streams, filter) = match heard {
+    let heard = match Heard::listen(begin, &channel) {
         Ok(heard) => heard,
         Err(error) => {
             channel.fail(&error);
@@ -80,34 +79,44 @@ fn go_on(cgroups: Vec<(&'static str, PathBuf)>, made: Ready, channel: Channel) -
         }
     };
     let entry = First {
-        spec: &spec,
-        trees: Some(trees),
-        mount_point: &dir,
+        spec: &heard.spec,
+        trees: Some(heard.trees),
+        mount_point: &heard.dir,
         network: None,
         ipc: None,
         cgroups,
         entrance: Entrance::default(),
-        streams,
-        filter,
+        streams: heard.streams,
+        filter: heard.filter,
         ready: Some(made),
     };
     first(entry, channel)
 }
 
-type Heard = (Spec, PathBuf, Trees, Streams, Option<seccomp::Program>);
+/// A [`Story`] that was told to its end.
+struct Heard {
+    spec: Spec,
+    dir: PathBuf,
+    trees: Trees,
+    streams: Streams,
+    filter: Option<seccomp::Program>,
+}
 
-fn hear(begin: packet::Packet, channel: &Channel) -> Result<Heard, Error> {
-    let next = || channel.next().ok_or(Error::ShimGone);
-    let story: Story = serde_json::from_slice(&begin.bytes).map_err(|_| Error::ShimGone)?;
-    let rootfs = begin.fds.into_iter().next().ok_or(Error::ShimGone)?;
-    let streams = match story.has_streams {
-        true => Streams::Given(next()?.fds.try_into().map_err(|_| Error::ShimGone)?),
-        false => Streams::Terminal,
-    };
-    let filter = match story.has_filter {
-        true => Some(seccomp::Program::from_bytes(&next()?.bytes).ok_or(Error::ShimGone)?),
-        false => None,
-    };
-    let plans = (0..story.plans).map(|_| channel.mount()).collect::<Result<Vec<_>, _>>()?;
-    Ok((shim::record::spec(&story.dir)?, story.dir, Trees { rootfs, plans }, streams, filter))
+impl Heard {
+    fn listen(begin: packet::Packet, channel: &Channel) -> Result<Self, Error> {
+        let next = || channel.next().ok_or(Error::ShimGone);
+        let story: Story = serde_json::from_slice(&begin.bytes).map_err(|_| Error::ShimGone)?;
+        let rootfs = begin.fds.into_iter().next().ok_or(Error::ShimGone)?;
+        let streams = match story.has_streams {
+            true => Streams::Given(next()?.fds.try_into().map_err(|_| Error::ShimGone)?),
+            false => Streams::Terminal,
+        };
+        let filter = match story.has_filter {
+            true => Some(seccomp::Program::from_bytes(&next()?.bytes).ok_or(Error::ShimGone)?),
+            false => None,
+        };
+        let plans = (0..story.plans).map(|_| channel.mount()).collect::<Result<Vec<_>, _>>()?;
+        let spec = shim::record::spec(&story.dir)?;
+        Ok(Self { spec, dir: story.dir, trees: Trees { rootfs, plans }, streams, filter })
+    }
 }

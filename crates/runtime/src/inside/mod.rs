@@ -182,7 +182,7 @@ impl Channel {
         socket.as_ref().and_then(|socket| packet::receive(socket.as_fd()).ok().flatten())
     }
 
-    /// Waits until the shim says that this process is in its control groups.
+    /// Waits until the shim says that all it makes for this process is there.
     fn wait(&self) -> Result<(), Error> {
         self.next().map(drop).ok_or(Error::ShimGone)
     }
