@@ -27,16 +27,18 @@ pub(super) struct FirstAhead {
     cgroup: Option<Cgroup>,
     group_name: String,
     made: Instant,
+    /// What the host's control groups cannot do, which is said once, when those above the group are made.
+    pub(super) warnings: Vec<String>,
 }
 
 impl FirstAhead {
     /// Makes one for the container `id`.
     pub(super) fn make(id: &ContainerId) -> Result<Self, Error> {
         let group_name = Cgroup::name(id.as_str(), &Limits::default());
-        let (cgroup, _) = Cgroup::create(&group_name, &Limits::default(), None)
+        let (cgroup, warnings) = Cgroup::create(&group_name, &Limits::default(), None)
             .map_err(Error::io("make the container's control groups"))?;
         let cgroup = Some(cgroup);
-        let mut begun = Self { child: None, cgroup, group_name, made: Instant::now() };
+        let mut begun = Self { child: None, cgroup, group_name, made: Instant::now(), warnings };
         begun.child = begun.clone()?;
         Ok(begun)
     }
@@ -120,7 +122,7 @@ mod tests {
         // One without a process, in groups that are not there.
         let begun = |made: Instant| {
             let group_name = id.to_string();
-            FirstAhead { child: None, cgroup: Some(Cgroup::open(&group_name)), group_name, made }
+            FirstAhead { child: None, cgroup: Some(Cgroup::open(&group_name)), group_name, made, warnings: Vec::new() }
         };
         let (now, free) = (Instant::now(), Limits::default());
         assert!(begun(now).fits(&id, &usual, &free));

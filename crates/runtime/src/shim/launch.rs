@@ -40,12 +40,13 @@ pub(super) struct Launched {
 }
 
 /// Makes the container and starts its first process: the one that was made `ahead`, if that can be it.
-pub(super) fn first(spec: &Spec, places: &Places, ahead: Option<FirstAhead>) -> Result<(Launched, Cgroup), Error> {
-    let fits = |ahead: &FirstAhead| ahead.fits(&spec.id, &spec.namespaces, &spec.limits);
-    let ahead = ahead.filter(|ahead| spec.runtime.is_none() && fits(ahead));
+pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>) -> Result<(Launched, Cgroup), Error> {
     if let Some(runtime) = &spec.runtime {
+        drop(ahead);
         return external::first(runtime, spec, places);
     }
+    let mut warnings = ahead.as_mut().map(|ahead| std::mem::take(&mut ahead.warnings)).unwrap_or_default();
+    let ahead = ahead.filter(|ahead| ahead.fits(&spec.id, &spec.namespaces, &spec.limits));
     let filter = seccomp::filter(&spec.process, &places.run_dir)?;
     let layers = LayerMounts::new(store_root(&places.dir), &places.run_dir);
     let maps = spec.namespaces.user.as_ref();
@@ -54,9 +55,9 @@ pub(super) fn first(spec: &Spec, places: &Places, ahead: Option<FirstAhead>) -> 
     let ipc = spec.namespaces.ipc_of.as_ref().map(|id| ipc_of(id, places)).transpose()?;
     let pids = spec.namespaces.pid_of.as_ref().map(|id| open(&joined(id, Joined::Pids, places)?)).transpose()?;
     let rules = device_rules(&spec.device_rules);
-    let (cgroup, mut warnings) =
-        Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
-            .map_err(Error::io("make the container's control groups"))?;
+    let (cgroup, more) = Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
+        .map_err(Error::io("make the container's control groups"))?;
+    warnings.extend(more);
     let (streams, ends) = streams(&spec.process, maps)?;
     let begun = match (ahead, &trees) {
         (Some(ahead), Some(trees)) => ahead.become_first(places.dir.clone(), trees, &streams, filter.as_ref()),
