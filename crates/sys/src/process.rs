@@ -9,7 +9,7 @@ use rustix::mount::OpenTreeFlags;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::detached;
-use crate::signal::last_errno;
+use crate::signal::{self, last_errno};
 
 /// Namespaces, as bits of clone(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,17 @@ pub struct Child {
     pub pid: i32,
     /// Readable when it has ended.
     pub pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Ends it at once, if it is not to be, and waits for that.
+    pub fn end(&self) {
+        let ended =
+            signal::send(self.pidfd.as_fd(), signal::Signal::KILL).and_then(|()| reap(self.pidfd.as_fd(), true));
+        if let Err(errno) = ended {
+            tracing::debug!(%errno, "a process that is not to be is gone already");
+        }
+    }
 }
 
 /// What clone3(2) takes, linux/sched.h, second version.

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use strata_sys::cgroup::{Cgroup, Entrance, Layout};
 use strata_sys::process::{self as processes, Child, NamespaceSet};
-use strata_sys::{detached, packet, signal, user_namespace};
+use strata_sys::{detached, packet, user_namespace};
 use strata_types::runtime_spec::{Config, Resources};
 
 use super::record::{Place, Record, StateDocument, Status, read_config};
@@ -149,7 +149,7 @@ impl Runtime {
             let (child, channel) = process_of(checked, place, dir, &known, &group, options)?;
             let seen = see_through(checked, place, &mut known, &group, &child, &channel, options, &mut warnings);
             if seen.is_err() {
-                end(&child);
+                child.end();
             }
             seen.map(|terminal| (child, terminal))
         });
@@ -418,13 +418,4 @@ pub(super) fn write_pid(path: &Path, pid: i32) -> Result<(), Error> {
     use strata_sys::durable::{Durability, write_file};
     let failed = |error| crate::Error::path("write", path.display().to_string())(std::io::Error::other(error));
     Ok(write_file(path, pid.to_string().as_bytes(), 0o644, Durability::Ephemeral).map_err(failed)?)
-}
-
-/// Ends a process that is not to be.
-pub(super) fn end(child: &Child) {
-    let ended = signal::send(child.pidfd.as_fd(), signal::Signal::KILL)
-        .and_then(|()| processes::reap(child.pidfd.as_fd(), true));
-    if let Err(errno) = ended {
-        tracing::debug!(%errno, "a process that failed to start is gone already");
-    }
 }

@@ -9,7 +9,7 @@ use strata_sys::process::{self as processes, NamespaceSet};
 use strata_sys::{packet, process::Child};
 use strata_types::runtime_spec::{Config, Process};
 
-use super::create::{end, go_on, send_terminal, set_oom_score, write_pid};
+use super::create::{go_on, send_terminal, set_oom_score, write_pid};
 use super::record::{Record, StateDocument, Status};
 use super::{Error, Namespaces, Runtime, Schedule, life, process};
 use crate::inside::{ENTER, bundle, message};
@@ -88,7 +88,7 @@ impl Runtime {
         match seen {
             Ok(terminal) => Ok(Executed { pid: child.pid, pidfd: child.pidfd, terminal, warnings }),
             Err(error) => {
-                end(&child);
+                child.end();
                 Err(error)
             }
         }

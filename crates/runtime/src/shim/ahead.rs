@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use strata_sys::cgroup::{Cgroup, Limits};
 use strata_sys::process::{self, Child};
-use strata_sys::{packet, seccomp, signal};
+use strata_sys::{packet, seccomp};
 use strata_types::ContainerId;
 
 use super::launch;
@@ -39,20 +39,8 @@ impl FirstAhead {
             .map_err(Error::io("make the container's control groups"))?;
         let cgroup = Some(cgroup);
         let mut begun = Self { child: None, cgroup, group_name, made: Instant::now(), warnings };
-        begun.child = begun.clone()?;
+        begun.child = begun.cgroup.as_ref().map(begin).transpose()?;
         Ok(begun)
-    }
-
-    fn clone(&self) -> Result<Option<(Child, OwnedFd)>, Error> {
-        let Some(cgroup) = &self.cgroup else { return Ok(None) };
-        let entrance = launch::entrance(cgroup)?;
-        let groups = launch::groups(cgroup);
-        let start_in = cgroup.start_in();
-        let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
-        let inside = || inside::ahead(groups, entrance, theirs);
-        let child = process::clone(launch::OWN_NAMESPACES, start_in.as_ref().map(AsFd::as_fd), inside)
-            .map_err(Error::step("make the container's process"))?;
-        Ok(Some((child, ours)))
     }
 
     /// Whether it can be the first process of the container `id` with these namespaces and limits.
@@ -85,14 +73,20 @@ impl FirstAhead {
     }
 }
 
+/// Makes the process; with the conversation with it.
+fn begin(cgroup: &Cgroup) -> Result<(Child, OwnedFd), Error> {
+    let (entrance, groups, start_in) = (launch::entrance(cgroup)?, launch::groups(cgroup), cgroup.start_in());
+    let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
+    let inside = || inside::ahead(groups, entrance, theirs);
+    let child = process::clone(launch::OWN_NAMESPACES, start_in.as_ref().map(AsFd::as_fd), inside)
+        .map_err(Error::step("make the container's process"))?;
+    Ok((child, ours))
+}
+
 impl Drop for FirstAhead {
     fn drop(&mut self) {
         if let Some((child, _)) = &self.child {
-            let ended = signal::send(child.pidfd.as_fd(), signal::Signal::KILL)
-                .and_then(|()| process::reap(child.pidfd.as_fd(), true));
-            if let Err(errno) = ended {
-                tracing::debug!(%errno, "a process that was made ahead stays");
-            }
+            child.end();
         }
         if let Some(cgroup) = &self.cgroup
             && let Err(error) = cgroup.remove()

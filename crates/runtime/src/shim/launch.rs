@@ -10,7 +10,7 @@ use strata_sys::assemble::assemble;
 use strata_sys::cgroup::{self, Cgroup, Entrance};
 use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::process::{self, Child, NamespaceSet};
-use strata_sys::{packet, signal, user_namespace};
+use strata_sys::{packet, user_namespace};
 use strata_types::ContainerId;
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
@@ -260,11 +260,7 @@ fn follow(
             Ok(program)
         }
         Err(error) => {
-            let ended = signal::send(child.pidfd.as_fd(), signal::Signal::KILL)
-                .and_then(|()| process::reap(child.pidfd.as_fd(), true));
-            if let Err(errno) = ended {
-                tracing::debug!(%errno, "a process that failed to start is gone already");
-            }
+            child.end();
             // What could not be prepared for it may have failed because it had: then its own reason is the one.
             match if is_joined { Ok(None) } else { hear(&channel, warnings) } {
                 Err(its @ (Error::Setup(_) | Error::ProgramMissing(_) | Error::ProgramRefused(_))) => Err(its),
