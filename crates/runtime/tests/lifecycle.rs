@@ -171,8 +171,8 @@ fn detach_keys_leave_and_others_may_attach() {
     let told = std::fs::read_to_string(fixture.dir.path().join("run/events.jsonl")).unwrap();
     let told: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let acts: Vec<&str> = told.iter().map(|event| event["Action"].as_str().unwrap()).collect();
-    assert_eq!(acts[..2], ["detach", "resize"]);
-    let size = ["height", "width"].map(|name| told[1]["Actor"]["Attributes"][name].as_str().unwrap());
+    assert_eq!(acts[..3], ["start", "detach", "resize"]);
+    let size = ["height", "width"].map(|name| told[2]["Actor"]["Attributes"][name].as_str().unwrap());
     assert_eq!(size, ["24", "80"]);
 }
 

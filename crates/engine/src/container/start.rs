@@ -3,7 +3,7 @@
 use strata_runtime::{Attach, Condition, Error as RuntimeError, Started, State, Status};
 
 use crate::container::{ContainerError, Known};
-use crate::{Engine, Result, events};
+use crate::{Engine, Result};
 
 impl Engine {
     /// Starts a container, with the caller connected before its first byte of output if `attach` is given. One that runs
@@ -38,10 +38,7 @@ impl Engine {
             spec => spec?,
         };
         match process.start_by(ahead, &spec, attach) {
-            Ok(started) => {
-                self.record_event(events::of(known, "start"));
-                Ok(Some(started))
-            }
+            Ok(started) => Ok(Some(started)),
             Err(RuntimeError::AlreadyRunning(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -121,7 +121,6 @@ impl Shim {
         match self.try_run_again() {
             Ok(()) => {
                 self.tell_begin();
-                self.tell("start", &[]);
                 Ok(())
             }
             Err(error) => {
@@ -204,7 +203,8 @@ impl Shim {
         self.tell("die", &[("exitCode", &code), ("execDuration", &seconds)]);
     }
 
-    /// Notes that volumes were mounted and networks connected.
+    /// Notes that volumes were mounted, networks connected and the container started. Steps of builds are no containers that
+    /// somebody started.
     pub(super) fn tell_begin(&self) {
         let mount = |volume: &VolumeMount| {
             let more = [
@@ -218,6 +218,9 @@ impl Shim {
         };
         let all: Vec<Event> = self.volumes.iter().map(mount).chain(self.of_networks("connect")).collect();
         events::record_all(&self.places.run_dir, &all);
+        if !self.is_step {
+            self.tell("start", &[]);
+        }
     }
 
     /// Notes that networks were disconnected and volumes unmounted.
