@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use strata_dockerfile::{ExpandError, IgnoreError, Warning};
+use strata_dockerfile::{ExpandError, IgnoreError, PortError, Warning};
 use strata_types::Platform;
 use strata_types::reference::ReferenceError;
 
@@ -156,9 +156,9 @@ pub enum Problem {
     /// Permissions that are none.
     #[error("invalid chmod parameter: '{0}'. it should be octal string and between 0 and 07777")]
     Mode(String),
-    /// A port that is none.
-    #[error("invalid containerPort: {0}")]
-    Port(String),
+    /// A port of EXPOSE.
+    #[error(transparent)]
+    Port(#[from] PortError),
     /// A mount of RUN.
     #[error(transparent)]
     Mount(strata_dockerfile::Problem),

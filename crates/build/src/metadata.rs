@@ -1,6 +1,6 @@
 //! Instructions that change nothing but the config, and what the history says of them.
 
-use strata_dockerfile::{CommandLine, Instruction, Pair};
+use strata_dockerfile::{CommandLine, Instruction, Pair, exposed_ports};
 use strata_sys::signal::Signal;
 use strata_types::config::RunConfig;
 
@@ -109,7 +109,7 @@ fn expose(words: &[String], config: &mut RunConfig, expand: Expand<'_>) -> Resul
     let mut shown = Vec::new();
     for word in words {
         for word in expand(word)?.split_whitespace() {
-            for port in ports(word)? {
+            for port in exposed_ports(word)? {
                 shown.push(port.clone());
                 config.exposed_ports.insert(port);
             }
@@ -117,22 +117,6 @@ fn expose(words: &[String], config: &mut RunConfig, expand: Expand<'_>) -> Resul
     }
     shown.sort();
     Ok(format!("EXPOSE [{}]", shown.join(" ")))
-}
-
-/// `80`, `80/udp`, `8000-8010/tcp`: each port with its protocol.
-fn ports(word: &str) -> Result<Vec<String>, Problem> {
-    let bad = || Problem::Port(word.to_owned());
-    let (range, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if !matches!(&*protocol, "tcp" | "udp" | "sctp") {
-        return Err(bad());
-    }
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (first, last): (u16, u16) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
-    if last < first {
-        return Err(bad());
-    }
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
 fn check_signal(text: &str) -> Result<(), Problem> {
@@ -143,15 +127,6 @@ fn check_signal(text: &str) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ports_have_protocols_and_ranges() {
-        assert_eq!(ports("80").unwrap(), ["80/tcp"]);
-        assert_eq!(ports("8000-8002/UDP").unwrap(), ["8000/udp", "8001/udp", "8002/udp"]);
-        for bad in ["x", "80/ip", "9-8", "70000"] {
-            assert!(ports(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn an_entrypoint_drops_the_command_it_finds_but_not_ones_own() {

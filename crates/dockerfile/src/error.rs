@@ -120,14 +120,17 @@ pub enum Problem {
     #[error("Unknown type {0:?} in HEALTHCHECK (try CMD)")]
     HealthKind(String),
     /// A duration that is none.
-    #[error("invalid duration {0:?}")]
+    #[error("time: invalid duration {0:?}")]
     Duration(String),
     /// A duration that is too short.
     #[error("Interval {0:?} cannot be less than 1ms")]
-    ShortDuration(String),
+    ShortDuration(&'static str),
     /// Retries that are no number.
-    #[error("--retries must be a number of zero or more, not {0:?}")]
+    #[error("strconv.ParseInt: parsing {0:?}: invalid syntax")]
     Retries(String),
+    /// Fewer retries than none.
+    #[error("--retries cannot be negative ({0})")]
+    NegativeRetries(i64),
     /// `VOLUME [""]`.
     #[error("VOLUME specified can not be an empty string")]
     EmptyVolume,

@@ -375,24 +375,27 @@ fn healthcheck(statement: &Statement) -> Result<Healthcheck, Problem> {
             let how = if statement.json { "CMD" } else { "CMD-SHELL" };
             check.test = [how.to_owned()].into_iter().chain(command.iter().cloned()).collect();
         }
-        _ => return Err(Problem::HealthKind(kind.clone())),
+        other => return Err(Problem::HealthKind(other.to_owned())),
     }
     let known = ["interval", "timeout", "start-period", "start-interval", "retries"].map(|name| (name, Kind::Text));
     let flags = Flags::parse(&statement.flags, &known)?;
-    check.interval = duration(&flags.text("interval"))?;
-    check.timeout = duration(&flags.text("timeout"))?;
-    check.start_period = duration(&flags.text("start-period"))?;
-    check.start_interval = duration(&flags.text("start-interval"))?;
+    check.interval = duration(&flags, "interval")?;
+    check.timeout = duration(&flags, "timeout")?;
+    check.start_period = duration(&flags, "start-period")?;
+    check.start_interval = duration(&flags, "start-interval")?;
     let retries = flags.text("retries");
     if !retries.is_empty() {
-        let number = retries.parse().ok().filter(|number| *number >= 0);
-        check.retries = number.ok_or(Problem::Retries(retries))?;
+        check.retries = retries.parse().map_err(|_| Problem::Retries(retries))?;
+        if check.retries < 0 {
+            return Err(Problem::NegativeRetries(check.retries));
+        }
     }
     Ok(check)
 }
 
-/// A duration as Go writes it, in nanoseconds: `1m30s`. At least a millisecond, or none.
-fn duration(text: &str) -> Result<i64, Problem> {
+/// A flag's duration as Go writes it, in nanoseconds: `1m30s`. At least a millisecond, or none.
+fn duration(flags: &Flags<'_>, name: &'static str) -> Result<i64, Problem> {
+    let text = &*flags.text(name);
     if text.is_empty() || text == "0" {
         return Ok(0);
     }
@@ -416,7 +419,7 @@ fn duration(text: &str) -> Result<i64, Problem> {
         rest = &unit[length..];
     }
     match total {
-        total if total > 0.0 && total < 1e6 => Err(Problem::ShortDuration(text.to_owned())),
+        total if total > 0.0 && total < 1e6 => Err(Problem::ShortDuration(name)),
         total if total < 9e18 => Ok(total as i64),
         _ => Err(bad()),
     }

@@ -6,6 +6,7 @@
 //! heredoc.rs      `<<EOF` words
 //! expand.rs       `$name` and `${name…}` with every modifier, quotes
 //! instruction.rs  what an instruction means; flag.rs its flags, run_mount.rs those of RUN --mount
+//! expose.rs       the ports of EXPOSE
 //! file.rs         a Dockerfile: global arguments and stages
 //! ignore.rs       the patterns of `.dockerignore`
 //! lint/           what `build --check` says
@@ -15,6 +16,7 @@
 
 mod error;
 mod expand;
+mod expose;
 mod file;
 mod flag;
 mod heredoc;
@@ -29,6 +31,7 @@ mod words;
 
 pub use error::{Error, Problem};
 pub use expand::{EXPANDED_BYTES_MAX, ExpandError, Expanded, Expander};
+pub use expose::{PortError, exposed_ports};
 pub use file::{Dockerfile, STAGES_MAX, Stage, Step};
 pub use heredoc::Heredoc;
 pub use ignore::{Ignore, IgnoreError, Seen};

@@ -38,7 +38,7 @@ fn errors_say_the_line_the_instruction_and_the_likely_fix() {
             "FROM a\nCMD [1]",
             "2|when using JSON array syntax, arrays must be comprised of strings only|quote every element with double quotes",
         ),
-        ("FROM a\nHEALTHCHECK --interval=50ns CMD x", "2|Interval \"50ns\" cannot be less than 1ms|"),
+        ("FROM a\nHEALTHCHECK --interval=50ns CMD x", "2|Interval \"interval\" cannot be less than 1ms|"),
         (
             "FROM a\nHEALTHCHECK RUN x",
             "2|Unknown type \"RUN\" in HEALTHCHECK (try CMD)|write HEALTHCHECK CMD command, or HEALTHCHECK NONE",

@@ -17,7 +17,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("FROM base\nCOPY f /etc/\nCOPY --chown=nobody f /\n", "can't find uid for nobody\nhint: "),
     ("FROM base\nENV A=${B:?missing}\n", "failed to process \"${B:?missing}\": B: missing\n"),
     ("FROM base\nRUN [\"nosuch\"]\n", "executable file not found in $PATH\n"),
-    ("FROM base\nEXPOSE x\n", "invalid containerPort: x\n"),
+    ("FROM base\nEXPOSE x\n", "Invalid containerPort: x\n"),
     ("FROM base\nSTOPSIGNAL nonsense\n", "Invalid signal: nonsense\n"),
     ("FROM base\nRUN ['echo', 'a']\n", "exit code: 127\nhint: this looks like a list, but is no JSON"),
     (

@@ -1,70 +1,39 @@
-//! Changes to an image's run configuration, as `commit --change` and `import --change` take them: a subset of
-//! Dockerfile instructions with the meaning Docker's builder gives them.
+//! Changes to an image's run configuration, as `commit --change` and `import --change` take them: together they are a
+//! Dockerfile of those instructions that change nothing but the configuration, with the meaning that builds give them.
 
-mod words;
-
-use strata_dockerfile::ExpandError;
+use strata_dockerfile::{
+    CommandLine, ExpandError, Expander, Instruction, Pair, PortError, Problem, exposed_ports, parse_instruction,
+    parse_statements,
+};
 use strata_sys::signal::Signal;
-use strata_types::config::{Healthcheck, RunConfig};
+use strata_types::config::RunConfig;
 
-use words::{Variables, exec_or_shell, json_words, pairs, raw_words};
+/// The instructions that change the configuration alone.
+const KNOWN: &[&str] = &[
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
 
-/// One instruction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Change {
-    /// `CMD`; without a list it is run by the shell.
-    Cmd(Command),
-    /// `ENTRYPOINT`.
-    Entrypoint(Command),
-    /// `ENV`.
-    Env(Vec<(String, String)>),
-    /// `EXPOSE`: ports with their protocol.
-    Expose(Vec<String>),
-    /// `LABEL`.
-    Label(Vec<(String, String)>),
-    /// `ONBUILD`: the instruction, as it is.
-    OnBuild(String),
-    /// `STOPSIGNAL`.
-    StopSignal(String),
-    /// `USER`.
-    User(String),
-    /// `VOLUME`.
-    Volume(Vec<String>),
-    /// `WORKDIR`; relative to the one before.
-    WorkingDir(String),
-    /// `HEALTHCHECK`.
-    Healthcheck(Healthcheck),
-}
-
-/// What `CMD` or `ENTRYPOINT` run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Command {
-    /// A list of words.
-    Exec(Vec<String>),
-    /// A line for the shell.
-    Shell(String),
-}
-
-/// Why a text is not a change.
+/// Why a text is not a change; the words are Docker's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// There is nothing.
-    #[error("the change is empty")]
-    Empty,
     /// The instruction is none that changes a configuration.
     #[error("{0} is not a valid change command")]
     Instruction(String),
-    /// The instruction lacks its argument.
-    #[error("{0} requires at least one argument")]
-    Argument(&'static str),
-    /// A name without a value.
-    #[error("Syntax error - can't find = in \"{0}\". Must be of the form: name=value")]
-    Pair(String),
-    /// A name is empty.
-    #[error("{0} names can not be blank")]
-    Blank(&'static str),
+    /// It is no instruction, or its arguments are not its own.
+    #[error(transparent)]
+    Problem(#[from] Problem),
     /// Quotes or braces do not close, or a variable that must be set is not.
-    #[error("cannot replace the variables of `{text}`")]
+    #[error("failed to process {text:?}")]
     Expand {
         /// What was to be read.
         text: String,
@@ -75,54 +44,14 @@ pub enum ChangeError {
     #[error("invalid signal: {0}")]
     Signal(String),
     /// It is not a port.
-    #[error("invalid port `{0}`")]
-    Port(String),
-    /// A flag or its value is not one of a health check.
-    #[error("invalid health check: `{0}`")]
-    Healthcheck(String),
-    /// A trigger inside a trigger, or one that makes no sense.
-    #[error("{0} isn't allowed as an ONBUILD trigger")]
-    Trigger(String),
-}
-
-impl Change {
-    /// Reads one; `variables` are those of the configuration as the changes before it left it.
-    fn parse(text: &str, variables: Variables<'_>) -> Result<Self, ChangeError> {
-        let text = text.trim();
-        let (instruction, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-        let rest = rest.trim();
-        if instruction.is_empty() {
-            return Err(ChangeError::Empty);
-        }
-        let one = |instruction| match rest {
-            "" => Err(ChangeError::Argument(instruction)),
-            rest => variables.expand(rest),
-        };
-        match instruction.to_ascii_uppercase().as_str() {
-            "CMD" => Ok(Self::Cmd(exec_or_shell(rest))),
-            "ENTRYPOINT" => Ok(Self::Entrypoint(exec_or_shell(rest))),
-            "ENV" => Ok(Self::Env(pairs("ENV", rest, variables)?)),
-            "LABEL" => Ok(Self::Label(pairs("LABEL", rest, variables)?)),
-            "EXPOSE" => {
-                let words = some("EXPOSE", variables.all(&raw_words(rest))?)?;
-                Ok(Self::Expose(words.iter().map(|word| ports(word)).collect::<Result<Vec<_>, _>>()?.concat()))
-            }
-            "ONBUILD" => on_build(rest),
-            "STOPSIGNAL" => {
-                let signal = one("STOPSIGNAL")?;
-                signal.parse::<Signal>().map_err(|_| ChangeError::Signal(signal.clone()))?;
-                Ok(Self::StopSignal(signal))
-            }
-            "USER" => Ok(Self::User(one("USER")?)),
-            "WORKDIR" => Ok(Self::WorkingDir(one("WORKDIR")?)),
-            "VOLUME" => {
-                let words = json_words(rest).unwrap_or_else(|| raw_words(rest));
-                Ok(Self::Volume(some("VOLUME", variables.all(&words)?)?))
-            }
-            "HEALTHCHECK" => Ok(Self::Healthcheck(healthcheck(rest)?)),
-            other => Err(ChangeError::Instruction(other.to_owned())),
-        }
-    }
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A volume without a place.
+    #[error("VOLUME specified can not be an empty string")]
+    EmptyVolume,
+    /// A working directory without a name.
+    #[error("cannot normalize nothing")]
+    EmptyWorkingDir,
 }
 
 /// Applies changes in order. An entrypoint drops the command it finds, unless one of the changes set that command.
@@ -130,94 +59,104 @@ impl Change {
 /// # Errors
 /// When one of them is no instruction that changes a configuration.
 pub(super) fn apply(changes: &[String], config: &mut RunConfig) -> Result<(), ChangeError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let parsed = parse_statements(&changes.join("\n")).map_err(|error| error.problem)?;
+    let is_known = |keyword: &str| KNOWN.iter().any(|known| known.eq_ignore_ascii_case(keyword));
+    if let Some(other) = parsed.statements.iter().find(|statement| !is_known(&statement.keyword)) {
+        return Err(ChangeError::Instruction(other.keyword.clone()));
+    }
     let mut command_is_ours = false;
-    for text in changes {
-        match Change::parse(text, Variables(&config.env))? {
-            Change::Cmd(command) => {
+    for statement in &parsed.statements {
+        let instruction = parse_instruction(statement).map_err(|error| error.problem)?;
+        let variables = Variables { escape: parsed.directives.escape, env: &config.env };
+        match instruction {
+            Instruction::Cmd(command) => {
                 config.cmd = Some(words_of(command, config));
                 command_is_ours = true;
             }
-            Change::Entrypoint(command) => {
+            Instruction::Entrypoint(command) => {
                 config.entrypoint = Some(words_of(command, config)).filter(|words| !words.is_empty());
                 if !command_is_ours {
                     config.cmd = None;
                 }
             }
-            Change::Env(pairs) => pairs.iter().for_each(|(name, value)| config.set_variable(name, value)),
-            Change::Expose(ports) => config.exposed_ports.extend(ports),
-            Change::Label(pairs) => config.labels.extend(pairs),
-            Change::OnBuild(instruction) => config.on_build.push(instruction),
-            Change::StopSignal(signal) => config.stop_signal = signal,
-            Change::User(user) => config.user = user,
-            Change::Volume(paths) => config.volumes.extend(paths),
-            Change::WorkingDir(path) => config.working_dir = config.at_working_dir(&path),
-            Change::Healthcheck(check) => config.healthcheck = Some(check),
+            Instruction::Env(pairs) => {
+                let pairs = variables.pairs(&pairs)?;
+                pairs.iter().for_each(|(name, value)| config.set_variable(name, value));
+            }
+            Instruction::Expose(words) => {
+                let words = variables.words(&words)?;
+                let ports = words.iter().map(|word| exposed_ports(word)).collect::<Result<Vec<_>, _>>()?;
+                config.exposed_ports.extend(ports.concat());
+            }
+            Instruction::Label(pairs) => config.labels.extend(variables.pairs(&pairs)?),
+            Instruction::OnBuild(instruction) => config.on_build.push(instruction),
+            Instruction::StopSignal(signal) => config.stop_signal = valid_signal(variables.expand(&signal)?)?,
+            Instruction::User(user) => config.user = variables.expand(&user)?,
+            Instruction::Volume(paths) => {
+                let paths = paths.iter().map(|path| variables.expand(path)).collect::<Result<Vec<_>, _>>()?;
+                if paths.iter().any(String::is_empty) {
+                    return Err(ChangeError::EmptyVolume);
+                }
+                config.volumes.extend(paths);
+            }
+            Instruction::Workdir(path) => match &*variables.expand(&path)? {
+                "" => return Err(ChangeError::EmptyWorkingDir),
+                path => config.working_dir = config.at_working_dir(path),
+            },
+            Instruction::Healthcheck(check) => config.healthcheck = Some(check),
+            _ => return Err(ChangeError::Instruction(statement.keyword.clone())),
         }
     }
     Ok(())
 }
 
-fn words_of(command: Command, config: &RunConfig) -> Vec<String> {
-    match command {
-        Command::Exec(words) => words,
-        Command::Shell(line) => config.line_shell().into_iter().chain([line]).collect(),
+fn words_of(command: CommandLine, config: &RunConfig) -> Vec<String> {
+    if command.exec {
+        return command.words;
+    }
+    config.line_shell().into_iter().chain(command.words).collect()
+}
+
+fn valid_signal(text: String) -> Result<String, ChangeError> {
+    match text.parse::<Signal>() {
+        Ok(_) => Ok(text),
+        Err(_) => Err(ChangeError::Signal(text)),
     }
 }
 
-fn some(instruction: &'static str, words: Vec<String>) -> Result<Vec<String>, ChangeError> {
-    if words.is_empty() { Err(ChangeError::Argument(instruction)) } else { Ok(words) }
+/// The variables that words may name.
+struct Variables<'a> {
+    escape: char,
+    env: &'a [String],
 }
 
-/// `80`, `80/udp` or `8000-8010/tcp`, each port with its protocol.
-fn ports(word: &str) -> Result<Vec<String>, ChangeError> {
-    let bad = || ChangeError::Port(word.to_owned());
-    let (range, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if !matches!(&*protocol, "tcp" | "udp" | "sctp") {
-        return Err(bad());
+impl Variables<'_> {
+    fn lookup(&self, name: &str) -> Option<String> {
+        let value = |entry: &String| Some(entry.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+        self.env.iter().rev().find_map(value)
     }
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (first, last): (u16, u16) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
-    if first == 0 || last < first {
-        return Err(bad());
-    }
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
-}
 
-fn on_build(rest: &str) -> Result<Change, ChangeError> {
-    let trigger = rest.split_whitespace().next().ok_or(ChangeError::Argument("ONBUILD"))?.to_ascii_uppercase();
-    match &*trigger {
-        "ONBUILD" | "MAINTAINER" | "FROM" => Err(ChangeError::Trigger(trigger)),
-        _ => Ok(Change::OnBuild(rest.to_owned())),
+    /// Replaces variables, and takes quotes and backslashes away.
+    fn expand(&self, text: &str) -> Result<String, ChangeError> {
+        let expanded = Expander::new(self.escape).expand(text, &|name| self.lookup(name));
+        Ok(expanded.map_err(|source| ChangeError::Expand { text: text.to_owned(), source })?.text)
     }
-}
 
-fn healthcheck(rest: &str) -> Result<Healthcheck, ChangeError> {
-    let mut check = Healthcheck::default();
-    let mut rest = rest;
-    while let Some(flag) = rest.strip_prefix("--") {
-        let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
-        let bad = || ChangeError::Healthcheck(format!("--{flag}"));
-        let (name, value) = flag.split_once('=').ok_or_else(bad)?;
-        match name {
-            "interval" => check.interval = words::nanoseconds(value).ok_or_else(bad)?,
-            "timeout" => check.timeout = words::nanoseconds(value).ok_or_else(bad)?,
-            "start-period" => check.start_period = words::nanoseconds(value).ok_or_else(bad)?,
-            "start-interval" => check.start_interval = words::nanoseconds(value).ok_or_else(bad)?,
-            "retries" => check.retries = value.parse().ok().filter(|retries| *retries >= 0).ok_or_else(bad)?,
-            _ => return Err(bad()),
-        }
-        rest = after.trim_start();
+    /// The same with each of some words, which may become several.
+    fn words(&self, words: &[String]) -> Result<Vec<String>, ChangeError> {
+        let expand = |text: &String| {
+            let expanded = Expander::new(self.escape).words(text, &|name| self.lookup(name));
+            expanded.map_err(|source| ChangeError::Expand { text: text.clone(), source })
+        };
+        Ok(words.iter().map(expand).collect::<Result<Vec<_>, _>>()?.concat())
     }
-    let (kind, line) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    check.test = match (kind.to_ascii_uppercase().as_str(), exec_or_shell(line.trim())) {
-        ("", _) => return Err(ChangeError::Argument("HEALTHCHECK")),
-        ("NONE", _) => vec!["NONE".to_owned()],
-        ("CMD", Command::Exec(words)) => ["CMD".to_owned()].into_iter().chain(words).collect(),
-        ("CMD", Command::Shell(line)) if !line.is_empty() => vec!["CMD-SHELL".to_owned(), line],
-        _ => return Err(ChangeError::Healthcheck(kind.to_owned())),
-    };
-    Ok(check)
+
+    fn pairs(&self, pairs: &[Pair]) -> Result<Vec<(String, String)>, ChangeError> {
+        pairs.iter().map(|pair| Ok((self.expand(&pair.name)?, self.expand(&pair.value)?))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -304,18 +243,26 @@ mod tests {
     }
 
     #[test]
+    fn changes_are_the_lines_of_one_dockerfile() {
+        check(
+            &["CMD a\nUSER \\\n  u", "# nothing", ""],
+            r#"{"User":"u",ENV,"Cmd":["/bin/sh","-c","a"],"WorkingDir":"/srv"}"#,
+        );
+    }
+
+    #[test]
     fn nonsense_is_refused_with_a_sentence() {
         let cases = [
             ("RUN x", "RUN is not a valid change command"),
-            ("nope x", "NOPE is not a valid change command"),
-            ("", "the change is empty"),
-            ("STOPSIGNAL NOPE", "invalid signal: NOPE"),
-            ("ENV A='b", "cannot replace the variables of `'b`"),
-            ("EXPOSE x", "invalid port `x`"),
-            ("ENV", "ENV requires at least one argument"),
-            ("LABEL a=b c", "Syntax error - can't find = in \"c\". Must be of the form: name=value"),
-            ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),
-            ("HEALTHCHECK --x=1 CMD y", "invalid health check: `--x=1`"),
+            ("nope x", "nope is not a valid change command"),
+            ("USER\nRUN x", "RUN is not a valid change command"),
+            ("", "file with no instructions"),
+            ("STOPSIGNAL $NOBODY", "invalid signal: "),
+            ("VOLUME $NOBODY", "VOLUME specified can not be an empty string"),
+            ("WORKDIR \"\"", "cannot normalize nothing"),
+            ("ENV A='b", "failed to process \"'b\""),
+            ("EXPOSE x", "Invalid containerPort: x"),
+            ("ENV A", "ENV must have two arguments"),
         ];
         for (text, expected) in cases {
             let error = apply(&[text.to_owned()], &mut RunConfig::default()).unwrap_err();
