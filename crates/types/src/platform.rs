@@ -24,16 +24,43 @@ pub struct Platform {
     pub variant: String,
 }
 
-/// Why a string is not a platform.
+/// Why a string is not a platform; the words are containerd's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
-    /// A component is empty or has characters it must not have.
-    #[error("invalid platform `{0}`: expected OS[(VERSION)][/ARCHITECTURE[/VARIANT]]")]
+    /// An operating system that is empty or has characters it must not have.
+    #[error(
+        "{component:?} is an invalid OS component of {text:?}: OSAndVersion specifier component must match \
+         {OS_PATTERN:?}: invalid argument"
+    )]
+    System {
+        /// What it was to be.
+        component: String,
+        /// The whole.
+        text: String,
+    },
+    /// Another component that is empty or has characters it must not have.
+    #[error(
+        "{component:?} is an invalid component of {text:?}: platform specifier component must match \
+         {COMPONENT_PATTERN:?}: invalid argument"
+    )]
+    Component {
+        /// What it was to be.
+        component: String,
+        /// The whole.
+        text: String,
+    },
+    /// More components than there are.
+    #[error("{0:?}: cannot parse platform specifier: invalid argument")]
     Format(String),
     /// A single word that is neither.
-    #[error("invalid platform `{0}`: unknown operating system or architecture")]
+    #[error("{0:?}: unknown operating system or architecture: invalid argument")]
     Unknown(String),
 }
+
+/// What an operating system is written with.
+const OS_PATTERN: &str = r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)\))?$";
+/// What an architecture or a variant is written with.
+const COMPONENT_PATTERN: &str = "^[A-Za-z0-9_.-]+$";
 
 impl Platform {
     /// Makes a normalised platform.
@@ -57,17 +84,12 @@ impl Platform {
     /// # Errors
     /// When a component is malformed, or a single word is not known.
     pub fn parse(text: &str, host: &Self) -> Result<Self, PlatformError> {
-        let malformed = || PlatformError::Format(text.to_owned());
         let mut parts: Vec<&str> = text.split('/').collect();
-        let mut version = "";
-        if let Some((os, rest)) = parts[0].split_once('(') {
-            version = rest.strip_suffix(')').filter(|version| is_version(version)).ok_or_else(malformed)?;
-            parts[0] = os;
-        }
-        let well_formed =
-            |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        if parts.len() > 3 || !parts.iter().all(well_formed) {
-            return Err(malformed());
+        let (os, version) = system(parts[0])
+            .ok_or_else(|| PlatformError::System { component: parts[0].to_owned(), text: text.to_owned() })?;
+        parts[0] = os;
+        if let Some(part) = parts[1..].iter().find(|part| !is_component(part)) {
+            return Err(PlatformError::Component { component: (*part).to_owned(), text: text.to_owned() });
         }
         let mut platform = match *parts.as_slice() {
             [word] => {
@@ -82,7 +104,7 @@ impl Platform {
             }
             [os, architecture] => Self::new(os, architecture, ""),
             [os, architecture, variant] => Self::new(os, architecture, variant),
-            _ => return Err(malformed()),
+            _ => return Err(PlatformError::Format(text.to_owned())),
         };
         version.clone_into(&mut platform.os_version);
         Ok(platform)
@@ -193,6 +215,19 @@ impl Platform {
     }
 }
 
+/// An operating system, and its version if it has one.
+fn system(text: &str) -> Option<(&str, &str)> {
+    let (os, version) = match text.split_once('(') {
+        Some((os, rest)) => (os, rest.strip_suffix(')').filter(|version| is_version(version))?),
+        None => (text, ""),
+    };
+    is_component(os).then_some((os, version))
+}
+
+fn is_component(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
 /// A version is of numbers and dots.
 fn is_version(text: &str) -> bool {
     !text.is_empty() && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
@@ -284,11 +319,20 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
-        let host = Platform::native();
-        for bad in ["", "/", "linux/", "a/b/c/d", "li nux/amd64", "bogus"] {
-            assert!(Platform::parse(bad, &host).is_err(), "{bad} parsed");
-        }
+    fn nonsense_is_refused_in_containerds_words() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(Platform::parse(text, &Platform::native()).unwrap_err().to_string(), expected);
+        };
+        let os = r#"OSAndVersion specifier component must match "^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.-]*)\\))?$""#;
+        let component = r#"platform specifier component must match "^[A-Za-z0-9_.-]+$""#;
+        check("", &format!(r#""" is an invalid OS component of "": {os}: invalid argument"#));
+        check(
+            "li nux/amd64",
+            &format!(r#""li nux" is an invalid OS component of "li nux/amd64": {os}: invalid argument"#),
+        );
+        check("linux/", &format!(r#""" is an invalid component of "linux/": {component}: invalid argument"#));
+        check("a/b/c/d", r#""a/b/c/d": cannot parse platform specifier: invalid argument"#);
+        check("bogus", r#""bogus": unknown operating system or architecture: invalid argument"#);
     }
 
     #[test]

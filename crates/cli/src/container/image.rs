@@ -1,10 +1,11 @@
 //! The image a container is made from: here already, or pulled first.
 
-use strata_engine::Engine;
 use strata_engine::image::{ImageError, ImageRecord, PullWish};
+use strata_engine::{Engine, Error};
 use strata_types::Platform;
 
 use crate::exit::{Failure, Result};
+use crate::opts;
 use crate::progress::{Progress, Show};
 use crate::session::Session;
 
@@ -43,27 +44,28 @@ pub fn image(
     platform: Option<&str>,
     quiet: bool,
 ) -> Result<ImageRecord> {
-    let platform = platform.map(|text| Platform::parse(text, &engine.platform())).transpose()?;
+    let unread = |error| Failure::from(error).within("error parsing specified platform");
+    let platform = opts::platform::platform(platform, &engine.platform()).map_err(unread)?;
     if let Some(other) = platform.as_ref().filter(|platform| platform.is_windows()) {
         // Known before gigabytes have come.
         return Err(ImageError::OperatingSystem(other.os.clone()).into());
     }
-    if pull != Pull::Always
-        && let Some(found) = find(engine, name, platform.as_ref())?.filter(|image| !image.damaged)
-        && fits(engine, &found, platform.as_ref())?
-    {
-        return Ok(found);
+    let mut absent = None;
+    if pull != Pull::Always {
+        match here(engine, name, platform.as_ref())? {
+            Ok(found) => return Ok(found),
+            Err(why) => absent = Some(why),
+        }
     }
     let reference = engine.reference(name)?.or_latest();
     let full = reference.to_string();
     if pull != Pull::Always
-        && let Some(found) = find(engine, &full, platform.as_ref())?.filter(|image| !image.damaged)
-        && fits(engine, &found, platform.as_ref())?
+        && let Ok(found) = here(engine, &full, platform.as_ref())?
     {
         return Ok(found);
     }
-    if pull == Pull::Never {
-        return Err(Failure::new(format!("No such image: {}", reference.familiar())));
+    if let Some(why) = absent.filter(|_| pull == Pull::Never) {
+        return Err(why.into());
     }
     if pull == Pull::Missing && !quiet {
         writeln!(session.err, "Unable to find image '{}' locally", reference.familiar())?;
@@ -80,20 +82,16 @@ pub fn image(
     Ok(engine.image(&full)?)
 }
 
-/// An image that is here; for a platform, the one of those that its name stands for.
-fn find(engine: &Engine, name: &str, platform: Option<&Platform>) -> Result<Option<ImageRecord>> {
-    Ok(match platform {
-        Some(platform) => engine.find_image_for(name, platform)?,
-        None => engine.find_image(name)?,
-    })
-}
-
-/// Whether an image is for the platform that was asked for, if one was.
-fn fits(engine: &Engine, image: &ImageRecord, wanted: Option<&Platform>) -> Result<bool> {
-    let Some(wanted) = wanted else { return Ok(true) };
-    let has = engine.config(&image.id)?.platform();
-    Ok(wanted.os == has.os
-        && wanted.architecture == has.architecture
-        && (wanted.variant.is_empty() || wanted.variant == has.variant)
-        && wanted.takes_version_of(&has))
+/// An image that is here and whole, for the platform that was asked for if one was; or why there is none.
+fn here(engine: &Engine, name: &str, platform: Option<&Platform>) -> Result<Result<ImageRecord, ImageError>> {
+    let found = match platform {
+        Some(platform) => engine.image_for(name, platform),
+        None => engine.image(name),
+    };
+    match found {
+        Ok(image) if image.damaged => Ok(Err(ImageError::NotFound(name.to_owned()))),
+        Ok(image) => Ok(Ok(image)),
+        Err(Error::Image(absent @ (ImageError::NotFound(_) | ImageError::WrongPlatform { .. }))) => Ok(Err(absent)),
+        Err(other) => Err(other.into()),
+    }
 }

@@ -1,7 +1,6 @@
 //! `strata image inspect`: display detailed information on one or more images.
 
-use strata_types::Platform;
-
+use crate::opts::platform::platform;
 use crate::verb::inspect;
 use crate::verb::prelude::*;
 
@@ -29,7 +28,7 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
-        let platform = self.platform.as_deref().map(|text| Platform::parse(text, &engine.platform())).transpose()?;
+        let platform = platform(self.platform.as_deref(), &engine.platform())?;
         let find = |name: &str| {
             let found = match &platform {
                 Some(platform) => engine.inspect_image_for(name, platform)?,

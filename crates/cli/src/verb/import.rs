@@ -1,9 +1,9 @@
 //! `strata import`: import the contents from a tarball to create a filesystem image.
 
 use strata_engine::image::ImportWish;
-use strata_types::Platform;
 use strata_types::reference::Reference;
 
+use crate::opts::platform::platform;
 use crate::progress::{Progress, Show};
 use crate::streams::source;
 use crate::verb::prelude::*;
@@ -33,7 +33,7 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let name = self.image.as_deref().map(str::parse::<Reference>).transpose()?;
         let engine = session.engine()?;
-        let platform = self.platform.as_deref().map(|text| Platform::parse(text, &engine.platform())).transpose()?;
+        let platform = platform(self.platform.as_deref(), &engine.platform())?;
         if self.source.starts_with("http://") || self.source.starts_with("https://") {
             let hint = format!("curl -fL {} | {} - …", self.source, session.invoked_as);
             return Err(Failure::new("images are not imported from URLs").hint(hint));

@@ -51,7 +51,9 @@ fn what_cannot_be_emulated_is_said() {
     need_all!();
     let machine = machine();
     let error = machine.strata(["run", "--rm", "--platform", "linux/s390x", "--pull", "never", "arm"]).fails(125);
-    assert!(error.contains("No such image: arm:latest"), "{error}");
+    let says = "image with reference arm was found but does not match the specified platform: wanted linux/s390x, actual: \
+                linux/arm64";
+    assert!(error.contains(says), "{error}");
     // Without qemu.
     let error = machine.sh(&format!(
         "for dir in /usr/local/bin /usr/bin; do mkdir -p empty && for file in $dir/qemu-aarch64*; do \
