@@ -9,6 +9,8 @@ use crate::exit::{Failure, Result};
 /// What a verb can list: its columns and its table.
 #[derive(Clone, Copy, Debug)]
 pub struct List<'a> {
+    /// Docker's type of a row, which it names when a row has not the field that is asked for.
+    pub of: &'static str,
     /// Each field that a row has, with its heading in tables.
     pub columns: &'a [(&'a str, &'a str)],
     /// The table printed by default, as a template without `table `; tabs as tabs.
@@ -41,7 +43,7 @@ impl List<'_> {
         let template = Template::parse(format).map_err(wrong)?;
         // Wide enough for `slice`.
         let row = self.columns.iter().map(|(field, _)| ((*field).to_owned(), Json::from(" ".repeat(64)))).collect();
-        let rendered = template.render(&Value::Struct(row));
+        let rendered = template.render(&Value::Typed(self.of, row));
         rendered.map(drop).map_err(|error| self.misfit("failed to execute template", &error))
     }
 
@@ -74,7 +76,7 @@ impl List<'_> {
             row.as_object().map(|row| row.iter().map(|(k, v)| (k.clone(), v.clone())).collect()).unwrap_or_default();
         // `{{json .}}` shows fields in the order of their names.
         fields.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let value = Value::Struct(fields.into_iter().collect());
+        let value = Value::Typed(self.of, fields.into_iter().collect());
         template.render(&value).map_err(|error| self.misfit(MISFIT, &error))
     }
 
@@ -100,6 +102,7 @@ mod tests {
     use serde_json::json;
 
     const LIST: List<'_> = List {
+        of: "*formatter.ContainerContext",
         columns: &[("ID", "CONTAINER ID"), ("Names", "NAMES"), ("Labels", "LABELS")],
         table: "{{.ID}}\t{{.Names}}",
         quiet: "{{.ID}}",
@@ -130,15 +133,13 @@ mod tests {
     #[test]
     fn a_field_that_is_not_there_is_refused_and_the_others_named() {
         let failure = LIST.render(Some("{{.Foo}}"), false, &[json!({"ID": "a"})]).unwrap_err();
-        let expected =
-            "template parsing error: template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\"";
+        let expected = "template parsing error: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.ContainerContext";
         assert_eq!(failure.message().unwrap(), expected);
         assert_eq!(failure.hints, ["fields are .ID .Labels .Names"]);
         assert_eq!(LIST.render(Some("{{.Foo}}"), false, &[]).unwrap(), "");
         assert_eq!(LIST.render(Some("table {{.Foo}}"), false, &[]).unwrap(), "<no value>\n");
         let failure = LIST.check("{{slice .ID 0 4}} {{.Foo}}").unwrap_err();
-        let expected =
-            "failed to execute template: template: :1:20: executing \"\" at <.Foo>: map has no entry for key \"Foo\"";
+        let expected = "failed to execute template: template: :1:20: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.ContainerContext";
         assert_eq!(failure.message().unwrap(), expected);
         let failure = LIST.render(Some("{{foo}}"), false, &[]).unwrap_err();
         assert_eq!(failure.message().unwrap(), "template parsing error: template: :1: function \"foo\" not defined");

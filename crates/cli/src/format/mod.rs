@@ -10,5 +10,5 @@ pub mod tabs;
 pub mod template;
 pub mod tree;
 
-pub use inspect::inspect;
+pub use inspect::{Inspection, document, inspect};
 pub use list::List;

@@ -27,6 +27,7 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
         let find = |name: &str| Ok(engine.inspect_container(&engine.container(name)?, self.size)?);
-        inspect::show(session, self.format.as_deref(), self.reveal, &self.containers, find)
+        let how = inspect::How { format: self.format.as_deref(), reveal: self.reveal, of: None };
+        inspect::show(session, how, &self.containers, find)
     }
 }

@@ -88,7 +88,7 @@ impl Args {
         let some = String::from("some");
         let attributes = [(String::from("image"), some.clone())].into();
         let event = Event { kind: Kind::Container, action: some.clone(), id: some, attributes, time };
-        let event = Value::new("", &serde_json::from_str(&event.json())?);
+        let event = typed(&event)?;
         let rendered = Template::parse(source).and_then(|template| template.render(&event));
         rendered.map(drop).map_err(|error| Failure::new(format!("Error parsing format: {error}")).exit(Exit::TEMPLATE))
     }
@@ -97,11 +97,15 @@ impl Args {
         let text = match self.format.as_deref().unwrap_or_default() {
             "" => line(event, session.zone()),
             "json" | "{{json .}}" => format!("{}\n", event.json()),
-            template => format::inspect(Some(template), &[serde_json::from_str(&event.json())?])?,
+            template => format::document(Template::parse(template), &typed(event)?)?,
         };
         session.out.write_all(text.as_bytes())?;
         Ok(session.out.flush()?)
     }
+}
+
+fn typed(event: &Event) -> Result<Value> {
+    Ok(Value::typed("*events.Message", &serde_json::from_str(&event.json())?))
 }
 
 /// `TIME TYPE ACTION ID (NAME=VALUE, …)`.

@@ -41,7 +41,7 @@ impl Verb for Args {
             true => "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
             false => "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
         };
-        let list = List { columns: COLUMNS, table, quiet: "{{.ID}}" };
+        let list = List { of: "*image.historyContext", columns: COLUMNS, table, quiet: "{{.ID}}" };
         let text = list.render(self.format.as_deref(), self.quiet, &rows)?;
         session.out.write_all(text.as_bytes())?;
         mask_note(session, self.reveal, &text)?;

@@ -36,6 +36,7 @@ impl Verb for Args {
             };
             Ok(serde_json::to_value(found)?)
         };
-        inspect::show(session, self.format.as_deref(), self.reveal, &self.images, find)
+        let how = inspect::How { format: self.format.as_deref(), reveal: self.reveal, of: None };
+        inspect::show(session, how, &self.images, find)
     }
 }

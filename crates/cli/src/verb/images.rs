@@ -71,7 +71,12 @@ impl Verb for Args {
             .flat_map(|image| names_of(image, shows_digests).into_iter().map(move |names| (image, names)))
             .map(|(image, names)| self.row(image, &names, session))
             .collect();
-        let list = List { columns: COLUMNS, table: if self.digests { TABLE_DIGESTS } else { TABLE }, quiet: "{{.ID}}" };
+        let list = List {
+            of: "*formatter.imageContext",
+            columns: COLUMNS,
+            table: if self.digests { TABLE_DIGESTS } else { TABLE },
+            quiet: "{{.ID}}",
+        };
         session.out.write_all(list.render(self.format.as_deref(), self.quiet, &rows)?.as_bytes())?;
         Ok(Exit::SUCCESS)
     }

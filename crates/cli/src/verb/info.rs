@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 use strata_engine::system::Info;
 
+use crate::format::template::{Template, Value};
 use crate::format::{self, size};
 use crate::verb::prelude::*;
 
@@ -23,7 +24,10 @@ impl Verb for Args {
         let text = match self.format.as_deref() {
             None | Some("") => plain(&info),
             Some("json") => format!("{}\n", document(&info, session)),
-            Some(format) => format::inspect(Some(format), &[document(&info, session)])?,
+            Some(format) => {
+                let info = Value::typed("system.dockerInfo", &document(&info, session));
+                format::document(Template::parse(format), &info)?
+            }
         };
         session.out.write_all(text.as_bytes())?;
         Ok(Exit::SUCCESS)

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 use strata_engine::Engine;
 use strata_types::ErrorClass;
 
+use crate::format::template::Value;
 use crate::verb::prelude::*;
 use crate::{format, mask, operands};
 
@@ -51,34 +52,42 @@ impl Verb for Args {
             );
         }
         let engine = session.engine()?;
-        show(session, self.format.as_deref(), self.reveal, &self.names, |name| thing(&engine, name, &kinds, self.size))
+        let how = How { format: self.format.as_deref(), reveal: self.reveal, of: None };
+        show(session, how, &self.names, |name| thing(&engine, name, &kinds, self.size))
     }
+}
+
+/// How things are shown.
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
+    pub(super) format: Option<&'a str>,
+    /// Shows what looks like a secret.
+    pub(super) reveal: bool,
+    /// Docker's type of them, if that is what it applies templates to, and not to their JSON.
+    pub(super) of: Option<&'static str>,
 }
 
 /// Prints what is found and tells what is not.
 pub(super) fn show(
     session: &mut Session,
-    format: Option<&str>,
-    reveal: bool,
+    how: How<'_>,
     names: &[String],
     find: impl Fn(&str) -> Result<Json>,
 ) -> Result<Exit> {
-    let mut found = Vec::new();
+    let mut inspection = format::Inspection::new(how.format)?;
     let mut failures = Vec::new();
     for name in names {
-        match find(name) {
-            Ok(mut thing) => {
-                if !reveal {
-                    mask::inspected(&mut thing);
-                }
-                found.push(thing);
+        let added = find(name).and_then(|mut thing| {
+            if !how.reveal {
+                mask::inspected(&mut thing);
             }
-            Err(failure) => failures.push(failure),
-        }
+            inspection.add(&how.of.map_or_else(|| Value::new("", &thing), |of| Value::typed(of, &thing)))
+        });
+        failures.extend(added.err());
     }
-    let text = format::inspect(format, &found)?;
+    let text = inspection.finish()?;
     session.out.write_all(text.as_bytes())?;
-    mask_note(session, reveal, &text)?;
+    mask_note(session, how.reveal, &text)?;
     operands::each(session, failures, |_, failure| Err(failure))
 }
 

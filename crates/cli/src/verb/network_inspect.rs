@@ -23,8 +23,7 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
-        inspect::show(session, self.format.as_deref(), true, &self.networks, |name| {
-            Ok(engine.inspect_network(&engine.network(name)?)?)
-        })
+        let how = inspect::How { format: self.format.as_deref(), reveal: true, of: None };
+        inspect::show(session, how, &self.networks, |name| Ok(engine.inspect_network(&engine.network(name)?)?))
     }
 }

@@ -55,7 +55,12 @@ impl Verb for Args {
                 rows.push(row(session, &network, self.no_trunc));
             }
         }
-        let list = List { columns: COLUMNS, table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", quiet: "{{.ID}}" };
+        let list = List {
+            of: "*network.networkContext",
+            columns: COLUMNS,
+            table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
+            quiet: "{{.ID}}",
+        };
         session.out.write_all(list.render(self.format.as_deref(), self.quiet, &rows)?.as_bytes())?;
         Ok(Exit::SUCCESS)
     }

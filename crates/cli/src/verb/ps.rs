@@ -52,7 +52,12 @@ impl Verb for Args {
     const USAGE: &str = "[OPTIONS]";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let list = List { columns: COLUMNS, table: if self.size { TABLE_SIZE } else { TABLE }, quiet: "{{.ID}}" };
+        let list = List {
+            of: "*formatter.ContainerContext",
+            columns: COLUMNS,
+            table: if self.size { TABLE_SIZE } else { TABLE },
+            quiet: "{{.ID}}",
+        };
         // As with Docker, which asks the template whether sizes are needed.
         if let Some(format) = &self.format {
             list.check(format)?;

@@ -24,7 +24,8 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
         let find = |name: &str| Ok(shown(&engine.secret(name)?));
-        inspect::show(session, self.format.as_deref(), true, &self.secrets, find)
+        let how = inspect::How { format: self.format.as_deref(), reveal: true, of: None };
+        inspect::show(session, how, &self.secrets, find)
     }
 }
 

@@ -35,6 +35,7 @@ impl Verb for Args {
         };
         let rows: Vec<Json> = secrets.iter().filter(fits).map(|secret| row(secret, session)).collect();
         let list = List {
+            of: "*secret.secretContext",
             columns: COLUMNS,
             table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.CreatedAt}}\t{{.UpdatedAt}}",
             quiet: "{{.ID}}",

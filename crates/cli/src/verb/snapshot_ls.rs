@@ -46,7 +46,7 @@ A `*` marks the snapshot that its container stands on.";
         let trees = trees(&nodes);
         let rows: Vec<Json> =
             nodes.iter().zip(trees).map(|(node, tree)| row(session, node, &tree, &nodes, self.no_trunc)).collect();
-        let list = List { columns: COLUMNS, table: TABLE, quiet: "{{.Name}}" };
+        let list = List { of: "*snapshot.snapshotContext", columns: COLUMNS, table: TABLE, quiet: "{{.Name}}" };
         session.out.write_all(list.render(self.format.as_deref(), self.quiet, &rows)?.as_bytes())?;
         Ok(Exit::SUCCESS)
     }

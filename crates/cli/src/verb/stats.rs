@@ -49,7 +49,7 @@ impl Verb for Args {
             let chosen = self.chosen(&engine)?;
             let now = samples(&engine, &chosen)?;
             let rows: Vec<Json> = chosen.iter().map(|known| self.row(known, &before, &now)).collect();
-            let list = List { columns: COLUMNS, table: TABLE, quiet: "{{.ID}}" };
+            let list = List { of: "*container.statsContext", columns: COLUMNS, table: TABLE, quiet: "{{.ID}}" };
             let text = list.render(self.format.as_deref(), false, &rows)?;
             if !self.no_stream && self.format.as_deref().is_none_or(|format| format.starts_with("table")) {
                 session.out.write_all(CLEAR.as_bytes())?;

@@ -6,6 +6,7 @@ use strata_engine::checkpoint::Node;
 use strata_engine::system::{ContainerUse, DiskUse, ImageUse, LayerUse, SizedVolume, Totals};
 
 use crate::container::row;
+use crate::format::template::{Template, Value};
 use crate::format::{self, List, age, shorten, size};
 use crate::verb::prelude::*;
 
@@ -29,9 +30,17 @@ impl Verb for Args {
         let text = match (self.verbose, self.format.as_deref()) {
             (true, None | Some("")) => verbose(&used, session)?,
             (true, Some("json")) => format!("{}\n", details(&used, session)),
-            (true, Some(format)) => format::inspect(Some(format), &[details(&used, session)])?,
+            (true, Some(format)) => format::document(
+                Template::parse(format),
+                &Value::typed("*formatter.diskUsageContext", &details(&used, session)),
+            )?,
             (false, format) => {
-                let list = List { columns: COLUMNS, table: TABLE, quiet: "{{.Type}}" };
+                let list = List {
+                    of: "*formatter.diskUsageImagesContext",
+                    columns: COLUMNS,
+                    table: TABLE,
+                    quiet: "{{.Type}}",
+                };
                 list.render(format, false, &rows(&used))?
             }
         };
@@ -82,7 +91,7 @@ fn verbose(used: &DiskUse, session: &Session) -> Result<String> {
     let rows = |name: &str| details[name].as_array().cloned().unwrap_or_default();
     let table = |fields: &[(&str, &str)], name: &str| {
         let cells: Vec<String> = fields.iter().map(|(field, _)| format!("{{{{.{field}}}}}")).collect();
-        List { columns: fields, table: &cells.join("\t"), quiet: "" }.render(None, false, &rows(name))
+        List { of: "", columns: fields, table: &cells.join("\t"), quiet: "" }.render(None, false, &rows(name))
     };
     let images = table(IMAGES, "Images")?;
     let layers = table(LAYERS, "Layers")?;

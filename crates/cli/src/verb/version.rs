@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::format;
+use crate::format::template::{Template, Value};
 use crate::verb::prelude::*;
 
 /// The version and what it was built from, as `strata --version` shows it.
@@ -36,7 +37,8 @@ impl Verb for Args {
                 let server =
                     json!({"Version": version, "GitCommit": build, "Os": os, "Arch": arch, "KernelVersion": kernel});
                 let format = if format == "json" { "{{json .}}" } else { format };
-                format::inspect(Some(format), &[json!({"Client": client, "Server": server})])?
+                let both = Value::typed("system.versionInfo", &json!({"Client": client, "Server": server}));
+                format::document(Template::named("version", format), &both)?
             }
         };
         session.out.write_all(text.as_bytes())?;

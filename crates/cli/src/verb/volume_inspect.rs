@@ -25,7 +25,8 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
         let find = |name: &str| Ok(shown(&engine.volume(name)?));
-        inspect::show(session, self.format.as_deref(), true, &self.volumes, find)
+        let how = inspect::How { format: self.format.as_deref(), reveal: true, of: Some("volume.Volume") };
+        inspect::show(session, how, &self.volumes, find)
     }
 }
 

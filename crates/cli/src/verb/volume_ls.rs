@@ -36,7 +36,12 @@ impl Verb for Args {
                 && filters.fits_labels(|key| volume.record.labels.get(key).map(String::as_str))
         };
         let rows: Vec<Json> = volumes.iter().filter(fits).map(row).collect();
-        let list = List { columns: COLUMNS, table: "{{.Driver}}\t{{.Name}}", quiet: "{{.Name}}" };
+        let list = List {
+            of: "*formatter.volumeContext",
+            columns: COLUMNS,
+            table: "{{.Driver}}\t{{.Name}}",
+            quiet: "{{.Name}}",
+        };
         session.out.write_all(list.render(self.format.as_deref(), self.quiet, &rows)?.as_bytes())?;
         Ok(Exit::SUCCESS)
     }

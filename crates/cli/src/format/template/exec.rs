@@ -3,8 +3,8 @@
 use serde_json::Value as Json;
 
 use super::node::{Command, Node, Operand, OperandKind, Pipe, Span};
-use super::value::Value;
-use super::{Mode, TemplateError, functions};
+use super::value::{Value, no_field};
+use super::{Mode, TemplateError, functions, typed};
 
 /// Applies a template's nodes to `data`.
 pub(super) fn run(nodes: &[Node], source: &str, data: &Value, mode: Mode) -> Result<String> {
@@ -37,7 +37,7 @@ impl Execution<'_> {
         let line = 1 + before.matches('\n').count();
         let column = span.at - before.rfind('\n').map_or(0, |newline| newline + 1);
         let node = self.source[span.start..span.end].to_owned();
-        Err(TemplateError::Execute { line, column, node, what })
+        Err(TemplateError::Execute { name: "", line, column, node, what })
     }
 
     fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow> {
@@ -150,18 +150,21 @@ impl Execution<'_> {
         }
         let mut arguments = rest.iter().map(|operand| self.operand(operand, dot)).collect::<Result<Vec<_>>>()?;
         arguments.extend(piped);
-        match &head.kind {
-            OperandKind::Field(path) if path.len() == 1 && path[0] == "Label" => {
-                functions::label(dot, &arguments, self.mode).or_else(|what| self.fail(head.span, what))
+        let OperandKind::Field(path) = &head.kind else {
+            let shown = &self.source[head.span.start..head.span.end];
+            return self.fail(head.span, format!("can't give argument to non-function {shown}"));
+        };
+        let name = path.last().map_or("", String::as_str);
+        match dot {
+            Value::Typed(of, fields) if name != "Label" || !typed::has_labels(of, fields) => {
+                self.path(dot.clone(), path, head.span)?;
+                self.fail(head.span, typed::takes_none(of, name, arguments.len()))
             }
-            OperandKind::Field(path) => {
-                let name = path.last().map_or("", String::as_str);
-                self.fail(head.span, format!("{name} is not a method but has arguments"))
+            _ if path.len() == 1 && name == "Label" => {
+                let label = functions::label(dot, &arguments, self.mode);
+                label.or_else(|error| self.failed("Label", command, &arguments, error))
             }
-            _ => {
-                let shown = &self.source[head.span.start..head.span.end];
-                self.fail(head.span, format!("can't give argument to non-function {shown}"))
-            }
+            _ => self.fail(head.span, format!("{name} is not a method but has arguments")),
         }
     }
 
@@ -188,26 +191,29 @@ impl Execution<'_> {
             arguments.push(value);
         }
         arguments.extend(piped);
-        functions::call(name, &arguments, self.mode).or_else(|error| {
-            let at = command.operands[0].span;
-            match error {
-                functions::Error::Usage(what) => self.fail(at, what),
-                functions::Error::Called(what) => {
-                    let whole = Span { at: at.at, ..command.span };
-                    self.fail(whole, format!("error calling {name}: {what}"))
-                }
-                functions::Error::Argument(place, expected) => {
-                    let operand = operands.get(place);
-                    let span = operand.map_or(at, |operand| operand.span);
-                    let is_literal = |kind: &OperandKind| {
-                        matches!(kind, OperandKind::Number(_) | OperandKind::String(_) | OperandKind::Bool(_))
-                    };
-                    let literal = operand.filter(|operand| is_literal(&operand.kind));
-                    let literal = literal.map(|_| &self.source[span.start..span.end]);
-                    self.fail(span, expected.sentence(literal, &arguments[place]))
-                }
+        functions::call(name, &arguments, self.mode).or_else(|error| self.failed(name, command, &arguments, error))
+    }
+
+    /// Says why a call failed.
+    fn failed<T>(&self, name: &str, command: &Command, arguments: &[Value], error: functions::Error) -> Result<T> {
+        let at = command.operands[0].span;
+        match error {
+            functions::Error::Usage(what) => self.fail(at, what),
+            functions::Error::Called(what) => {
+                let whole = Span { at: at.at, ..command.span };
+                self.fail(whole, format!("error calling {name}: {what}"))
             }
-        })
+            functions::Error::Argument(place, expected) => {
+                let operand = command.operands.get(place + 1);
+                let span = operand.map_or(at, |operand| operand.span);
+                let is_literal = |kind: &OperandKind| {
+                    matches!(kind, OperandKind::Number(_) | OperandKind::String(_) | OperandKind::Bool(_))
+                };
+                let literal = operand.filter(|operand| is_literal(&operand.kind));
+                let literal = literal.map(|_| &self.source[span.start..span.end]);
+                self.fail(span, expected.sentence(literal, &arguments[place]))
+            }
+        }
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value> {
@@ -236,11 +242,14 @@ impl Execution<'_> {
     }
 
     fn path(&self, mut value: Value, path: &[String], span: Span) -> Result<Value> {
+        let mut is_typed = false;
         for name in path {
-            value = match value.field(name) {
-                Ok(value) => value,
-                Err(what) => return self.fail(span, what),
-            };
+            let child = value.field(name).or_else(|what| {
+                let is_cell = is_typed && !matches!(value, Value::Typed(..));
+                self.fail(span, if is_cell { no_field(name, value.type_name()) } else { what })
+            })?;
+            is_typed = matches!(value, Value::Typed(..));
+            value = child;
         }
         Ok(value)
     }

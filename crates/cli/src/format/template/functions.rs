@@ -116,19 +116,20 @@ pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value>
 }
 
 /// `.Label "key"`: the one method of Docker's list rows that takes an argument.
-pub(super) fn label(row: &Value, arguments: &[Value], mode: Mode) -> std::result::Result<Value, String> {
-    let [Value::String(key)] = arguments else {
-        return Err(format!("wrong number of args for Label: want 1 got {}", arguments.len()));
+pub(super) fn label(row: &Value, arguments: &[Value], mode: Mode) -> Result<Value> {
+    let [key] = arguments else {
+        return Err(Error::Usage(format!("wrong number of args for Label: want 1 got {}", arguments.len())));
     };
+    let key = string(key, 0)?;
     if mode == Mode::Header {
         let last = key.rsplit('.').next().unwrap_or(key);
         return Ok(last.replace(['-', '_'], " ").into());
     }
     let labels = match row.field("Labels") {
         Ok(Value::String(labels)) => labels,
-        _ => return Err(String::from("Label is not a method but has arguments")),
+        _ => return Err(Error::Usage(String::from("Label is not a method but has arguments"))),
     };
-    let value = labels.split(',').find_map(|label| label.split_once('=').filter(|(name, _)| name == key));
+    let value = labels.split(',').find_map(|label| label.split_once('=').filter(|(name, _)| *name == key));
     Ok(value.map_or(String::new(), |(_, value)| value.to_owned()).into())
 }
 
@@ -197,7 +198,7 @@ fn length(value: &Value) -> Result<usize> {
         Value::Map(map) | Value::Struct(map) => Ok(map.len()),
         Value::Null(Shape::List | Shape::Map) => Ok(0),
         Value::None | Value::Null(_) | Value::Omitted(_) => Err(Error::Called(String::from("len of nil pointer"))),
-        other => Err(Error::Called(format!("len of type {}", other.type_name()))),
+        other => Err(Error::Called(format!("len of type {}", other.type_name().trim_start_matches('*')))),
     }
 }
 
@@ -233,7 +234,7 @@ fn index(value: &Value, key: &Value) -> Result<Value> {
         (Value::Null(Shape::Map), Value::String(_)) => Ok(String::new().into()),
         (Value::Null(Shape::List), Value::Number(number)) => called(format!("index out of range: {number}")),
         (Value::Null(_) | Value::Omitted(_), _) => called(String::from("index of nil pointer")),
-        (other, _) => called(format!("can't index item of type {}", other.type_name())),
+        (other, _) => called(format!("can't index item of type {}", other.type_name().trim_start_matches('*'))),
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) enum Kind {
 pub(super) fn error(source: &str, offset: usize, what: impl Into<String>) -> TemplateError {
     let before = &source.as_bytes()[..offset.min(source.len())];
     let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-    TemplateError::Parse { line, what: what.into() }
+    TemplateError::Parse { name: "", line, what: what.into() }
 }
 
 /// Cuts a whole template.

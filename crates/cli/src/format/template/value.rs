@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::omitted;
+use super::{omitted, typed};
 
 /// A value in a template.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub enum Value {
     List(Vec<Json>),
     /// Names and values, a type of Docker's: a name that is not among them is an error.
     Struct(Map<String, Json>),
+    /// The same, where Docker says the name of the type when a name is not among them.
+    Typed(&'static str, Map<String, Json>),
     /// Keys and values of the person's: a key may be missing.
     Map(Map<String, Json>),
 }
@@ -60,6 +62,7 @@ const MAPS: &[&str] = &[
     "DriverOpts",
     "Metadata",
     "Attributes",
+    "Runtimes",
 ];
 
 /// Fields that are pointers in Docker's types and are not left out when null.
@@ -136,6 +139,14 @@ impl Value {
         }
     }
 
+    /// An object of one of Docker's types.
+    pub fn typed(of: &'static str, json: &Json) -> Self {
+        match json {
+            Json::Object(fields) => Self::Typed(of, fields.clone()),
+            other => Self::new("", other),
+        }
+    }
+
     /// The value of a field of a struct.
     fn child(parent: &Map<String, Json>, name: &str, json: &Json) -> Self {
         match json {
@@ -157,7 +168,7 @@ impl Value {
             Self::Duration(ns) => Json::Number((*ns).into()),
             Self::String(text) => Json::String(text.clone()),
             Self::List(items) => Json::Array(items.clone()),
-            Self::Struct(map) | Self::Map(map) => Json::Object(map.clone()),
+            Self::Struct(map) | Self::Typed(_, map) | Self::Map(map) => Json::Object(map.clone()),
         }
     }
 
@@ -171,7 +182,7 @@ impl Value {
             Self::String(text) => !text.is_empty(),
             Self::List(items) => !items.is_empty(),
             Self::Map(map) => !map.is_empty(),
-            Self::Struct(_) => true,
+            Self::Struct(_) | Self::Typed(..) => true,
         }
     }
 
@@ -196,10 +207,11 @@ impl Value {
                     None => omitted::field(map, name).ok_or_else(|| no_entry(name)),
                 }
             }
+            Self::Typed(of, fields) => typed::field(of, fields, name),
             Self::Null(Shape::Map) => Ok(Self::None),
             Self::Omitted(own) => Err(no_entry(own)),
             Self::None | Self::Null(_) => Err(format!("nil pointer evaluating interface {{}}.{name}")),
-            _ => Err(format!("can't evaluate field {name} in type interface {{}}")),
+            _ => Err(no_field(name, "interface {}")),
         }
     }
 
@@ -214,6 +226,7 @@ impl Value {
             Self::String(_) => "string",
             Self::List(_) => "[]interface {}",
             Self::Struct(_) | Self::Map(_) => "map[string]interface {}",
+            Self::Typed(of, _) => of,
         }
     }
 
@@ -245,7 +258,7 @@ impl Value {
                 let items = items.iter().map(|item| Self::new("", item).formatted());
                 text.push_str(&format!("[{}]", items.collect::<Vec<_>>().join(" ")));
             }
-            Self::Struct(map) => {
+            Self::Struct(map) | Self::Typed(_, map) => {
                 let values = map.iter().map(|(key, json)| Self::child(map, key, json).formatted());
                 text.push_str(&format!("{{{}}}", values.collect::<Vec<_>>().join(" ")));
             }
@@ -257,6 +270,11 @@ impl Value {
             }
         }
     }
+}
+
+/// What Go says of something that has no fields.
+pub(super) fn no_field(name: &str, of: &str) -> String {
+    format!("can't evaluate field {name} in type {of}")
 }
 
 /// What Go says of a map that must have a key and has it not.
