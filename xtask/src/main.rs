@@ -7,6 +7,7 @@ mod demo;
 mod dist;
 mod fsck_erofs;
 mod oci_validation;
+mod order;
 mod packages;
 mod shell;
 mod test;
@@ -26,6 +27,7 @@ Tasks:
   vm-zfs      Build ZFS for that kernel, once: from then on a guest tests it, too
   bench       Measure against crun, tar and the engines that are installed; write docs/benchmarks.md
   dist [DIR]  Build the release binary, man pages and completions into DIR (default: target/dist)
+  order       Look which functions a `run` calls, for the linker to put them side by side (crates/cli/functions.txt)
   oci-validation DIR [--write]  Compare `strata runtime` with crun on the validation programs of runtime-tools, built in DIR
   tutorial [--bless]  Run the commands of docs/tutorial*.md and compare (or rewrite) their outputs
 ";
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ["test-systemd"] => vm::systemd::test(),
         ["vm-zfs"] => vm::build_zfs(),
         ["bench", rest @ ..] => bench::run(rest),
+        ["order"] => order::list(),
         ["dist"] => dist::run("target/dist".as_ref()),
         ["dist", dir] => dist::run(dir.as_ref()),
         ["oci-validation", dir] => oci_validation::run(dir, false),

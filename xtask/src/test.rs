@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::shell::{self, Done, cargo, workspace};
-use crate::{fsck_erofs, packages, tutorial, vm};
+use crate::{fsck_erofs, order, packages, tutorial, vm};
 
 /// Runs every stage; the first that fails ends it.
 pub(crate) fn run() -> Done {
@@ -25,7 +25,8 @@ pub(crate) fn run() -> Done {
     stage("skips", || check_skips(&skips))?;
     stage("guest", || vm::run_suites(&[]))?;
     stage("documentation", || shell::run(&mut docs))?;
-    stage("tutorial", || tutorial::run(tutorial::Mode::Compare))
+    stage("tutorial", || tutorial::run(tutorial::Mode::Compare))?;
+    stage("order", order::check)
 }
 
 fn stage(name: &str, act: impl FnOnce() -> Done) -> Done {

@@ -3,7 +3,7 @@
 //! Commands take turns (A B C A B C …), CPU is that of a control group that holds the command, its daemons and its
 //! containers but not the registry, and every store lies on a fresh ext4 of its own. A row is a file in `rows/`.
 
-mod arena;
+pub(crate) mod arena;
 mod engine;
 mod images;
 mod measure;
