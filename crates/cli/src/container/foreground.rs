@@ -33,7 +33,11 @@ pub struct Front {
 impl Front {
     /// Reads `--detach-keys`.
     pub fn keys(text: Option<&str>) -> Result<Vec<u8>> {
-        Ok(detach_keys::parse(text.unwrap_or_default())?)
+        let text = text.unwrap_or_default();
+        detach_keys::parse(text).map_err(|invalid| {
+            let hint = format!("{invalid}; keys are characters and `ctrl-a` and the like, with commas between them");
+            Failure::new(format!("Invalid escape keys ({text}) provided")).hint(hint)
+        })
     }
 
     /// Refuses a terminal for the process where the command's input is none.

@@ -20,9 +20,9 @@ use crate::exit::{Exit, Failure, Result};
 use crate::opts::block_device::PerDevice;
 use crate::opts::environment::{self, Variable};
 use crate::opts::mount::{Mount, Propagation, Recursive, Source};
-use crate::opts::network::Network;
+use crate::opts::network::{self, Network};
 use crate::opts::stream::Stream;
-use crate::opts::{Refusal, label, port, ulimit, volume};
+use crate::opts::{Invalid, Refusal, label, port, ulimit, volume};
 use crate::session::Session;
 use crate::verb::container_options::ContainerOptions;
 
@@ -97,7 +97,9 @@ pub fn request(session: &Session, options: &ContainerOptions, given: Given) -> R
         run: run_config(session, options, command).map_err(contradicts)?,
     };
     let secrets = options.secret.clone();
-    let networks = networks(options, &mut host).map_err(contradicts)?;
+    let mut networks = networks(options, &mut host).map_err(contradicts)?;
+    check_joined(options, &host)?;
+    add_addresses(options, &host.network_mode, networks.first_mut())?;
     let name = options.name.clone().filter(|name| !name.is_empty());
     Ok(CreateRequest { name, image, image_name, config, host, mounts, secrets, networks })
 }
@@ -374,27 +376,8 @@ fn networks(options: &ContainerOptions, host: &mut HostConfig) -> Result<Vec<End
     };
     mode.clone_into(&mut host.network_mode);
     if !wishes {
-        let is_joined = mode.starts_with("container:");
-        if is_joined && options.hostname.is_some() {
-            return Err(Failure::new("conflicting options: hostname and the network mode"));
-        }
-        if is_joined && !(host.dns.is_empty() && host.dns_search.is_empty() && host.dns_options.is_empty()) {
-            return Err(Failure::new("conflicting options: dns and the network mode"));
-        }
-        if is_joined && host.extra_hosts.is_some() {
-            return Err(Failure::new("conflicting options: custom host-to-IP mapping and the network mode"));
-        }
-        if !is_pasta(mode) && (options.ip.is_some() || options.ip6.is_some()) {
-            return Err(Failure::new("user specified IP address is supported on user defined networks only"));
-        }
-        if is_joined && !options.expose.is_empty() {
-            return Err(Failure::new("conflicting options: port exposing and the container type network mode"));
-        }
         if !options.network_alias.is_empty() && !is_pasta(mode) {
-            return Err(Failure::new("network-scoped aliases are only supported for user-defined networks"));
-        }
-        if !host.port_bindings.is_empty() && mode != "host" && mode != "none" && !is_pasta(mode) {
-            return Err(Failure::new("conflicting options: port publishing and the container type network mode"));
+            return Err(Failure::new(UNKNOWN_ALIAS));
         }
         return Ok(Vec::new());
     }
@@ -407,19 +390,68 @@ fn networks(options: &ContainerOptions, host: &mut HostConfig) -> Result<Vec<End
         Failure::new(format!("conflicting options: cannot specify both --{option} and per-network {option}"))
     };
     first.aliases.extend(options.network_alias.iter().cloned());
+    if first.network == "bridge" && !first.aliases.is_empty() {
+        return Err(Failure::new(UNKNOWN_ALIAS));
+    }
     if first.ipv4.is_some() && options.ip.is_some() {
         return Err(twice("ip"));
     }
     if first.ipv6.is_some() && options.ip6.is_some() {
         return Err(twice("ip6"));
     }
-    first.ipv4 = first.ipv4.or(options.ip);
-    first.ipv6 = first.ipv6.or(options.ip6);
     first.mac = first.mac.or(options.mac_address);
-    if wishes.iter().enumerate().any(|(at, wish)| wishes[..at].iter().any(|other| other.network == wish.network)) {
-        return Err(Failure::new("conflicting options: a network is named twice"));
+    let twice = |(at, wish): &(usize, &EndpointWish)| wishes[..*at].iter().any(|other| other.network == wish.network);
+    if let Some((_, wish)) = wishes.iter().enumerate().find(twice) {
+        return Err(Failure::new(format!("network \"{}\" is specified multiple times", wish.network)));
     }
     Ok(wishes)
+}
+
+const UNKNOWN_ALIAS: &str = "network-scoped aliases are only supported for user-defined networks";
+
+/// Refuses what a container in another one's network cannot have of its own.
+fn check_joined(options: &ContainerOptions, host: &HostConfig) -> Result<()> {
+    if !host.network_mode.starts_with("container:") {
+        return Ok(());
+    }
+    let conflicts = [
+        (options.hostname.is_some(), "hostname and the network mode"),
+        (
+            !(host.dns.is_empty() && host.dns_search.is_empty() && host.dns_options.is_empty()),
+            "dns and the network mode",
+        ),
+        (host.extra_hosts.is_some(), "custom host-to-IP mapping and the network mode"),
+        (!options.expose.is_empty(), "port exposing and the container type network mode"),
+        (!host.port_bindings.is_empty(), "port publishing and the container type network mode"),
+    ];
+    match conflicts.iter().find(|(conflicts, _)| *conflicts) {
+        Some((_, what)) => Err(Failure::new(format!("conflicting options: {what}"))),
+        None => Ok(()),
+    }
+}
+
+/// `--ip` and `--ip6`, which are the first network's.
+fn add_addresses(options: &ContainerOptions, mode: &str, first: Option<&mut EndpointWish>) -> Result<()> {
+    let written = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let (ipv4, ipv6) = (written(&options.ip), written(&options.ip6));
+    let wrong =
+        |what: &str| Failure::new(format!("invalid config for network {mode}: invalid endpoint settings:\n{what}"));
+    let Some(first) = first else {
+        return match (mode.split(':').next(), ipv4.or(ipv6)) {
+            (Some("pasta"), _) | (_, None) => Ok(()),
+            (Some("container"), _) => {
+                Err(wrong("user specified IP address is supported on user defined networks only"))
+            }
+            _ => Err(wrong(
+                "* user specified IP address is supported on user defined networks only\n* user specified IP address is \
+                 supported only when connecting to networks with user configured subnets",
+            )),
+        };
+    };
+    let wrong = |invalid: Invalid| wrong(&invalid.to_string());
+    first.ipv4 = first.ipv4.or(ipv4.as_deref().map(network::ipv4).transpose().map_err(wrong)?);
+    first.ipv6 = first.ipv6.or(ipv6.as_deref().map(network::ipv6).transpose().map_err(wrong)?);
+    Ok(())
 }
 
 /// `--expose`, and the ports that are published: those are exposed too.

@@ -36,10 +36,6 @@ pub fn parse(text: &str) -> std::result::Result<Network, Refusal> {
     if text.is_empty() {
         return Err(Refusal::Alone(Invalid::new("no name set for network")));
     }
-    Ok(read(text)?)
-}
-
-fn read(text: &str) -> Result<Network> {
     // What follows `pasta:` are options of that program.
     if !text.contains('=') || text.starts_with("pasta:") {
         return Ok(Network { name: text.to_owned(), ..Network::default() });
@@ -47,22 +43,22 @@ fn read(text: &str) -> Result<Network> {
     let mut network = Network::default();
     for field in text.split(',') {
         let Some((key, value)) = field.split_once('=') else {
-            return Err(Invalid(format!("invalid field {field}")));
+            return Err(Invalid(format!("invalid field {field}")).into());
         };
         match key.trim().to_ascii_lowercase().as_str() {
             "name" => value.clone_into(&mut network.name),
             "alias" => network.aliases.push(value.to_owned()),
             "ip" => network.ipv4 = Some(ipv4(value)?),
             "ip6" => network.ipv6 = Some(ipv6(value)?),
-            "mac-address" => network.mac = Some(mac(value)?),
+            "mac-address" => network.mac = Some(mac(value).map_err(Refusal::Alone)?),
             "driver-opt" | "link-local-ip" | "gw-priority" => {
-                return Err(Invalid(format!("{key} is not part of this version: {field}")));
+                return Err(Invalid(format!("{key} is not part of this version: {field}")).into());
             }
-            other => return Err(Invalid(format!("invalid field key {other}"))),
+            other => return Err(Invalid(format!("invalid field key {other}")).into()),
         }
     }
     if network.name.is_empty() {
-        return Err(Invalid("network name/id is not specified".to_owned()));
+        return Err(Invalid("network name/id is not specified".to_owned()).into());
     }
     Ok(network)
 }

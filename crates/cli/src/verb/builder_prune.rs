@@ -36,7 +36,12 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         super::build::one_builder(self.builder.as_deref())?;
         let filters = Filters::new(&self.filter, &["until"])?;
-        let until = filters.until(session)?;
+        let until = filters.until(session).map_err(|failure| match filters.values("until") {
+            [until] => Failure::new(format!(
+                "\"until\" filter expects a duration (e.g., '24h'): time: invalid duration {until:?}"
+            )),
+            _ => failure,
+        })?;
         let unused_for = until.map(|until| session.now().duration_since(until).unsigned_abs());
         if !self.force {
             confirm(session, "builder prune", "WARNING! This will remove all build cache.")?;

@@ -1,6 +1,6 @@
 //! What `run` and `create` have in common: the options that say what a container is.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use strata_engine::container::SecretMount;
@@ -118,11 +118,11 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub name: Option<String>,
     /// IPv4 address (e.g., 172.30.100.104)
-    #[arg(long, value_name = "ip", value_parser = opts::network::ipv4)]
-    pub ip: Option<Ipv4Addr>,
+    #[arg(long, value_name = "ip")]
+    pub ip: Option<String>,
     /// IPv6 address (e.g., 2001:db8::33)
-    #[arg(long, value_name = "ip", value_parser = opts::network::ipv6)]
-    pub ip6: Option<Ipv6Addr>,
+    #[arg(long, value_name = "ip")]
+    pub ip6: Option<String>,
     /// Add link to another container
     #[arg(long, value_name = "list")]
     pub link: Vec<String>,

@@ -38,9 +38,6 @@ impl Verb for Args {
             if end.is_empty() {
                 return Err(Failure::new(format!("{what} can not be empty")));
             }
-            if let End::Container(_, "") = End::parse(end) {
-                return Err(Failure::new(format!("the path of the {what} can not be empty")));
-            }
         }
         let wish = CopyWish { follow_link: self.follow_link, archive: self.archive };
         let engine = session.engine()?;
@@ -49,6 +46,11 @@ impl Verb for Args {
                 return Err(Failure::new("copying between containers is not supported"));
             }
             (End::Host(_), End::Host(_)) => return Err(Failure::new("must specify at least one container source")),
+            (End::Container(_, ""), _) => return Err(Failure::new("bad parameter: path cannot be empty")),
+            (End::Host("-"), End::Container(_, "")) => {
+                return Err(Failure::new(format!("destination \"{}\" must be a directory", self.destination)));
+            }
+            (End::Host(_), End::Container(_, "")) => return Err(Failure::new("no such directory")),
             (End::Container(name, path), End::Host("-")) => {
                 if session.terminal().stdout {
                     return Err(Failure::new("refusing to write an archive to a terminal").hint("redirect the output"));

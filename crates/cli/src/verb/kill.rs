@@ -24,7 +24,10 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let signal = || match self.signal.as_deref() {
             None | Some("") => Ok(Signal::KILL),
-            Some(signal) => opts::signal::parse(signal),
+            Some(text) => opts::signal::parse(text).map_err(|invalid| match text.parse::<i64>() {
+                Ok(number) if number != 0 => Failure::new(format!("the linux daemon does not support signal {number}")),
+                _ => invalid.into(),
+            }),
         };
         let engine = session.engine()?;
         let kill = |name: &str| {

@@ -30,7 +30,7 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let engine = session.engine()?;
         let (network, container) = (engine.network(&self.network)?, engine.container(&self.container)?);
-        let wrong = |invalid| Failure::from(invalid).within("invalid endpoint settings");
+        let wrong = |invalid: opts::Invalid| Failure::new(format!("invalid endpoint settings:\n{invalid}"));
         let ipv4 = self.ip.as_deref().map(opts::network::ipv4).transpose().map_err(wrong)?;
         let ipv6 = self.ip6.as_deref().map(opts::network::ipv6).transpose().map_err(wrong)?;
         let wish = EndpointWish { network: self.network, aliases: self.alias, ipv4, ipv6, mac: None };

@@ -1,5 +1,6 @@
 //! `strata rename`: rename a container.
 
+use crate::operands;
 use crate::verb::prelude::*;
 
 /// What `strata rename` understands.
@@ -16,12 +17,17 @@ impl Verb for Args {
     const USAGE: &str = "CONTAINER NEW_NAME";
 
     fn run(self, session: &mut Session) -> Result<Exit> {
-        let engine = session.engine()?;
         let new = self.new_name.trim();
         if new.is_empty() || self.container.trim().is_empty() {
             return Err(Failure::new("Neither old nor new names may be empty"));
         }
-        engine.rename_container(&engine.container(&self.container)?, new)?;
-        Ok(Exit::SUCCESS)
+        let engine = session.engine()?;
+        let exit = operands::each(session, [&self.container], |_, name| {
+            Ok(engine.rename_container(&engine.container(name)?, new)?)
+        })?;
+        if exit == Exit::FAILURE {
+            return Err(Failure::new(format!("failed to rename container named {}", self.container)));
+        }
+        Ok(exit)
     }
 }

@@ -45,14 +45,27 @@ impl Verb for Args {
             };
             return self.in_foreground(session, &engine, name);
         }
-        operands::each(session, &self.containers, |session, name| {
-            let started = engine.start_container(&engine.container(name)?, None)?;
-            for warning in started.map(|started| started.warnings).unwrap_or_default() {
-                writeln!(session.err, "WARNING: {warning}")?;
+        let mut failed = Vec::new();
+        let exit = operands::each(session, &self.containers, |session, name| {
+            let started = start(session, &engine, name);
+            if started.is_err() {
+                failed.push(name.as_str());
             }
-            Ok(writeln!(session.out, "{name}")?)
-        })
+            started
+        })?;
+        if exit == Exit::FAILURE {
+            return Err(Failure::new(format!("failed to start containers: {}", failed.join(", "))));
+        }
+        Ok(exit)
     }
+}
+
+fn start(session: &mut Session, engine: &Engine, name: &str) -> Result<()> {
+    let started = engine.start_container(&engine.container(name)?, None)?;
+    for warning in started.map(|started| started.warnings).unwrap_or_default() {
+        writeln!(session.err, "WARNING: {warning}")?;
+    }
+    Ok(writeln!(session.out, "{name}")?)
 }
 
 /// Starts what is to run after a reboot; containers with `--rm` that the reboot ended are removed.

@@ -7,6 +7,7 @@ use strata_engine::system::PrunedVolumes;
 use crate::confirm::confirm;
 use crate::filter::{self, Filter, Filters};
 use crate::format::size;
+use crate::opts;
 use crate::verb::prelude::*;
 
 /// What `strata volume prune` understands.
@@ -29,7 +30,7 @@ impl Verb for Args {
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let filters = Filters::new(&self.filter, &["all", "label", "label!"])?;
-        let said = filters.truth("all")?;
+        let said = all(&filters)?;
         if self.all && said.is_some() {
             return Err(Failure::new("conflicting options: cannot specify both --all and --filter all=1"));
         }
@@ -44,6 +45,19 @@ impl Verb for Args {
         show(session, &pruned)?;
         writeln!(session.out, "Total reclaimed space: {}", size::human(pruned.reclaimed_bytes))?;
         Ok(Exit::SUCCESS)
+    }
+}
+
+/// `--filter all=…`, in the words of this verb.
+fn all(filters: &Filters) -> Result<Option<bool>> {
+    let invalid = |what: String| Err(Failure::new(format!("invalid filter 'all{what}")));
+    match filters.values("all") {
+        [] => Ok(None),
+        [text] => match opts::go_bool(text) {
+            Some(all) => Ok(Some(all)),
+            None => invalid(format!("': strconv.ParseBool: parsing {text:?}: invalid syntax")),
+        },
+        several => invalid(format!("=[{}]': only one value is expected", several.join(" "))),
     }
 }
 

@@ -34,7 +34,7 @@ fn impossible_containers_are_refused() {
         ("-v /x --volumes-from absent", "No such container: absent"),
         ("--user absent", "unable to find user absent: no matching entries in passwd file"),
         ("--env-file /absent", "open /absent: no such file or directory"),
-        ("--detach-keys nope", "Unknown character: 'nope'"),
+        ("--detach-keys nope", "Invalid escape keys (nope) provided"),
         ("-a stdin -d", "Conflicting options: -a and -d"),
         ("-it", "the input device is not a TTY"),
         ("--pull sometimes", "invalid pull option: 'sometimes'"),
@@ -63,7 +63,8 @@ fn a_name_belongs_to_one_container() {
     );
     assert_eq!(lab.strata("run --network none -v /anon --name taken box true").fails(125), conflict);
     lab.strata("create --network none --name other box").ok();
-    let renamed = conflict.replace("Conflict", "Error when allocating new name: Conflict");
+    let renamed = conflict.replace("Conflict", "Error when allocating new name: Conflict")
+        + "strata: failed to rename container named other\n";
     assert_eq!(lab.strata("rename other taken").fails(1), renamed);
     lab.strata("rm taken other").ok();
     lab.is_clean();

@@ -207,7 +207,12 @@ pub(crate) fn name(name: &str) -> Result<()> {
     if first && name.len() > 1 && bytes.all(rest) {
         return Ok(());
     }
-    Err(invalid(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")))
+    Err(invalid_name(name).into())
+}
+
+/// What is said of a name that is none.
+pub(crate) fn invalid_name(name: &str) -> ContainerError {
+    ContainerError::Invalid(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"))
 }
 
 /// Checks a snapshot's name: like a container's, but one character is enough.

@@ -16,7 +16,8 @@ impl Engine {
             let sentence = "Renaming a container with the same name as its current name";
             return Err(ContainerError::invalid(sentence));
         }
-        check::name(name)?;
+        // Docker shows the name as it keeps it, with a slash.
+        check::name(name).map_err(|_| not_renamed(check::invalid_name(&format!("/{name}"))))?;
         // Who starts or connects it meanwhile would do so under the old name.
         let _changing = self.store().lock_container(known.id())?;
         match self.store().containers().rename(known.id(), name)? {
@@ -31,10 +32,13 @@ impl Engine {
                 Ok(())
             }
             Renamed::NameTaken(holder) => {
-                let taken = ContainerError::NameTaken { name: name.to_owned(), holder };
-                Err(ContainerError::NotRenamed(Box::new(taken)).into())
+                Err(not_renamed(ContainerError::NameTaken { name: name.to_owned(), holder }).into())
             }
             Renamed::NotThere => Err(ContainerError::NotFound(known.record.name.clone()).into()),
         }
     }
+}
+
+fn not_renamed(because: ContainerError) -> ContainerError {
+    ContainerError::NotRenamed(Box::new(because))
 }

@@ -124,13 +124,13 @@ impl Engine {
     /// # Errors
     /// When it does not run, or the options are not understood.
     pub fn top(&self, known: &Known, options: &[String], zone: &TimeZone) -> Result<Processes> {
-        let columns = columns(options)?;
         let process = self.process(known.id());
         match process.state()?.status {
             Status::Running | Status::Paused => {}
             Status::Restarting => return Err(ContainerError::restarting(known.id()).into()),
             _ => return Err(ContainerError::NotRunning(format!("container {} is not running", known.id())).into()),
         }
+        let columns = columns(options)?;
         self.record_event(events::of(known, "top"));
         let host = Host::read(self.now(), zone);
         // A process that ends while we look has no row.
@@ -144,12 +144,16 @@ impl Engine {
 
 fn columns(options: &[String]) -> Result<Vec<(&'static str, Field)>> {
     let mut wanted = Vec::new();
-    let mut format = if options.is_empty() { FULL } else { SIMPLE };
-    let mut words = options.iter().flat_map(|word| word.split_whitespace());
+    let mut words = options.iter().flat_map(|word| word.split_whitespace()).peekable();
+    let mut format = if words.peek().is_none() { FULL } else { SIMPLE };
+    let mut numbers = false;
     while let Some(word) = words.next() {
         if let Some(list) = word.strip_prefix("--format") {
-            add(&mut wanted, list.strip_prefix('=').or_else(|| words.next()).unwrap_or_default())?;
+            add(&mut wanted, "--format", list.strip_prefix('=').or_else(|| words.next()))?;
             continue;
+        }
+        if word.starts_with("--") {
+            return Err(refused("unknown gnu long option"));
         }
         let dashed = word.strip_prefix('-');
         let letters = dashed.unwrap_or(word);
@@ -162,7 +166,7 @@ fn columns(options: &[String]) -> Result<Vec<(&'static str, Field)>> {
             match letter {
                 'o' => {
                     let list = &letters[at + 1..];
-                    add(&mut wanted, if list.is_empty() { words.next().unwrap_or_default() } else { list })?;
+                    add(&mut wanted, "-o", if list.is_empty() { words.next() } else { Some(list) })?;
                     break;
                 }
                 'u' => format = BSD,
@@ -170,7 +174,9 @@ fn columns(options: &[String]) -> Result<Vec<(&'static str, Field)>> {
                 // All processes and whole lines are shown anyway.
                 'a' | 'w' | 'x' => {}
                 'A' | 'd' | 'e' if !is_bsd => {}
-                _ => return Err(refused(word)),
+                'n' if is_bsd => numbers = true,
+                _ if dashed.is_some() => return Err(refused("unsupported SysV option")),
+                _ => return Err(refused("unsupported option (BSD syntax)")),
             }
         }
     }
@@ -179,21 +185,30 @@ fn columns(options: &[String]) -> Result<Vec<(&'static str, Field)>> {
     } else if !wanted.iter().any(|(_, field)| *field == Field::Pid) {
         return Err(ContainerError::invalid("Couldn't find PID field in ps output"));
     }
+    for (_, field) in wanted.iter_mut().filter(|(_, field)| numbers && *field == Field::User) {
+        *field = Field::Uid;
+    }
     Ok(wanted)
 }
 
 /// Adds the columns of a list.
-fn add(wanted: &mut Vec<(&'static str, Field)>, list: &str) -> Result<()> {
+fn add(wanted: &mut Vec<(&'static str, Field)>, option: &str, list: Option<&str>) -> Result<()> {
+    let missing = || refused(&format!("format specification must follow {option}"));
+    let list = list.filter(|list| !list.is_empty()).ok_or_else(missing)?;
     for name in list.split(',') {
         let name = name.split_once('=').map_or(name, |(name, _)| name);
-        let known = COLUMNS.iter().find(|(column, ..)| *column == name).ok_or_else(|| refused(name))?;
+        let known = COLUMNS
+            .iter()
+            .find(|(column, ..)| *column == name)
+            .ok_or_else(|| refused(&format!("unknown user-defined format specifier {name:?}")))?;
         wanted.push((known.1, known.2));
     }
     Ok(())
 }
 
-fn refused(word: &str) -> crate::Error {
-    ContainerError::invalid(format!("ps: unknown option or column \"{word}\""))
+/// What ps(1) would say.
+fn refused(what: &str) -> crate::Error {
+    ContainerError::invalid(format!("ps: error: {what}"))
 }
 
 /// What is the same for all processes.
@@ -419,9 +434,17 @@ mod tests {
         assert_eq!(titles(&["ax"]).unwrap(), ["PID", "TTY", "STAT", "TIME", "COMMAND"]);
         assert_eq!(titles(&["-fe"]).unwrap(), titles(&[]).unwrap());
         assert_eq!(titles(&["-aux"]).unwrap(), titles(&["aux"]).unwrap());
-        for bad in ["--nope", "pid", "-L", "axf"] {
-            let error = titles(&[bad]).unwrap_err().to_string();
-            assert_eq!(error, format!("ps: unknown option or column \"{bad}\""));
+        assert_eq!(titles(&[""]).unwrap(), titles(&[]).unwrap());
+        for (bad, said) in [
+            ("--nope", "unknown gnu long option"),
+            ("pid", "unsupported option (BSD syntax)"),
+            ("axf", "unsupported option (BSD syntax)"),
+            ("-L", "unsupported SysV option"),
+            ("-o", "format specification must follow -o"),
+            ("-opid,nope", "unknown user-defined format specifier \"nope\""),
+        ] {
+            assert_eq!(titles(&[bad]).unwrap_err().to_string(), format!("ps: error: {said}"));
         }
+        assert_eq!(columns(&["aun".to_owned()]).unwrap()[0], ("USER", Field::Uid));
     }
 }

@@ -11,7 +11,7 @@ use super::definition::DEFAULT;
 use super::pasta;
 use crate::container::{ContainerError, Document, HostConfig, Known, etc_files};
 use crate::network::{NetworkError, NetworkKnown};
-use crate::{Engine, Result, rootless};
+use crate::{Engine, Error, Result, rootless};
 
 /// What a container wishes of a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,10 @@ impl Engine {
             return pasta::in_place_of_networks(host, wishes, warnings);
         }
         match host.network() {
+            Mode::Of("") => {
+                let sentence = "Invalid network mode: invalid container format container:<name|id>";
+                return Err(ContainerError::invalid(sentence));
+            }
             Mode::Of(name) => {
                 let other = self.container(name)?;
                 host.network_mode = format!("container:{}", other.id());
@@ -91,7 +95,12 @@ impl Engine {
         publishes(host, &[])?;
         for wish in wishes.iter_mut() {
             let known = self.network(&wish.network)?;
-            check_wish(&known, wish)?;
+            check_wish(&known, wish).map_err(|error| match error {
+                Error::Network(NetworkError::Invalid(what)) => {
+                    NetworkError::invalid(format!("invalid config for network {}: {what}", known.record.name))
+                }
+                other => other,
+            })?;
             wish.network.clone_from(&known.record.name);
         }
         if let Some(first) = wishes.first() {
@@ -185,21 +194,40 @@ pub(super) fn check_wish(known: &NetworkKnown, wish: &EndpointWish) -> Result<()
     if known.record.driver == "host" || known.record.driver == "null" {
         return invalid("container cannot be disconnected from host network or connected to host network");
     }
-    let wishes_address = wish.ipv4.is_some() || wish.ipv6.is_some();
-    if known.record.name == DEFAULT {
-        if !wish.aliases.is_empty() {
-            return invalid("network-scoped alias is supported only for containers in user defined networks");
-        }
-        if wishes_address {
-            return invalid("user specified IP address is supported on user defined networks only");
+    match &*misfits(known, wish) {
+        [] => Ok(()),
+        [one] => invalid(&format!("invalid endpoint settings:\n{one}")),
+        several => {
+            let listed: Vec<String> = several.iter().map(|one| format!("\n* {one}")).collect();
+            invalid(&format!("invalid endpoint settings:{}", listed.concat()))
         }
     }
-    if wishes_address && !known.definition.chosen {
-        return invalid(
-            "user specified IP address is supported only when connecting to networks with user configured subnets",
-        );
+}
+
+/// What is wrong with a wish, in Docker's words.
+fn misfits(known: &NetworkKnown, wish: &EndpointWish) -> Vec<String> {
+    let mut misfits = Vec::new();
+    let addresses: Vec<IpAddr> = wish.ipv4.map(IpAddr::V4).into_iter().chain(wish.ipv6.map(IpAddr::V6)).collect();
+    let is_default = known.record.name == DEFAULT;
+    if is_default && !addresses.is_empty() {
+        misfits.push("user specified IP address is supported on user defined networks only".to_owned());
     }
-    Ok(())
+    if is_default && !wish.aliases.is_empty() {
+        misfits.push("network-scoped alias is supported only for containers in user defined networks".to_owned());
+    }
+    for address in addresses {
+        let pools = known.definition.pools.iter().map(|pool| pool.subnet);
+        let mut of_kind = pools.filter(|subnet| subnet.address().is_ipv4() == address.is_ipv4()).peekable();
+        if of_kind.peek().is_none() || !(known.definition.chosen || is_default) {
+            misfits.push(
+                "user specified IP address is supported only when connecting to networks with user configured subnets"
+                    .to_owned(),
+            );
+        } else if !of_kind.any(|subnet| subnet.contains(address)) {
+            misfits.push(format!("no configured subnet or ip-range contain the IP address {address}"));
+        }
+    }
+    misfits
 }
 
 /// `-p` and, for the `exposed` ports that have none, `-P`.
