@@ -17,7 +17,8 @@ pub fn parse(words: &[String], provenance: Option<&str>, sbom: Option<&str>) -> 
 
 /// Reads `type=TYPE[,mode=min|max][,disabled=true]`; a truth alone switches it.
 fn one(attest: &mut Attest, word: &str) -> Result<()> {
-    let bad = |field: &str| Failure::new(format!("invalid value {field:?} in the attestation {word:?}"));
+    let bad =
+        |field: &str| Failure::new(format!("invalid value {field}")).hint(format!("that is of the attestation {word}"));
     let (mut kind, mut detail, mut wanted) = (None, Detail::Min, true);
     for field in word.split(',').filter(|field| !field.is_empty()) {
         match field.split_once('=') {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use strata_build::{Context, LayoutName, NamedContext, Remote, RemoteContext, Secret};
 use strata_engine::Engine;
 use strata_types::Silent;
+use strata_types::reference::Reference;
 
 use super::input::ignore_of;
 use crate::exit::{Failure, Result};
@@ -25,9 +26,12 @@ pub fn read(
 ) -> Result<BTreeMap<String, NamedContext>> {
     let one = |word: &String| {
         let bad = |why: &str| Failure::new(format!("invalid value {word}: {why}"));
-        let pair = word.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
+        let pair = word.split_once('=').filter(|(_, value)| !value.is_empty());
         let (name, value) =
             pair.ok_or_else(|| Failure::new(format!("invalid context value: {word}, expected key=value")))?;
+        if let Err(error) = name.parse::<Reference>() {
+            return Err(Failure::new(format!("invalid context name {name}: {error}")));
+        }
         let (shown, name) = (name, NamedContext::key(name));
         if let Some(image) = value.strip_prefix(IMAGE) {
             return Ok((name, NamedContext::Image(image.to_owned())));

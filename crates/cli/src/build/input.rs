@@ -46,8 +46,15 @@ pub fn read(
     (path, file): (&str, Option<&str>),
     remote: &Fetching,
 ) -> Result<Input> {
-    if path == "-" {
-        return piped(engine, file);
+    match (path, file) {
+        ("", _) => {
+            return Err(Failure::new("please specify build context (e.g. \".\" for the current directory)"));
+        }
+        ("-", Some("-")) => {
+            return Err(Failure::new("invalid argument: can't use stdin for both build context and dockerfile"));
+        }
+        ("-", _) => return piped(engine, file),
+        _ => {}
     }
     if let Some(mut found) = Remote::of_context(path)? {
         if let Remote::Git(spec) = &mut found {
@@ -86,7 +93,7 @@ pub fn read(
 fn piped(engine: &Engine, file: Option<&str>) -> Result<Input> {
     let (head, whole) = Context::peek(std::io::stdin())?;
     if !Context::is_archive(&head) {
-        if file.is_some_and(|file| file != "-") {
+        if file.is_some() {
             let sentence = "unable to prepare context: with a Dockerfile on standard input, -f names nothing";
             return Err(Failure::new(sentence));
         }

@@ -67,7 +67,7 @@ pub fn parse(words: &[String], native: &Platform) -> Result<Wanted> {
             ("type", "docker" | "oci") => wanted.kind = Kind::Archive,
             ("type", "local") => wanted.kind = Kind::Local,
             ("type", "tar") => wanted.kind = Kind::Tar,
-            ("type", other) => return Err(Failure::new(format!("unknown exporter: {other:?}"))),
+            ("type", other) => return Err(Failure::new(format!("exporter {other:?} could not be found"))),
             ("dest", path) => wanted.dest = Some(path.to_owned()),
             ("name", name) => wanted.names.push(name.to_owned()),
             ("push", value) => wanted.push = crate::opts::go_bool(value).ok_or_else(bad)?,
@@ -77,8 +77,10 @@ pub fn parse(words: &[String], native: &Platform) -> Result<Wanted> {
             },
         }
     }
-    if matches!(wanted.kind, Kind::Local | Kind::Tar) && wanted.dest.is_none() {
-        return Err(Failure::new("dest is required for this exporter").hint("write --output type=local,dest=DIRECTORY"));
+    if wanted.kind == Kind::Local && wanted.dest.is_none() {
+        return Err(
+            Failure::new("dest is required for local exporter").hint("write --output type=local,dest=DIRECTORY")
+        );
     }
     Ok(wanted)
 }

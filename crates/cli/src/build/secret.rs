@@ -14,7 +14,7 @@ pub fn secrets(session: &Session, words: &[String]) -> Result<BTreeMap<String, S
 }
 
 fn secret(session: &Session, word: &str) -> Result<(String, Secret)> {
-    let bad = |why: String| Failure::new(format!("failed to parse secret {word:?}: {why}"));
+    let bad = |why: String| Failure::new(why).hint(format!("that is of --secret {word}"));
     let (mut id, mut file, mut variable, mut kind) = (String::new(), None, None, "");
     for field in word.split(',') {
         let (key, value) =
@@ -29,7 +29,7 @@ fn secret(session: &Session, word: &str) -> Result<(String, Secret)> {
         }
     }
     if id.is_empty() {
-        return Err(bad("an id is missing".to_owned()).hint("write --secret id=NAME,src=FILE"));
+        return Err(bad("secret missing ID".to_owned()).hint("write --secret id=NAME,src=FILE"));
     }
     if kind == "env" && variable.is_none() {
         variable = Some(file.take().unwrap_or_else(|| id.clone()));
@@ -48,7 +48,7 @@ fn secret(session: &Session, word: &str) -> Result<(String, Secret)> {
             Err(bad(format!("it is larger than {} bytes", Secret::BYTES_MAX)))
         }
         Ok(_) => Ok((id, Secret::File(path))),
-        Err(_) => Err(bad(format!("failed to stat {}: no such file or directory", path.display()))),
+        Err(_) => Err(bad(format!("failed to stat {0}: stat {0}: no such file or directory", path.display()))),
     }
 }
 
@@ -65,7 +65,8 @@ pub fn agents(session: &Session, words: &[String]) -> Result<BTreeMap<String, Pa
             Ok(found) if found.file_type().is_socket() => Ok((id.to_owned(), path)),
             Ok(_) => Err(Failure::new(format!("--ssh {word}: {} is not the socket of an agent", path.display()))
                 .hint("add the key to an agent with `ssh-add`, and give the agent's socket")),
-            Err(_) => Err(Failure::new(format!("--ssh {word}: failed to stat {}", path.display()))),
+            Err(_) => Err(Failure::new(format!("stat {}: no such file or directory", path.display()))
+                .hint(format!("that is of --ssh {word}"))),
         }
     };
     words.iter().map(agent).collect()

@@ -46,7 +46,8 @@ impl Mode {
         let word = usual.filter(|_| word == "auto" && !quiet).unwrap_or(word);
         Ok(match word {
             "quiet" => Self::Quiet,
-            "auto" | "plain" | "tty" if quiet => Self::Quiet,
+            "auto" if quiet => Self::Quiet,
+            other if quiet => return Err(Failure::new(format!("progress={other} and quiet cannot be used together"))),
             "auto" if is_terminal => Self::Tty,
             "auto" | "plain" => Self::Plain,
             "tty" => Self::Tty,

@@ -8,7 +8,7 @@ use strata_engine::container::{HostConfig, Resources, SHM_SIZE_BYTES};
 use strata_engine::image::Exposed;
 use strata_sys::durable::{self, Durability};
 use strata_types::Silent;
-use strata_types::reference::Reference;
+use strata_types::reference::{Reference, ReferenceError};
 
 use std::path::{Component, Path, PathBuf};
 
@@ -22,7 +22,6 @@ use crate::container::request::ulimits;
 use crate::exposure;
 use crate::opts;
 use crate::opts::go_bool;
-use crate::opts::host::Host;
 use crate::opts::ulimit::Ulimit;
 use crate::verb::prelude::*;
 
@@ -36,8 +35,8 @@ pub struct Args {
     #[command(flatten)]
     pub limits: Limits,
     /// Add a custom host-to-IP mapping (format: "host:ip")
-    #[arg(long, value_name = "strings", value_parser = opts::host::parse)]
-    pub add_host: Vec<Host>,
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    pub add_host: Vec<String>,
     /// Allow extra privileged entitlement ("security.insecure", "network.host")
     #[arg(long, value_name = "stringArray")]
     pub allow: Vec<String>,
@@ -266,11 +265,11 @@ impl Args {
             cache_to: self.caches(session)?,
             pull: self.pull,
             platforms,
-            network: self.network.clone(),
+            network: self.network(engine)?,
             secrets,
             ssh: secret::agents(session, &self.ssh)?,
             allow_insecure: self.allow_insecure()?,
-            host: self.host(),
+            host: self.host()?,
             epoch,
             steps_at_once: steps_at_once(),
         })
@@ -331,14 +330,28 @@ impl Args {
         }
     }
 
-    fn host(&self) -> HostConfig {
-        let line = |host: &Host| {
+    /// `--network`, which has to be there although no step may need it.
+    fn network(&self, engine: &Engine) -> Result<String> {
+        match self.network.as_str() {
+            "" | "default" | "none" | "host" => {}
+            joined if joined.starts_with("container:") => {
+                return Err(Failure::new(format!("network mode {joined:?} not supported by build")));
+            }
+            name => drop(engine.network(name)?),
+        }
+        Ok(self.network.clone())
+    }
+
+    fn host(&self) -> Result<HostConfig> {
+        let line = |text: &String| {
+            let host = opts::host::parse(text).map_err(|_| Failure::new(format!("invalid host {text}")))?;
             let address = host.address.map_or_else(|| "host-gateway".to_owned(), |address| address.to_string());
-            format!("{}:{address}", host.name)
+            Ok(format!("{}:{address}", host.name))
         };
         let list = |words: Vec<String>| (!words.is_empty()).then_some(words);
-        HostConfig {
-            extra_hosts: list(self.add_host.iter().map(line).collect()),
+        let hosts = self.add_host.iter().filter(|text| !text.is_empty()).map(line).collect::<Result<_>>()?;
+        Ok(HostConfig {
+            extra_hosts: list(hosts),
             security_opt: list(self.security_opt.clone()),
             shm_size: self.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE_BYTES),
             resources: Resources {
@@ -347,7 +360,7 @@ impl Args {
                 ..self.limits.resources()
             },
             ..HostConfig::default()
-        }
+        })
     }
 
     /// Warns of credentials in the image: of files only in what was made just now, or is going to leave.
@@ -412,10 +425,14 @@ fn named(word: &str) -> Result<(&str, Option<&str>)> {
 
 /// Reads `-t`.
 fn names(tags: &[String]) -> Result<Vec<Reference>> {
+    let invalid = |tag: &str, why: &str| Err(Failure::new(format!("invalid tag {tag:?}: {why}")));
     let name = |tag: &String| match tag.parse::<Reference>() {
         Ok(name) if name.digest().is_none() => Ok(name),
-        Ok(_) => Err(Failure::new(format!("invalid tag {tag:?}: a digest cannot be given to an image"))),
-        Err(error) => Err(Failure::new(format!("invalid tag {tag:?}: {error}"))),
+        Ok(_) => invalid(tag, "a digest cannot be given to an image"),
+        // In the words of what reads references without Docker's own names.
+        Err(ReferenceError::Uppercase(_)) => invalid(tag, "repository name must be lowercase"),
+        Err(_) if tag.is_empty() => invalid(tag, "repository name must have at least one component"),
+        Err(error) => invalid(tag, &error.to_string()),
     };
     tags.iter().map(name).collect()
 }

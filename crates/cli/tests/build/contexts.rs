@@ -88,7 +88,9 @@ fn what_is_built_goes_where_it_is_wanted() {
     assert_eq!(metadata["image.name"], "docker.io/library/app:1");
     machine.strata(["rmi", "app:1"]).ok();
     assert_eq!(machine.strata(["load", "-i", "oci.tar"]).ok(), "Loaded image: app:1\n");
-    for (word, says) in [("type=magic", "unknown exporter: \"magic\""), ("type=local", "dest is required")] {
+    for (word, says) in
+        [("type=magic", "exporter \"magic\" could not be found"), ("type=local", "dest is required for local exporter")]
+    {
         assert!(build(&machine, file, &["-o", word]).fails(1).contains(says), "{word}");
     }
 }

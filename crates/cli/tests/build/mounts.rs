@@ -90,7 +90,7 @@ RUN --mount=type=secret,id=absent ! [ -e /run/secrets/absent ]
     );
     for (word, says) in [
         ("id=x,src=nothere", "failed to stat"),
-        ("src=token", "an id is missing"),
+        ("src=token", "secret missing ID"),
         ("id=x,colour=red", "unexpected key 'colour'"),
         ("id=x,env=NOT_SET", "the variable NOT_SET is not set"),
     ] {

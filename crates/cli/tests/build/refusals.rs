@@ -157,6 +157,13 @@ fn nonsense_on_the_command_line_is_refused() {
     }
     let err = build(&machine, "FROM base\n", &["-t", "B AD"]).fails(1);
     assert!(err.starts_with("strata: invalid tag \"B AD\""), "{err}");
+    let elsewhere = [
+        (["--network", "nowhere"], "strata: network nowhere not found\n"),
+        (["--network", "container:x"], "strata: network mode \"container:x\" not supported by build\n"),
+    ];
+    for (words, says) in elsewhere {
+        assert_eq!(build(&machine, "FROM base\n", &words).fails(1), says);
+    }
     for (file, hint) in [
         ("FROM base\n", "no stage has a name: FROM image AS name gives it one"),
         ("FROM base AS one\nFROM base AS two\n", "the stages are: one, two"),

@@ -4,7 +4,7 @@ use strata_testkit::image::Image;
 use strata_testkit::{Machine, host, need};
 
 /// `$ WORDS`, then the code and what is said on standard error, without whose words they are. The words are said to a
-/// container `up`, a container `made` that has the volume `used`, an image `box` and a network `blue`.
+/// container `up`, a container `made` that has the volume `used`, an image `box` and a network `blue`; there is a Dockerfile.
 const REFUSALS: &str = include_str!("../golden/docker-refusals.txt");
 
 #[test]
@@ -14,6 +14,7 @@ fn refusals_are_dockers_word_for_word() {
     let prepare = |words: &str| machine.strata(words.split(' ')).ok();
     machine.strata_with_input(["load", "-q"], &Image::busybox().docker_archive("box:latest")).ok();
     prepare("network create --subnet 10.91.0.0/24 blue");
+    std::fs::write(machine.dir().join("Dockerfile"), "FROM scratch\nCOPY Dockerfile /\n").unwrap();
     let ids = [
         prepare("run -d --network none --name up box sleep 1000"),
         prepare("create --network none --name made -v used:/used box true"),
