@@ -102,7 +102,9 @@ fn find(wanted: &NamedUser, passwd_text: &str, group: impl Fn() -> Result<String
         more.extend(groups(&group_text).filter(member).map(|group| group.gid));
     }
     for name in &wanted.groups {
-        let id = group_id(&group_text, name).ok_or_else(|| Error::Setup(format!("Unable to find group {name}")))?;
+        let id = group_id(&group_text, name);
+        let missing = || Error::Setup(format!("Unable to find group {name}: no matching entries in group file"));
+        let id = id.ok_or_else(missing)?;
         more.push(in_range(id)?);
     }
     let mut ids = vec![gid];

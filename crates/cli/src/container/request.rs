@@ -79,7 +79,7 @@ pub fn request(session: &Session, options: &ContainerOptions, given: Given) -> R
     let contradicts = |failure: Failure| failure.exit(Exit::ENGINE);
     let attached = streams(options, detach).map_err(contradicts)?;
     if options.rm && !matches!(options.restart.as_str(), "" | "no") {
-        return Err(contradicts(Failure::new("conflicting options: cannot specify both --restart and --rm")));
+        return Err(contradicts(Failure::new("Conflicting options: --restart and --rm")));
     }
     let mut mounts = Vec::new();
     let mut host = host(session, options).map_err(contradicts)?;

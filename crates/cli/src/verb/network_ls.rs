@@ -31,7 +31,10 @@ impl Verb for Args {
     fn run(self, session: &mut Session) -> Result<Exit> {
         let known = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
         let filters = Filters::new(&self.filter, &known)?;
-        let dangling = filters.truth("dangling")?;
+        let dangling = filters.truth("dangling").map_err(|_| {
+            let known = r#"must be "true" (or "1"), or "false" (or "0")"#;
+            Failure::new(format!("invalid value for filter 'dangling', {known}"))
+        })?;
         if let Some(other) = filters.values("type").iter().find(|kind| !["builtin", "custom"].contains(&kind.as_str()))
         {
             return Err(Failure::new(format!("invalid filter: 'type'='{other}'")));

@@ -16,7 +16,7 @@ fn impossible_containers_are_refused() {
         ("--cap-add NOPE", "invalid CapAdd: unknown capability: \"CAP_NOPE\""),
         ("--link other", "links are not part of strata"),
         ("--network blue", "network blue not found"),
-        ("--restart always --rm", "conflicting options: cannot specify both --restart and --rm"),
+        ("--restart always --rm", "Conflicting options: --restart and --rm"),
         ("--restart always:3", "maximum retry count can only be used with 'on-failure'"),
         ("--restart sometimes", "invalid restart policy: unknown policy 'sometimes'"),
         ("--restart on-failure:x", "invalid restart policy format: maximum retry count must be an integer"),
