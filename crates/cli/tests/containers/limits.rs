@@ -54,6 +54,10 @@ fn limits_are_what_the_kernel_is_told() {
         assert_eq!(oom.ok(), "oom_kill_disable 1\n");
     }
     assert_eq!(lab.script("--oom-score-adj 321", "cat /proc/self/oom_score_adj").ok(), "321\n");
+    // Not everybody may lower it: then it is told, in the kernel's words.
+    let low = lab.script("--oom-score-adj -900", "cat /proc/self/oom_score_adj");
+    let is_told = low.err.contains("the out-of-memory score cannot be set to -900: permission denied\n");
+    assert!(low.out == "-900\n" || is_told, "{low:?}");
     assert!(lab.script("--kernel-memory 64m", "true").err.contains("WARNING: Kernel memory limits are deprecated"));
     lab.is_clean();
 }

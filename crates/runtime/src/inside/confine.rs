@@ -6,6 +6,7 @@ use rustix::fs::{Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit as RawRlimit};
 use strata_sys::{caps, process, seccomp, signal};
+use strata_types::plain;
 
 use super::place::{self, Kind};
 use super::{Channel, label, program, program::Identity};
@@ -48,7 +49,7 @@ pub(super) fn apply(
 ) -> Result<Option<String>, Error> {
     let Identity { user, home } = program::identity(process)?;
     if let Err(errno) = process::new_session_keyring() {
-        channel.warn(&format!("the session keyring of the host stays joined: {errno}"));
+        channel.warn(&format!("the session keyring of the host stays joined: {}", plain(&errno)));
     }
     hand_over_streams(user.uid)?;
     if let Some(label) = label {

@@ -16,6 +16,7 @@ use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::{detached, packet, user_namespace};
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
+use strata_types::plain;
 
 use super::secrets::DIR as SECRETS;
 use super::{Channel, confine, devices, mounts, place};
@@ -83,8 +84,9 @@ fn places(spec: &Spec, rootfs: BorrowedFd<'_>, root: (u32, u32)) -> Result<(), E
 fn explain(error: std::io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::INVAL | Errno::OPNOTSUPP) => Error::Unsupported(format!(
-            "cannot map the ids of the container's files: {error}; user namespaces need a store on a filesystem \
-             with idmapped mounts, such as ext4, xfs or btrfs"
+            "cannot map the ids of the container's files: {}; user namespaces need a store on a filesystem \
+             with idmapped mounts, such as ext4, xfs or btrfs",
+            plain(&error)
         )),
         _ => Error::io("mount the container's layers for its users")(error),
     }

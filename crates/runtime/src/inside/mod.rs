@@ -31,6 +31,7 @@ use strata_sys::cgroup::Entrance;
 use strata_sys::excursion::Excursion;
 use strata_sys::process::NamespaceSet;
 use strata_sys::{detached, packet, process, seccomp};
+use strata_types::plain;
 
 use self::standing::Ready;
 use crate::Error;
@@ -236,7 +237,7 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     if spec.namespaces.network.is_own()
         && let Err(errno) = strata_sys::loopback::up()
     {
-        channel.warn(&format!("the loopback interface stays down: {errno}"));
+        channel.warn(&format!("the loopback interface stays down: {}", plain(&errno)));
     }
     masks::sysctls(spec, &standing)?;
     masks::apply(spec, rootfs.as_fd(), &standing)?;

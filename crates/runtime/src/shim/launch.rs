@@ -14,6 +14,7 @@ use strata_sys::{packet, user_namespace};
 use strata_types::ContainerId;
 use strata_types::ids::IdMaps;
 use strata_types::mount::MountPlan;
+use strata_types::plain;
 
 use super::ahead::FirstAhead;
 use super::external;
@@ -194,7 +195,7 @@ fn set_oom_score(process: &Process, pid: i32, warnings: &mut Vec<String>) {
     if let Some(adjustment) = process.oom_score_adj
         && let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), adjustment.to_string())
     {
-        warnings.push(format!("the out-of-memory score cannot be set to {adjustment}: {error}"));
+        warnings.push(format!("the out-of-memory score cannot be set to {adjustment}: {}", plain(&error)));
     }
 }
 

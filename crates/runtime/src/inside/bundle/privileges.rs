@@ -4,6 +4,7 @@
 use rustix::io::Errno;
 use strata_sys::caps::{CapSet, Capability};
 use strata_sys::{caps, process, signal};
+use strata_types::plain;
 
 use super::super::{Channel, confine, label};
 use crate::spec::{Capabilities, Process};
@@ -37,7 +38,7 @@ pub(super) fn take_away(
     if how.new_keyring
         && let Err(errno) = process::new_session_keyring()
     {
-        channel.warn(&format!("the session keyring of the host stays joined: {errno}"));
+        channel.warn(&format!("the session keyring of the host stays joined: {}", plain(&errno)));
     }
     confine::hand_over_streams(process.user.uid)?;
     if let Some(label) = label {
