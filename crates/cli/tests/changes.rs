@@ -96,6 +96,7 @@ fn files_are_copied_by_dockers_rules() {
     assert_eq!(cp("out", "one:/no/dir/").fails(1), "strata: no such directory\n");
     assert_eq!(cp("in", "one:/etc/passwd").fails(1), "strata: cannot copy directory\n");
     assert_eq!(cp("one:/a", "one:/b").fails(1), "strata: copying between containers is not supported\n");
+    assert_eq!(cp("one:", ".").fails(1), "strata: bad parameter: path cannot be empty\n");
     assert_eq!(cp("a", "b").fails(1), "strata: must specify at least one container source\n");
     let nosuch = cp("nosuch", "one:/").fails(1);
     assert!(nosuch.ends_with("nosuch: no such file or directory\n"), "{nosuch}");

@@ -88,6 +88,8 @@ fn what_is_built_goes_where_it_is_wanted() {
     assert_eq!(metadata["image.name"], "docker.io/library/app:1");
     machine.strata(["rmi", "app:1"]).ok();
     assert_eq!(machine.strata(["load", "-i", "oci.tar"]).ok(), "Loaded image: app:1\n");
+    let piped = build(&machine, file, &["-o", "type=tar"]);
+    assert!(piped.code == 0 && piped.out.contains("ustar"), "{}", piped.err);
     for (word, says) in
         [("type=magic", "exporter \"magic\" could not be found"), ("type=local", "dest is required for local exporter")]
     {

@@ -34,6 +34,10 @@ fn impossible_containers_are_refused() {
         ("-v /x --volumes-from absent", "No such container: absent"),
         ("--user absent", "unable to find user absent: no matching entries in passwd file"),
         ("--env-file /absent", "open /absent: no such file or directory"),
+        (
+            "--network bridge --ip x",
+            "invalid config for network bridge: invalid endpoint settings:\ninvalid IPv4 address: x\n",
+        ),
         ("--detach-keys nope", "Invalid escape keys (nope) provided"),
         ("-a stdin -d", "Conflicting options: -a and -d"),
         ("-it", "the input device is not a TTY"),
