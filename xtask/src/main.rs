@@ -27,7 +27,7 @@ Tasks:
   vm-zfs      Build ZFS for that kernel, once: from then on a guest tests it, too
   bench       Measure against crun, tar and the engines that are installed; write docs/benchmarks.md
   dist [DIR]  Build the release binary, man pages and completions into DIR (default: target/dist)
-  order       Look which functions a `run` calls, for the linker to put them side by side (crates/cli/functions.txt)
+  order [--check]  Look which functions a `run` calls, for the linker to put them side by side (crates/cli/functions.txt)
   oci-validation DIR [--write]  Compare `strata runtime` with crun on the validation programs of runtime-tools, built in DIR
   tutorial [--bless]  Run the commands of docs/tutorial*.md and compare (or rewrite) their outputs
 ";
@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         ["vm-zfs"] => vm::build_zfs(),
         ["bench", rest @ ..] => bench::run(rest),
         ["order"] => order::list(),
+        ["order", "--check"] => order::check(),
         ["dist"] => dist::run("target/dist".as_ref()),
         ["dist", dir] => dist::run(dir.as_ref()),
         ["oci-validation", dir] => oci_validation::run(dir, false),

@@ -5,8 +5,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::io::Errno;
+
+use crate::clock;
 
 /// `struct fsverity_enable_arg`.
 #[repr(C)]
@@ -26,10 +29,14 @@ struct EnableArg {
 const FS_IOC_ENABLE_VERITY: u32 = 0x4080_6685;
 /// `FS_VERITY_HASH_ALG_SHA256`.
 const SHA256: u32 = 1;
+/// How long a file may go on being open for writing in a process that was forked meanwhile: until that executes its program.
+const BUSY_LOOKS: u32 = 200;
+const BUSY_LOOK: Duration = Duration::from_millis(5);
 /// The largest blocks that are compared: a page. Filesystems with smaller ones want theirs, and Linux 6.3.
 const BLOCK_BYTES_MAX: i64 = 4096;
 
-/// Seals the file at `path`, which nobody may have open for writing. True if it is sealed, now or already; false where the
+/// Seals the file at `path`, which nobody may have open for writing but a copy of this process that is about to execute
+/// another program: that is waited for, a second at most. True if it is sealed, now or already; false where the
 /// filesystem cannot, as most cannot: ext4 and f2fs have to be made, or tuned, for it.
 pub fn seal(path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
@@ -45,20 +52,28 @@ pub fn seal(path: &Path) -> io::Result<bool> {
         signature: 0,
         reserved2: [0; 11],
     };
-    loop {
+    when_free(|| {
         // SAFETY: the request reads a structure that outlives the call and names no other memory; the descriptor is open.
-        let done = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_ENABLE_VERITY as _, &raw const argument) };
-        if done == 0 {
-            return Ok(true);
+        match unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_ENABLE_VERITY as _, &raw const argument) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
         }
-        let error = io::Error::last_os_error();
-        return match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::INTR) => continue,
-            Some(Errno::EXIST) => Ok(true),
+    })
+}
+
+/// Seals by `enable`, again and again while the file is busy.
+fn when_free(mut enable: impl FnMut() -> io::Result<()>) -> io::Result<bool> {
+    let mut looks = 0..BUSY_LOOKS;
+    loop {
+        let Err(error) = enable() else { return Ok(true) };
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::INTR) => {}
+            Some(Errno::TXTBSY) if looks.next().is_some() => clock::pause(BUSY_LOOK),
+            Some(Errno::EXIST) => return Ok(true),
             // The last is said of blocks that the kernel does not take.
-            Some(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOPKG | Errno::INVAL) => Ok(false),
-            _ => Err(error),
-        };
+            Some(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOPKG | Errno::INVAL) => return Ok(false),
+            _ => return Err(error),
+        }
     }
 }
 
@@ -81,6 +96,18 @@ pub fn works_in(dir: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_busy_for_a_moment_is_sealed_and_one_that_stays_so_is_not() {
+        let answers = |busy: u32, then: fn() -> io::Result<()>| {
+            let mut busy = 0..busy;
+            when_free(move || busy.next().map_or_else(then, |_| Err(Errno::TXTBSY.into())))
+        };
+        assert!(answers(BUSY_LOOKS, || Ok(())).unwrap());
+        assert!(!answers(1, || Err(Errno::NOTTY.into())).unwrap());
+        let refused = answers(BUSY_LOOKS + 1, || Ok(())).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ExecutableFileBusy);
+    }
 
     #[test]
     fn a_sealed_file_is_never_written_again() {

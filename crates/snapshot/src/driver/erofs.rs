@@ -208,7 +208,7 @@ fn seal_both(layer: &Path) -> Result<()> {
 fn seal(path: &Path) -> Result<()> {
     match strata_sys::verity::seal(path) {
         Ok(_may_be_unable) => Ok(()),
-        // Somebody forked while it was open for writing, and has not yet executed what it forked for.
+        // Somebody forked while it was open for writing, and goes on as a copy of us.
         Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
             tracing::warn!(path = %path.display(), "a layer's file is busy and stays unsealed");
             Ok(())
