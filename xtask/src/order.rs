@@ -98,10 +98,11 @@ fn called<'a>(program: &Path, functions: impl Iterator<Item = &'a u64>) -> Done<
         for call in arena.setup(&calls)?.lines() {
             let (caller, address) = call.split_once(' ').ok_or_else(|| format!("not a call: {call}"))?;
             let address = u64::from_str_radix(address, 16).map_err(|_| format!("not an address: {address}"))?;
-            if callers.entry(address).or_default().is_empty() {
+            let by = callers.entry(address).or_default();
+            if by.is_empty() {
                 order.push(address);
             }
-            callers.entry(address).or_default().insert(caller.to_owned());
+            by.insert(caller.to_owned());
         }
     }
     let group = |address: &u64| match (callers[address].contains("0"), callers[address].contains("1")) {
