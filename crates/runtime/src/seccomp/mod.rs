@@ -15,7 +15,7 @@ use crate::{Error, oci};
 /// The default profile.
 const DEFAULT: &str = include_str!("default.json");
 /// Changes when the same profile compiles to something else.
-const COMPILER: &str = "1";
+const COMPILER: &str = "2";
 
 /// The filter for a process; none if it is unconfined. Compiled filters are kept in `<run dir>/seccomp`, by a hash of all
 /// that goes into them.

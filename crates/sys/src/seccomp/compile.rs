@@ -6,7 +6,7 @@
 //! leaf: return | (load argument, compare, …, return)* return default
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::table::X32_BIT;
 use super::{Action, Arch, Comparison, Condition, Filter, INSTRUCTIONS_MAX, Instruction, Program, Table};
@@ -24,6 +24,9 @@ const RETURN: u16 = 0x06;
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
+
+/// How far a comparison can jump.
+const REACH: usize = u8::MAX as usize;
 
 /// The rules for one number: conditions, all of which must hold, and what happens then.
 type Leaf = Vec<(Vec<Condition>, Action)>;
@@ -121,18 +124,60 @@ fn leaves(filter: &Filter, arch: Arch) -> BTreeMap<u32, Leaf> {
 
 /// A search tree over ranges: below the middle to the left, from it on to the right.
 fn search(ranges: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
-    let (left, right) = ranges.split_at(ranges.len() / 2);
-    let Some(middle) = right.first().filter(|_| !left.is_empty()) else {
-        return ranges.first().map(|(_, code)| code.clone()).unwrap_or_default();
-    };
-    let (left, start, right) = (search(left), middle.0, search(right));
-    let mut code = match u8::try_from(left.len()) {
-        Ok(distance) => vec![instruction(JUMP_IF_GREATER_OR_EQUAL, distance, 0, start)],
-        Err(_) => vec![instruction(JUMP_IF_GREATER_OR_EQUAL, 0, 1, start), instruction(JUMP, 0, 0, left.len() as u32)],
-    };
-    code.extend(left);
-    code.extend(right);
-    code
+    let mut tree = Backwards::default();
+    tree.search(ranges);
+    tree.code.reverse();
+    tree.code
+}
+
+/// A search tree, the last instruction first. Jumps lead forward only, so what they lead to is there before they are: a leaf
+/// within their reach is not made again. The kernel translates each instruction twice whenever a container starts.
+#[derive(Default)]
+struct Backwards {
+    code: Vec<Instruction>,
+    /// Where the newest of each kind of leaf is: how many instructions there are from its first one to the end.
+    leaves: HashMap<Vec<Instruction>, usize>,
+}
+
+impl Backwards {
+    /// Puts the tree of these ranges before what is there, if it has to be made; gives its place, as in `leaves`.
+    fn search(&mut self, ranges: &[(u32, Vec<Instruction>)]) -> usize {
+        let (left, right) = ranges.split_at(ranges.len() / 2);
+        let Some(middle) = right.first().filter(|_| !left.is_empty()) else {
+            return ranges.first().map_or(0, |(_, leaf)| self.leaf(leaf));
+        };
+        let (right, left) = (self.search(right), self.search(left));
+        let right = self.within_reach(right, 2);
+        let left = self.within_reach(left, 1);
+        self.code.push(instruction(JUMP_IF_GREATER_OR_EQUAL, self.distance(right), self.distance(left), middle.0));
+        self.code.len()
+    }
+
+    fn leaf(&mut self, leaf: &[Instruction]) -> usize {
+        // What compares is a few instructions further on.
+        let is_near = |place: &&usize| self.code.len() - **place <= REACH / 2;
+        if let Some(place) = self.leaves.get(leaf).filter(is_near) {
+            return *place;
+        }
+        self.code.extend(leaf.iter().rev());
+        self.leaves.insert(leaf.to_vec(), self.code.len());
+        self.code.len()
+    }
+
+    /// The place itself, or that of a jump to it if it is too far for a comparison that follows after `more` instructions at
+    /// most.
+    fn within_reach(&mut self, place: usize, more: usize) -> usize {
+        let distance = self.code.len() - place;
+        if distance + more <= REACH {
+            return place;
+        }
+        self.code.push(instruction(JUMP, 0, 0, distance as u32));
+        self.code.len()
+    }
+
+    fn distance(&self, place: usize) -> u8 {
+        u8::try_from(self.code.len() - place).expect("what is compared for is within reach")
+    }
 }
 
 /// The code for one number: the first rule whose conditions hold.

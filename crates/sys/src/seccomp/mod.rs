@@ -112,7 +112,7 @@ impl Filter {
 
 /// One instruction of the kernel's filter machine (linux/filter.h).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Instruction {
     code: u16,
     jump_true: u8,

@@ -127,3 +127,36 @@ fn calls_of_another_architecture_end_the_process() {
     assert_eq!(call(Arch::Arm.audit(), 0), Action::KillProcess.code());
     assert_eq!(call(Arch::X86_64.audit(), X32_BIT), Action::KillProcess.code());
 }
+
+#[test]
+fn a_long_program_jumps_to_leaves_near_and_far() {
+    let lines = include_str!("../syscalls.txt").lines().filter(|line| !line.starts_with('#'));
+    let names: Vec<String> = lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    let some = |every: usize| names.iter().step_by(every).cloned().collect::<Vec<_>>();
+    let only = Condition { argument: 0, comparison: Comparison::Equal(7) };
+    let rules = vec![
+        Rule { names: some(3), conditions: Vec::new(), action: Action::Allow },
+        // Alike for many, and too long to be jumped over.
+        Rule { names: some(5), conditions: vec![only; 6], action: Action::Errno(5) },
+        Rule { names: some(7), conditions: vec![only], action: Action::Errno(7) },
+    ];
+    let arches = vec![Arch::X86_64, Arch::X86, Arch::X32];
+    let filter = Filter { default: Action::Errno(1), arches: arches.clone(), rules };
+    let program = compile(&filter).unwrap();
+    for arch in arches {
+        let table = Table::of(arch);
+        let highest = filter.rules.iter().flat_map(|rule| &rule.names).filter_map(|name| table.number(name)).max();
+        for name in names.iter().filter(|name| table.number(name) <= highest) {
+            for argument in [0, 7] {
+                let Some(number) = table.number(name) else { continue };
+                let arguments = [argument, 0, 0, 0, 0, 0];
+                let got = run(&program, Call { audit: arch.audit(), number, arguments });
+                assert_eq!(got, expected(&filter, name, arguments).code(), "{name} on {arch:?}");
+            }
+        }
+    }
+    // One comparison for each number where the answer changes, and hardly anything else for a plain filter.
+    let plain = Filter { rules: filter.rules[..1].to_vec(), ..filter };
+    let (length, changes) = (compile(&plain).unwrap().0.len(), plain.rules[0].names.len() * 2 * 3);
+    assert!(length < changes + changes / 20, "{length} instructions for {changes} changes at most");
+}
