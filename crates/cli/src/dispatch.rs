@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::mem::ManuallyDrop;
 
+use tracing::level_filters::LevelFilter;
+
 use crate::exit::{Exit, Failure, Result};
 use crate::session::Session;
 use crate::verb::{self, Entry};
-use crate::{absent, argv, globals, help, hint, usage};
+use crate::{absent, argv, globals, help, hint, log, usage};
 
 /// Runs the program on the words after its name.
 pub fn run(words: Vec<OsString>, session: &mut Session) -> Exit {
@@ -87,21 +89,18 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
     }
 }
 
-/// What the crates beneath have to say goes to stderr, from the level asked for.
+/// What the crates beneath have to say is told from the level asked for.
 fn start_log(globals: &globals::Globals) -> Result<()> {
-    use tracing::Level;
     let level = match globals.log_level.to_lowercase().as_str() {
-        _ if globals.debug => Level::DEBUG,
-        "trace" => Level::TRACE,
-        "debug" => Level::DEBUG,
-        "info" => Level::INFO,
-        "warn" | "warning" => Level::WARN,
-        "error" | "fatal" | "panic" => Level::ERROR,
+        _ if globals.debug => LevelFilter::DEBUG,
+        "trace" => LevelFilter::TRACE,
+        "debug" => LevelFilter::DEBUG,
+        "info" => LevelFilter::INFO,
+        "warn" | "warning" => LevelFilter::WARN,
+        "error" | "fatal" | "panic" => LevelFilter::ERROR,
         other => return Err(Failure::new(format!("unable to parse logging level: {other}"))),
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).without_time().with_target(false);
-    // In tests there is one already; it serves as well.
-    drop(log.try_init());
+    log::start(level);
     Ok(())
 }
 

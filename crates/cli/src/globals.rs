@@ -42,12 +42,72 @@ pub fn command() -> clap::Command {
 
 /// Parses the options before the verb; returns them and the words from the verb on.
 pub fn parse(mut words: Vec<OsString>) -> Result<(Globals, Vec<OsString>), clap::Error> {
+    if let Some((globals, count)) = plain(&words) {
+        return Ok((globals, words.split_off(count)));
+    }
     let command = command();
     let rest = words.split_off(argv::first_operand(&command, &words));
-    if words.is_empty() {
-        let defaults = Globals { log_level: String::from("warn"), ..Globals::default() };
-        return Ok((defaults, rest));
-    }
     let matches = command.try_get_matches_from(std::iter::once(OsString::from("strata")).chain(words))?;
     Ok((Globals::from_arg_matches(&matches)?, rest))
+}
+
+/// The options before the verb, and how many words they are, if they are written as they mostly are: none, or long ones, each
+/// once, with words as values. Everything else is the parser's, whose making costs a command as much as opening the store.
+fn plain(words: &[OsString]) -> Option<(Globals, usize)> {
+    let mut globals = Globals { log_level: String::from("warn"), ..Globals::default() };
+    let mut count = 0;
+    loop {
+        let name = words.get(count)?.to_str()?;
+        if !name.starts_with('-') && !name.is_empty() {
+            return Some((globals, count));
+        }
+        let value =
+            words.get(count + 1).filter(|value| !value.is_empty() && !value.as_encoded_bytes().starts_with(b"-"))?;
+        let place = match name {
+            "--root" => &mut globals.root,
+            "--run-dir" => &mut globals.run_dir,
+            "--config" => &mut globals.config,
+            _ => return None,
+        };
+        if place.replace(value.clone()).is_some() {
+            return None;
+        }
+        count += 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the parser makes of the same words.
+    fn parsed(words: &[OsString]) -> Option<(Globals, usize)> {
+        let command = command();
+        let count = argv::first_operand(&command, words);
+        let all = std::iter::once(OsString::from("strata")).chain(words[..count].iter().cloned());
+        Some((Globals::from_arg_matches(&command.try_get_matches_from(all).ok()?).ok()?, count))
+    }
+
+    #[test]
+    fn what_is_read_without_the_parser_is_what_it_reads() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for line in [
+            "run",
+            "run --root x",
+            "--root /a run -it debian",
+            "--run-dir r --root x ps",
+            "--config c --run-dir r --root x ps -a",
+            "--root help images",
+        ] {
+            let words = words(line);
+            let plain = plain(&words).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(format!("{plain:?}"), format!("{:?}", parsed(&words).unwrap()), "{line}");
+        }
+        for line in ["", "-D run", "--root", "--root x", "--root -x run", "--root=x run", "--root  run", "-- run"]
+            .into_iter()
+            .chain(["--root a --root b run", "--debug run", "--log-level debug run", "--help", "- run", "--rot x run"])
+        {
+            assert!(plain(&words(line)).is_none(), "{line}");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //! usage.rs      clap's errors in Docker's words        help.rs   --help in Docker's shape
 //! absent.rs     what people are used to call and what there is not
 //! session.rs    environment, working directory, clock, terminal, output: nothing else reads them
-//! exit.rs       exit codes and failures                hint.rs   advice for well-known failures
+//! exit.rs       exit codes and failures                hint.rs   advice for well-known failures    log.rs  what crates say
 //! verb/         one verb per file                      opts/     one kind of option value per file
 //! mask.rs       values that look like secrets are not shown   exposure.rs  warnings of those an image shows
 //! format/       templates, tables, JSON, sizes, ages   filter.rs `--filter`     progress.rs  what pulls and pushes draw
@@ -27,6 +27,7 @@ pub mod format;
 pub mod globals;
 pub mod help;
 pub mod hint;
+pub mod log;
 pub mod mask;
 pub mod operands;
 pub mod opts;
@@ -36,10 +37,8 @@ pub mod streams;
 pub mod usage;
 pub mod verb;
 
-use std::process::ExitCode;
-
-/// Runs the program with the arguments, environment and streams of this process.
-pub fn main() -> ExitCode {
+/// Runs the program with the arguments, environment and streams of this process; the code to end with.
+pub fn main() -> u8 {
     if let Some(code) = strata_runtime::reexec::main() {
         return code;
     }
@@ -50,5 +49,5 @@ pub fn main() -> ExitCode {
     let is_runtime =
         name.is_some_and(|name| std::path::Path::new(&name).file_name() == Some("strata-runtime".as_ref()));
     let words = is_runtime.then(|| "runtime".into()).into_iter().chain(words).collect();
-    ExitCode::from(dispatch::run(words, &mut session).code())
+    dispatch::run(words, &mut session).code()
 }

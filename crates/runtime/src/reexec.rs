@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
 use strata_sys::{packet, process, sealed};
@@ -20,15 +20,12 @@ const TITLE: &CStr = c"strata-shim";
 
 /// Runs the shim if this process was started as one, and says how it ended. Programs call it first thing, before they
 /// start threads or read anything.
-pub fn main() -> Option<ExitCode> {
+pub fn main() -> Option<u8> {
     if std::env::args_os().next()? != NAME {
         return None;
     }
-    Some(match serve() {
-        Ok(()) => ExitCode::SUCCESS,
-        // There is nobody to tell: the client sees that the conversation ended.
-        Err(_) => ExitCode::FAILURE,
-    })
+    // There is nobody to tell of an error: the client sees that the conversation ended.
+    Some(u8::from(serve().is_err()))
 }
 
 fn serve() -> Result<(), Error> {

@@ -12,6 +12,7 @@ pub mod detached;
 pub mod dm;
 pub mod idle;
 pub mod isolate;
+pub mod kernel_file;
 pub mod loop_device;
 pub mod loopback;
 pub mod packet;

@@ -10,6 +10,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::detached;
 use crate::signal::{self, last_errno};
+use crate::user_namespace;
 
 /// Namespaces, as bits of clone(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,13 @@ impl NamespaceSet {
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// This process has come into them; without a name they may be any.
+    fn note(self) {
+        if self.is_empty() || self.has(Self::USER) {
+            user_namespace::has_changed();
+        }
     }
 }
 
@@ -143,6 +151,9 @@ fn clone_with(
     match pid {
         -1 => Err(last_errno()),
         0 => {
+            if NamespaceSet(flags).has(NamespaceSet::USER) {
+                user_namespace::has_changed();
+            }
             let code = inside();
             // SAFETY: ends this copy without running the original's exit handlers.
             unsafe { libc::_exit(i32::from(code)) }
@@ -265,7 +276,9 @@ fn ended(status: rustix::process::WaitStatus) -> Ended {
 /// Enters namespaces: those of the process behind a pidfd, or the one behind a namespace descriptor.
 pub fn join(fd: BorrowedFd<'_>, namespaces: NamespaceSet) -> Result<()> {
     // SAFETY: setns takes two numbers; what it changes concerns the calling thread only.
-    match unsafe { libc::setns(fd.as_raw_fd(), namespaces.0 as libc::c_int) } {
+    let done = unsafe { libc::setns(fd.as_raw_fd(), namespaces.0 as libc::c_int) };
+    namespaces.note();
+    match done {
         0 => Ok(()),
         _ => Err(last_errno()),
     }
@@ -284,7 +297,9 @@ pub fn unshare_cgroup() -> Result<()> {
 /// with `EINVAL` for users and clocks in a process with several threads.
 pub fn unshare(namespaces: NamespaceSet) -> Result<()> {
     // SAFETY: takes a number; what it changes is which namespaces this thread and its later children are in.
-    match unsafe { libc::unshare(namespaces.0 as libc::c_int) } {
+    let done = unsafe { libc::unshare(namespaces.0 as libc::c_int) };
+    namespaces.note();
+    match done {
         0 => Ok(()),
         _ => Err(last_errno()),
     }
@@ -348,11 +363,32 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
     Ok(())
 }
 
+/// What a program does first that is not begun by Rust: nothing it opens may become a standard stream, and writing to somebody
+/// who has gone is an error, not the end. Also, memory of a command, which lives shortly, comes in larger pieces and goes back
+/// with its end.
+pub fn begin() {
+    let mut streams = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: the array outlives the call; the others take numbers and a text that ends with a zero. If no stream can be
+    // opened, ending is safer than going on.
+    unsafe {
+        let looked = libc::poll(streams.as_mut_ptr(), streams.len() as libc::nfds_t, 0);
+        for stream in streams.iter().filter(|stream| looked > 0 && stream.revents & libc::POLLNVAL != 0) {
+            if libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) != stream.fd {
+                libc::abort();
+            }
+        }
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::mallopt(libc::M_TOP_PAD, 256 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
+    }
+}
+
 /// Keeps the memory of a process that mostly waits small: one arena, and free memory goes back soon.
 pub fn allocate_sparingly() {
     // SAFETY: both set a number of the allocator, before any thread exists.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TOP_PAD, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
     }
 }

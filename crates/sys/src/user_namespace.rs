@@ -1,6 +1,7 @@
 //! User namespaces (user_namespaces(7)): who is whom in them, and acting on files as somebody of one.
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
@@ -89,10 +90,25 @@ pub fn become_root() -> Result<()> {
     }
 }
 
+/// The process that was found to be in the machine's own user namespace: it is asked for often, and the kernel makes three
+/// objects to answer. 0 if it is to be looked at again.
+static FOUND_INITIAL: AtomicI32 = AtomicI32::new(0);
+
 /// Whether this process is in the machine's own user namespace, where root is root.
 pub fn is_initial() -> bool {
-    let maps = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    maps.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    if FOUND_INITIAL.load(Ordering::Relaxed) == own {
+        return true;
+    }
+    let maps = crate::kernel_file::read("/proc/self/uid_map").unwrap_or_default();
+    let is = maps.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
+    FOUND_INITIAL.store(if is { own } else { 0 }, Ordering::Relaxed);
+    is
+}
+
+/// To be called by who changes, or has just come with another, user namespace.
+pub(crate) fn has_changed() {
+    FOUND_INITIAL.store(0, Ordering::Relaxed);
 }
 
 /// Leaves the user namespace for a new one, in which this process is nobody until somebody says who it is. Fails with
@@ -109,7 +125,9 @@ pub fn unshare_mounts() -> Result<()> {
 fn unshare(flags: libc::c_int) -> Result<()> {
     // SAFETY: takes a number; the kernel refuses it to processes with several threads, or changes only what is seen of
     // users and mounts.
-    match unsafe { libc::unshare(flags) } {
+    let done = unsafe { libc::unshare(flags) };
+    has_changed();
+    match done {
         0 => Ok(()),
         _ => Err(last_errno()),
     }

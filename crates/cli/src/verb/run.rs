@@ -1,5 +1,7 @@
 //! `strata run`: create and run a new container from an image.
 
+use std::mem::ManuallyDrop;
+
 use strata_engine::Engine;
 use strata_engine::container::{Known, Remove};
 
@@ -53,7 +55,8 @@ impl Verb for Args {
         };
         front.check(session)?;
         let what = (self.image, self.command);
-        let engine = session.engine()?;
+        // Nobody takes it apart: the program ends with the verb.
+        let engine = ManuallyDrop::new(session.engine()?);
         engine.expect_starts(session.ahead.take(), 1);
         let created = make(session, &engine, &self.options, &self.pull, what, self.detach)?;
         if self.options.kernel_memory.is_some() {

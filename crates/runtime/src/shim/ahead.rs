@@ -3,11 +3,12 @@
 //! Namespaces, control groups and the kernel's own filesystems are the same for almost all containers. Making them takes a
 //! millisecond in which the shim would wait for its client anyway.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use strata_sys::cgroup::{Cgroup, Limits};
+use strata_sys::cgroup::{Cgroup, DeviceRule, Limits, Warnings};
 use strata_sys::process::{self, Child};
 use strata_sys::{packet, seccomp};
 use strata_types::ContainerId;
@@ -53,7 +54,21 @@ impl FirstAhead {
             && self.made.elapsed() < AGE_MAX
     }
 
-    /// Tells it what it is to be. The groups are the caller's from now on, who has opened them. None if it is gone.
+    /// Sets limits for its groups, which are the caller's from now on; none if the host has none for us. If it fails, they
+    /// go with this.
+    pub(super) fn limit(
+        &mut self,
+        limits: &Limits,
+        devices: Option<&[DeviceRule]>,
+    ) -> io::Result<Option<(Cgroup, Warnings)>> {
+        let Some(cgroup) = self.cgroup.as_ref().filter(|cgroup| cgroup.dirs().next().is_some()) else {
+            return Ok(None);
+        };
+        let warnings = cgroup.limit(limits, devices)?;
+        Ok(self.cgroup.take().map(|cgroup| (cgroup, warnings)))
+    }
+
+    /// Tells it what it is to be, once its groups are the caller's. None if it is gone.
     pub(super) fn become_first(
         mut self,
         dir: PathBuf,
@@ -61,7 +76,6 @@ impl FirstAhead {
         streams: &Streams,
         filter: Option<&seccomp::Program>,
     ) -> Option<(Child, OwnedFd)> {
-        self.cgroup = None;
         let (_, channel) = self.child.as_ref()?;
         match Story::tell(dir, trees, streams, filter, channel.as_fd()) {
             Ok(()) => self.child.take(),

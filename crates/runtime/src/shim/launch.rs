@@ -47,7 +47,7 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
         return external::first(runtime, spec, places);
     }
     let mut warnings = ahead.as_mut().map(|ahead| std::mem::take(&mut ahead.warnings)).unwrap_or_default();
-    let ahead = ahead.filter(|ahead| ahead.fits(&spec.id, &spec.namespaces, &spec.limits));
+    let mut ahead = ahead.filter(|ahead| ahead.fits(&spec.id, &spec.namespaces, &spec.limits));
     let filter = seccomp::filter(&spec.process, &places.run_dir)?;
     let layers = LayerMounts::new(store_root(&places.dir), &places.run_dir);
     let maps = spec.namespaces.user.as_ref();
@@ -56,8 +56,12 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
     let ipc = spec.namespaces.ipc_of.as_ref().map(|id| ipc_of(id, places)).transpose()?;
     let pids = spec.namespaces.pid_of.as_ref().map(|id| open(&joined(id, Joined::Pids, places)?)).transpose()?;
     let rules = device_rules(&spec.device_rules);
-    let (cgroup, more) = Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
-        .map_err(Error::io("make the container's control groups"))?;
+    let made = match ahead.as_mut().map(|ahead| ahead.limit(&spec.limits, rules.as_deref())).transpose() {
+        Ok(Some(Some(made))) => Ok(made),
+        Ok(_) => Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref()),
+        Err(error) => Err(error),
+    };
+    let (cgroup, more) = made.map_err(Error::io("make the container's control groups"))?;
     warnings.extend(more);
     let (streams, ends) = streams(&spec.process, maps)?;
     let begun = match (ahead, &trees) {

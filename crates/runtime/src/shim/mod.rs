@@ -424,8 +424,6 @@ impl Shim {
         if self.when_done.is_empty() {
             return Ok(());
         }
-        // The command that follows ends as commands do.
-        signal::reset();
         if let Some(starter) = &self.starter {
             // Its end of the socket is open as long as it lives.
             while matches!(packet::receive(starter.as_fd()), Ok(Some(_))) {}
@@ -433,6 +431,8 @@ impl Shim {
                 return Ok(());
             }
         }
+        // The command that follows ends as commands do.
+        signal::reset();
         let text = |line: &str| CString::new(line).map_err(|_| Error::Spec("a NUL byte in a text".to_owned()));
         let words = std::iter::once("strata").chain(self.when_done.iter().map(String::as_str));
         let arguments = words.map(text).collect::<Result<Vec<_>, _>>()?;

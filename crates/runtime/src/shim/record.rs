@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use strata_sys::durable::{self, Durability};
+use strata_sys::kernel_file;
 use strata_types::ErrorClass;
 
 use crate::{Error, Spec, State};
@@ -50,7 +51,7 @@ pub(crate) fn spec(dir: &Path) -> Result<Spec, Error> {
 
 /// Which boot of the machine this is.
 pub(crate) fn boot_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let id = kernel_file::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim_end().to_owned()
 }
 
@@ -100,7 +101,7 @@ pub(crate) struct Stat {
 impl Stat {
     /// Looks at a process; none if it is gone.
     pub(crate) fn of(pid: i32) -> Option<Self> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let text = kernel_file::read(format!("/proc/{pid}/stat")).ok()?;
         // The name may hold anything, but nothing behind it holds a parenthesis.
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
         // Fields 3, 22 and 52.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if let Some(code) = strata_runtime::reexec::main() {
-        return code;
+        return ExitCode::from(code);
     }
     match std::env::args_os().nth(1).map(|path| std::fs::write(path, "done")) {
         Some(Ok(())) => ExitCode::SUCCESS,

@@ -139,6 +139,20 @@ impl Cgroup {
         Ok((Self { layout, dirs }, warnings))
     }
 
+    /// Sets limits and which devices may be opened (all, without rules) for a group that was just made without either. What
+    /// the host cannot limit is left out with a warning.
+    pub fn limit(&self, limits: &Limits, devices: Option<&[DeviceRule]>) -> io::Result<Warnings> {
+        let mut warnings = Vec::new();
+        for (controller, dir) in self.dirs() {
+            match self.layout {
+                Layout::V1 => v1::set(controller, dir, limits, devices, &mut warnings)?,
+                Layout::V2 => v2::limit(dir, limits, devices, &mut warnings)?,
+                Layout::None => {}
+            }
+        }
+        Ok(warnings)
+    }
+
     /// Whether a group that was made without limits has a directory in every hierarchy that `limits` need.
     pub fn has_room_for(&self, limits: &Limits) -> bool {
         self.layout != Layout::V1 || !(limits.are_about_disks() || limits.are_about_sets())
@@ -312,7 +326,7 @@ fn remove_below(dir: &Path) {
 }
 
 fn read(dir: &Path, file: &str) -> io::Result<String> {
-    std::fs::read_to_string(dir.join(file))
+    crate::kernel_file::read(dir.join(file))
 }
 
 /// Writes in one call, without making the file: what is not there the kernel does not support.

@@ -84,7 +84,8 @@ fn inherit_cpuset(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn set(
+/// Sets limits of one controller.
+pub(super) fn set(
     controller: &str,
     dir: &Path,
     limits: &Limits,

@@ -20,15 +20,23 @@ pub(super) fn create(
     let dir = below(root, name);
     make_above(root, &dir, warnings)?;
     make(&dir)?;
-    set(&dir, limits, warnings)?;
-    if let Some(rules) = devices {
-        match device::attach(&dir, rules) {
-            // In a user namespace nobody can make devices, so there are only those that the container was given.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !user_namespace::is_initial() => {}
-            other => other?,
-        }
-    }
+    limit(&dir, limits, devices, warnings)?;
     Ok(vec![("", dir)])
+}
+
+/// Sets limits of a new group, and which devices may be opened in it.
+pub(super) fn limit(
+    dir: &Path,
+    limits: &Limits,
+    devices: Option<&[DeviceRule]>,
+    warnings: &mut Warnings,
+) -> io::Result<()> {
+    set(dir, limits, warnings)?;
+    match devices.map(|rules| device::attach(dir, rules)) {
+        // In a user namespace nobody can make devices, so there are only those that the container was given.
+        Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied && !user_namespace::is_initial() => Ok(()),
+        attached => attached.unwrap_or(Ok(())),
+    }
 }
 
 fn make_above(root: &Path, dir: &Path, warnings: &mut Warnings) -> io::Result<()> {
