@@ -367,6 +367,14 @@ impl Snapshots {
         self.driver.tidy()
     }
 
+    /// Removes a container's directory: its writable layer, and what others have put beside that. It may not be there.
+    pub fn remove_dir(&self, id: &ContainerId) -> Result<()> {
+        let container = self.container_dir(id);
+        durable::remove(&container.join(FOOTING))?;
+        durable::remove(&container)?;
+        self.driver.tidy()
+    }
+
     /// Makes it durable that removed containers are gone: a record must not be gone before its files.
     pub fn settle(&self) -> Result<()> {
         self.driver.settle(&self.root.join("containers"))

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 
 use strata_types::ErrorClass;
 
@@ -119,11 +120,14 @@ impl Disk for RealDisk {
     /// Renaming over a file makes ext4 write the new one out at once (ext4(5), `auto_da_alloc`), which costs a write to the
     /// disk; exchanging two files does not.
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
-            Ok(()) => std::fs::remove_file(from),
-            // There is none yet, or the filesystem exchanges none.
-            Err(_) => std::fs::rename(from, to),
+        let rename = |flags| rustix::fs::renameat_with(CWD, from, CWD, to, flags);
+        match rename(RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) if rename(RenameFlags::EXCHANGE).is_ok() => return std::fs::remove_file(from),
+            Err(_) => {}
         }
+        // The filesystem knows no other way, or there is an error to tell.
+        std::fs::rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<bool> {

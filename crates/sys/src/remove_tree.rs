@@ -3,16 +3,19 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, open, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 /// How many directories are held open at once. A directory further down is first moved up to the top, so that neither
 /// the stack nor the limit of open files (1024 by default) depends on what is removed.
 const DEPTH_MAX: usize = 64;
+/// How much of a directory is read at once.
+const ENTRIES_BYTES: usize = 4096;
 
 /// Removes whatever is at `path`, itself included; says whether something was there.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<bool> {
@@ -22,6 +25,9 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<bool> {
         Err(error @ (Errno::ISDIR | Errno::PERM)) => error,
         Err(error) => return Err(error.into()),
     };
+    if unlinkat(CWD, path, AtFlags::REMOVEDIR).is_ok() {
+        return Ok(true);
+    }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = match open(path, flags, Mode::empty()) {
         Ok(top) => top,
@@ -60,6 +66,10 @@ fn empty(top: BorrowedFd<'_>, dir: BorrowedFd<'_>, depth: usize) -> io::Result<(
             renameat(dir, &name, top, format!(".{}", crate::random::hex::<8>()))?;
             continue;
         }
+        // Many are empty, and looking whether they are costs more than trying.
+        if unlinkat(dir, &name, AtFlags::REMOVEDIR).is_ok() {
+            continue;
+        }
         if let Some(child) = open_dir(dir, &name)? {
             if crate::btrfs::destroy(dir, OsStr::from_bytes(name.to_bytes()), child.as_fd())? {
                 continue;
@@ -85,7 +95,10 @@ fn open_dir(dir: BorrowedFd<'_>, name: &CString) -> io::Result<Option<OwnedFd>> 
 
 fn entries(dir: BorrowedFd<'_>) -> io::Result<Vec<(CString, FileType)>> {
     let mut entries = Vec::new();
-    for entry in Dir::read_from(dir)? {
+    rustix::fs::seek(dir, SeekFrom::Start(0))?;
+    let mut buffer = [MaybeUninit::uninit(); ENTRIES_BYTES];
+    let mut reader = RawDir::new(dir, &mut buffer);
+    while let Some(entry) = reader.next() {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             entries.push((entry.file_name().to_owned(), entry.file_type()));
