@@ -19,9 +19,9 @@ fn refused(machine: &Machine, args: &[&str], code: i32, words: &[&str]) {
     assert_eq!(listing(machine), before, "strata {args:?} left something behind");
 }
 
-/// Every file of the store but the database's own.
+/// Every file of the store but the database's own, and what is known of it.
 fn listing(machine: &Machine) -> String {
-    machine.sh("[ ! -d store ] || find store -mindepth 1 ! -name 'strata.db*' -printf '%P %y\\n' | sort").ok()
+    machine.sh("[ ! -d store ] || find store -mindepth 1 ! -name 'strata.db*' ! -path '*/known/*' -printf '%P %y\\n' | sort").ok()
 }
 
 fn write(machine: &Machine, name: &str, bytes: &[u8]) {

@@ -304,7 +304,7 @@ impl Store {
 
     fn check_containers(&self, problems: &mut Vec<Problem>) -> Result<()> {
         let here: BTreeSet<_> = names(&self.dir("containers"))?.into_iter().collect();
-        let containers = self.database.read_one("list the containers", containers_in)?;
+        let containers = self.containers().list()?;
         for name in &here {
             if containers.iter().any(|container| container.id.as_str() == name) {
                 continue;

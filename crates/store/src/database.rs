@@ -15,6 +15,7 @@ use strata_sys::failpoint;
 use strata_sys::lock::{Lock, Mode};
 use strata_types::ErrorClass;
 
+use crate::fleeting::Fleeting;
 use crate::records::schema;
 use crate::{Error, Result};
 use connect::{BUSY_WAIT, Connected, connect};
@@ -23,7 +24,9 @@ use connect::{BUSY_WAIT, Connected, connect};
 /// database reads the whole log, so it stays small; a durable commit, which syncs anyway, copies earlier than one that must
 /// not wait.
 const CHECKPOINT_PAGES_DURABLE: u64 = 32;
-const CHECKPOINT_PAGES_EPHEMERAL: u64 = 64;
+const CHECKPOINT_PAGES_EPHEMERAL: u64 = 48;
+/// What a new connection is set to: SQLite is built so (`.cargo/config.toml`), because each PRAGMA is parsed anew.
+const DURABILITY_OF_NEW: Durability = Durability::Ephemeral;
 /// For how many pages a new log has room: more than it ever gets, unless others keep it from being copied. A commit that
 /// writes where blocks are is one write and one flush; one that makes the file longer is a commit of the filesystem's journal
 /// as well, and takes four times as long.
@@ -44,16 +47,22 @@ struct Session {
     /// None between two acts of who works [alone](mod@connect), so that others have their turn.
     connected: Option<Connected>,
     path: PathBuf,
-    /// What the connection is set to; none before the first write.
-    durability: Option<Durability>,
+    /// What the connection is set to.
+    durability: Durability,
     /// Where what was committed stands until it is copied into the database.
     log: PathBuf,
+    /// It was looked whether this program understands the database.
+    is_ready: bool,
+    /// Containers that are not in it.
+    fleeting: Fleeting,
 }
 
 impl Database {
-    /// Opens the database in `root`, making it when missing and migrating it when old.
+    /// Opens the database in `root`, making it when missing and migrating it when old. If enough is known of it to do without,
+    /// it is opened when something more has to be known.
     pub(crate) fn open(root: &Path) -> Result<Self> {
-        let session = open_ready(root).map_err(|error| error.during("open the store's database"))?;
+        let later = Session::new(None, root, false);
+        let session = if later.fleeting.has_known() { later } else { open_now(root)? };
         Ok(Self { session: Mutex::new(session) })
     }
 
@@ -70,6 +79,16 @@ impl Database {
         self.lock().act(act, |session| body(session.connection()?))
     }
 
+    /// [`Database::read`] while nobody writes, for who wants to keep what is found.
+    pub(crate) fn read_still<T>(&self, act: &'static str, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.lock().act(act, |session| {
+            session.connection()?;
+            let _still = session.fleeting.lock(Mode::Shared)?;
+            let view = session.connection()?.unchecked_transaction()?;
+            body(&view)
+        })
+    }
+
     /// Runs `body` as one transaction; nothing of it stays if it fails. A durable one makes all earlier ones durable.
     pub(crate) fn write<T>(
         &self,
@@ -80,11 +99,16 @@ impl Database {
         self.lock().act(act, |session| {
             session.set(durability)?;
             session.shorten_log(durability);
+            let fleeting = session.fleeting.clone();
+            let _alone = fleeting.lock(Mode::Exclusive)?;
+            fleeting.forget_known()?;
             let transaction = session.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let taken = fleeting.take_in(&transaction)?;
             let value = body(&transaction)?;
             failpoint!("store.database.before-commit");
             transaction.commit()?;
             failpoint!("store.database.after-commit");
+            taken.finish();
             Ok(value)
         })
     }
@@ -96,9 +120,10 @@ impl Database {
 }
 
 impl Session {
-    fn new(connected: Connected, path: &Path) -> Self {
-        let log = path.with_extension("db-wal");
-        let mut session = Self { connected: Some(connected), path: path.to_owned(), durability: None, log };
+    fn new(connected: Option<Connected>, root: &Path, is_ready: bool) -> Self {
+        let (path, log) = (root.join("strata.db"), root.join("strata.db-wal"));
+        let (durability, fleeting) = (DURABILITY_OF_NEW, Fleeting::of(root));
+        let mut session = Self { connected, path, durability, log, is_ready, fleeting };
         session.let_others();
         session
     }
@@ -111,6 +136,9 @@ impl Session {
     }
 
     fn connection(&mut self) -> Result<&mut Connection> {
+        if !self.is_ready {
+            *self = open_now(self.path.parent().unwrap_or(&self.path))?;
+        }
         let connected = match self.connected.take() {
             Some(connected) => connected,
             None => connect(&self.path)?,
@@ -120,19 +148,18 @@ impl Session {
 
     fn let_others(&mut self) {
         if self.connected.as_ref().is_some_and(|connected| connected.is_alone) {
-            (self.connected, self.durability) = (None, None);
+            (self.connected, self.durability) = (None, DURABILITY_OF_NEW);
         }
     }
 
     fn set(&mut self, durability: Durability) -> Result<()> {
-        if self.durability != Some(durability) {
+        if self.durability != durability {
             let synchronous = match durability {
                 Durability::Durable => "FULL",
                 Durability::Ephemeral => "NORMAL",
             };
-            self.connection()?
-                .execute_batch(&format!("PRAGMA synchronous={synchronous}; PRAGMA wal_autocheckpoint=0;"))?;
-            self.durability = Some(durability);
+            self.connection()?.execute_batch(&format!("PRAGMA synchronous={synchronous};"))?;
+            self.durability = durability;
         }
         Ok(())
     }
@@ -193,10 +220,16 @@ fn has_page(log: &Path, page: u64) -> io::Result<bool> {
     Ok(header[..4] != [0; 4] && header[16..] == salt_of_frame)
 }
 
+fn open_now(root: &Path) -> Result<Session> {
+    open_ready(root).map_err(|error| error.during("open the store's database"))
+}
+
 fn open_ready(root: &Path) -> Result<Session> {
     let path = root.join("strata.db");
     match connect(&path) {
-        Ok(connected) if version(&connected.connection)? == schema::VERSION => Ok(Session::new(connected, &path)),
+        Ok(connected) if version(&connected.connection)? == schema::VERSION => {
+            Ok(Session::new(Some(connected), root, true))
+        }
         Ok(_) => prepare(root, &path),
         // None there, most likely. Who looks whether it is asks too late: another process may just have made it.
         Err(error) if error.class() == ErrorClass::Denied => prepare(root, &path),
@@ -224,7 +257,7 @@ fn prepare(root: &Path, path: &Path) -> Result<Session> {
     schema::migrate(&transaction, found)?;
     transaction.pragma_update(None, "user_version", schema::VERSION)?;
     transaction.commit()?;
-    let mut session = Session::new(connected, path);
+    let mut session = Session::new(Some(connected), root, true);
     if found == 0 {
         session.connection()?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         session.make_room()?;
@@ -280,6 +313,18 @@ mod tests {
             })
             .unwrap();
         assert_eq!(count(&database), before + rows);
+    }
+
+    #[test]
+    fn a_new_connection_is_set_as_we_think() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        let number = |name: &str| {
+            let ask = |connection: &Connection| Ok(connection.pragma_query_value(None, name, |row| row.get(0))?);
+            database.read_one::<i64>("ask", ask).unwrap()
+        };
+        // NORMAL, and nothing is copied by itself.
+        assert_eq!((number("synchronous"), number("wal_autocheckpoint")), (1, 0));
     }
 
     #[test]

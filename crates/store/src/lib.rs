@@ -7,6 +7,7 @@
 //!   ingest/<algorithm>-<hex>  a part of a blob, flock'd by who writes it; survives kill -9 and is resumed
 //!   leases/<random>           flock'd by its owner; what it protects is in the database
 //!   leases/container-<id>     flock'd by who changes that container
+//!   fleeting/                 records of `run --rm`, and what they have to know of the database (fleeting.rs)
 //!   layers/<driver>/ containers/<id>/ volumes/<name>/   files of other crates, recorded here
 //! ```
 //!
@@ -17,6 +18,7 @@ mod blobs;
 mod check;
 mod database;
 mod error;
+mod fleeting;
 mod gc;
 mod ingest;
 mod key;

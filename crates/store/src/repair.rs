@@ -66,7 +66,7 @@ impl Store {
                 durable::sync_dir(&self.dir("containers"))?;
             }
             Problem::ContainerWithoutFiles { id } => {
-                self.containers().remove(id, Durability::Durable)?;
+                self.containers().remove(id, Durability::Durable).map(drop)?;
             }
         }
         Ok(true)

@@ -8,6 +8,7 @@ use strata_sys::lock::{Lock, Mode};
 use strata_types::ContainerId;
 
 use crate::database::Database;
+use crate::fleeting::Fleeting;
 use crate::records::{
     BuildSteps, Containers, Images, Intents, Kept, Layers, Networks, Snapshots, Tags, Variants, Volumes,
 };
@@ -18,6 +19,9 @@ const ROOT_MODE: u32 = 0o700;
 
 /// The directories the store itself needs; the others are made by who uses them.
 const DIRS: [&str; 4] = ["blobs/sha256", "blobs/sha512", "ingest", "leases"];
+
+/// Made with them, or when they are needed.
+const MORE_DIRS: [&str; 2] = ["fleeting/names", "fleeting/known"];
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `root`, making it when there is none. Costs little: nothing is read but the schema.
+    /// Opens the store at `root`, making it when there is none. Costs little: at most the schema is read.
     pub fn open(root: &Path) -> Result<Self> {
         Self::open_with(root, Options { disk: RealDisk::shared() })
     }
@@ -44,7 +48,7 @@ impl Store {
     pub fn open_with(root: &Path, options: Options) -> Result<Self> {
         // Some copies of a store have no empty directories.
         if !DIRS.iter().all(|dir| root.join(dir).is_dir()) {
-            for dir in DIRS {
+            for dir in DIRS.into_iter().chain(MORE_DIRS) {
                 let dir = root.join(dir);
                 options.disk.create_dirs(&dir, ROOT_MODE).map_err(FileError::at("create directory", &dir))?;
             }
@@ -135,6 +139,10 @@ impl Store {
     pub fn try_lock_container(&self, id: &ContainerId) -> Result<Option<Lock>> {
         let path = self.container_lock_path(id);
         Ok(Lock::take(&path, Mode::Exclusive).map_err(FileError::at("lock", &path))?)
+    }
+
+    pub(crate) fn fleeting(&self) -> Fleeting {
+        Fleeting::of(&self.root)
     }
 
     pub(crate) fn dir(&self, name: &str) -> PathBuf {

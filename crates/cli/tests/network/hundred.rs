@@ -84,7 +84,7 @@ impl Lab {
     /// Looks at everything that could be left behind.
     fn look(&self, ids: &[String]) -> Traces {
         let root = self.machine.root().display().to_string();
-        let store = format!("find {root} ! -name 'strata.db*'; find /run");
+        let store = format!("find {root} ! -name 'strata.db*' ! -path '*/known/*'; find /run");
         // Mounts as each mount namespace that is still there sees them; the store's own is held by a file.
         let mounts = "for p in /proc/[0-9]*; do sed 's/^[0-9]* [0-9]* //' $p/mountinfo; done 2>/dev/null; \
                       for n in /run/strata/*/layers.mnt; do nsenter --mount=$n sed 's/^[0-9]* [0-9]* //' /proc/self/mountinfo; done";

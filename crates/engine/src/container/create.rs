@@ -5,7 +5,6 @@ use std::path::Path;
 use strata_snapshot::Prepare;
 use strata_store::Durability;
 use strata_store::records::{ContainerRecord, ImageRecord, Inserted};
-use strata_sys::durable;
 use strata_sys::failpoint;
 use strata_types::ContainerId;
 use strata_types::config::{ImageConfig, RunConfig};
@@ -150,7 +149,7 @@ impl Engine {
     pub(crate) fn undo(&self, known: &Known) {
         let removed = self
             .remove_files(known.id())
-            .and_then(|()| Ok(self.store().containers().remove(known.id(), known.durability())?));
+            .and_then(|()| Ok(self.store().containers().remove(known.id(), known.durability()).map(drop)?));
         if let Err(error) = removed {
             tracing::warn!(container = %known.id(), %error, "cannot remove a container that could not be made");
         }
@@ -158,9 +157,7 @@ impl Engine {
 
     /// Removes a container's writable layer and its directory.
     pub(crate) fn remove_files(&self, id: &ContainerId) -> Result<()> {
-        self.snapshots()?.remove(id)?;
-        durable::remove(&self.container_dir(id))?;
-        Ok(())
+        Ok(self.snapshots()?.remove_dir(id)?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use strata_runtime::Status;
 use strata_store::Scope;
+use strata_store::records::Forgotten;
 use strata_sys::durable::Durability;
 use strata_sys::failpoint;
 use strata_sys::lock::Lock;
@@ -61,7 +62,7 @@ impl Engine {
         if known.durability() == Durability::Durable {
             self.snapshots()?.settle()?;
         }
-        self.store().containers().remove(known.id(), known.durability())?;
+        let forgotten = self.store().containers().remove(known.id(), known.durability())?;
         failpoint!("engine.rm.after-record");
         self.record_event(events::of(known, "destroy"));
         if volumes {
@@ -69,8 +70,10 @@ impl Engine {
         }
         let path = lock.path().to_owned();
         lock.remove().map_err(strata_sys::durable::FileError::at("remove lock", &path))?;
-        // It may have been the last that needed the layers of an image that is gone.
-        self.collect(Scope::Removed, &Silent)?;
+        // What others left to be collected waits for somebody who has not just run one program.
+        if forgotten == Forgotten::WithLayers || known.durability() == Durability::Durable {
+            self.collect(Scope::Removed, &Silent)?;
+        }
         Ok(())
     }
 

@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
 use strata_types::{ContainerId, DiffId, ImageId};
 
 use super::row;
-use crate::{Durability, Key, Result, Store, lease};
+use crate::{Durability, Key, Result, Store, fleeting, lease};
 
 /// A container, running or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerRecord {
     /// Its id.
     pub id: ContainerId,
@@ -39,6 +40,17 @@ pub enum Inserted {
     ImageGone,
 }
 
+/// What became of a container's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// There was none.
+    NotThere,
+    /// It is gone.
+    Done,
+    /// It is gone, and perhaps nobody needs its layers any more: a [collection](crate::Store::gc) will find out.
+    WithLayers,
+}
+
 /// What became of a renaming.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renamed {
@@ -57,52 +69,73 @@ pub struct Containers<'a> {
 }
 
 impl Containers<'_> {
-    /// Records a container if its name is free and its image is here.
+    /// Records a container if its name is free and its image is here: one that does not outlive a reboot
+    /// [beside the database](crate::fleeting), if that is possible.
     pub fn insert(&self, container: &ContainerRecord, durability: Durability) -> Result<Inserted> {
+        if durability == Durability::Ephemeral && self.store.fleeting().insert(container) {
+            return Ok(Inserted::Done);
+        }
         self.store.database.write(durability, "record the container", |transaction| {
-            if let Some(holder) = holder(transaction, &container.name)? {
-                return Ok(Inserted::NameTaken(holder));
+            let if_possible = "WHERE EXISTS (SELECT 1 FROM image WHERE id = ?3) ON CONFLICT (name) DO NOTHING";
+            if insert(transaction, container, if_possible)? == 0 {
+                return Ok(holder(transaction, &container.name)?.map_or(Inserted::ImageGone, Inserted::NameTaken));
             }
-            let rows = insert(transaction, container, "WHERE EXISTS (SELECT 1 FROM image WHERE id = ?3)")?;
             super::image::note_use(transaction, &container.image, container.created)?;
-            Ok(if rows == 0 { Inserted::ImageGone } else { Inserted::Done })
+            Ok(Inserted::Done)
         })
     }
 
     /// The container with this id.
     pub fn get(&self, id: &ContainerId) -> Result<Option<ContainerRecord>> {
-        self.store.database.read_one("read the container's record", |connection| by_id(connection, id))
+        let here = self.store.fleeting().by_id(id.as_str());
+        let there = self.store.database.read_one("read the container's record", |connection| by_id(connection, id))?;
+        Ok(there.or(here))
     }
 
     /// The container with this name.
     pub fn by_name(&self, name: &str) -> Result<Option<ContainerRecord>> {
-        self.store.database.read_one("look for a container", |connection| by_name(connection, name))
+        let here = self.store.fleeting().by_name(name);
+        let there = self.store.database.read_one("look for a container", |connection| by_name(connection, name))?;
+        Ok(there.or(here))
     }
 
     /// The container a person means: by full id, by name, by the first digits of the id, in this order, as Docker does.
     /// An error if the digits are those of several.
     pub fn find(&self, what: &str) -> Result<Option<ContainerRecord>> {
+        let here = self.store.fleeting().list()?;
         self.store.database.read("look for a container", |connection| {
             let id = what.parse::<ContainerId>().ok();
-            if let Some(found) = id.map(|id| by_id(connection, &id)).transpose()?.flatten() {
+            if let Some(found) = id.as_ref().map(|id| by_id(connection, id)).transpose()?.flatten() {
                 return Ok(Some(found));
+            }
+            if let Some(found) = here.iter().find(|container| id.as_ref() == Some(&container.id)) {
+                return Ok(Some(found.clone()));
             }
             if let Some(found) = by_name(connection, what)? {
                 return Ok(Some(found));
             }
+            if let Some(found) = here.iter().find(|container| container.name == what) {
+                return Ok(Some(found.clone()));
+            }
             let Some((from, to)) = row::hex_range("", what) else { return Ok(None) };
             let mut query = connection.prepare_cached("SELECT * FROM container WHERE id >= ?1 AND id < ?2 LIMIT 2")?;
-            row::only(row::all(query.query([from, to])?, read)?, "container", what)
+            let there = row::all(query.query([from, to])?, read)?;
+            let here = here.into_iter().filter(|container| container.id.as_str().starts_with(what)).collect();
+            row::only(fleeting::merge(here, there), "container", what)
         })
     }
 
     /// All containers, the newest first.
     pub fn list(&self) -> Result<Vec<ContainerRecord>> {
-        self.store.database.read_one("list the containers", list)
+        let here = self.store.fleeting().list()?;
+        Ok(fleeting::merge(here, self.store.database.read_one("list the containers", list)?))
     }
 
     /// Whether there is a container with this id, given as text that may be no id at all.
     pub(crate) fn is_recorded(&self, id: &str) -> Result<bool> {
+        if self.store.fleeting().by_id(id).is_some() {
+            return Ok(true);
+        }
         self.store.database.read_one("look for a container", |connection| {
             Ok(connection.prepare_cached("SELECT 1 FROM container WHERE id = ?1")?.exists([id])?)
         })
@@ -110,7 +143,13 @@ impl Containers<'_> {
 
     /// The containers that were made from this image.
     pub fn using(&self, image: &ImageId) -> Result<Vec<ContainerId>> {
-        self.store.database.read_one("look for the image's containers", |connection| using(connection, image))
+        let here = self.store.fleeting().list()?.into_iter().filter(|container| container.image == *image);
+        let here: Vec<_> = here.map(|container| container.id).collect();
+        let mut there =
+            self.store.database.read_one("look for the image's containers", |connection| using(connection, image))?;
+        let only_here: Vec<_> = here.into_iter().filter(|id| !there.contains(id)).collect();
+        there.extend(only_here);
+        Ok(there)
     }
 
     /// Replaces what the store does not read; says whether the container was there.
@@ -133,25 +172,31 @@ impl Containers<'_> {
         })
     }
 
-    /// Forgets a container whose files are gone already; says whether it was there.
-    pub fn remove(&self, id: &ContainerId, durability: Durability) -> Result<bool> {
+    /// Forgets a container whose files are gone already.
+    pub fn remove(&self, id: &ContainerId, durability: Durability) -> Result<Forgotten> {
+        if self.store.fleeting().remove(id)? {
+            return Ok(Forgotten::Done);
+        }
         self.store.database.write(durability, "forget the container", |transaction| {
-            let Some(container) = by_id(transaction, id)? else { return Ok(false) };
-            transaction.prepare_cached("DELETE FROM container WHERE id = ?1")?.execute([id.as_str()])?;
+            let mut delete =
+                transaction.prepare_cached("DELETE FROM container WHERE id = ?1 RETURNING image, layers")?;
+            let deleted = row::first(delete.query([id.as_str()])?, |found| {
+                Ok((row::parsed::<ImageId>(found, "image")?, row::json::<Vec<DiffId>>(found, "layers")?))
+            })?;
+            let Some((image, layers)) = deleted else { return Ok(Forgotten::NotThere) };
             super::snapshot::forget_all(transaction, id)?;
             // It was in use until now.
             if let Ok(now) = Timestamp::try_from(strata_sys::clock::now()) {
-                super::image::note_use(transaction, &container.image, now)?;
+                super::image::note_use(transaction, &image, now)?;
             }
-            let mut image = transaction.prepare_cached("SELECT layers FROM image WHERE id = ?1")?;
-            let image = row::first(image.query([container.image.to_string()])?, |found| {
-                row::json::<Vec<DiffId>>(found, "layers")
-            })?;
+            let mut query = transaction.prepare_cached("SELECT layers FROM image WHERE id = ?1")?;
+            let of_image = row::first(query.query([image.to_string()])?, |found| row::json(found, "layers"))?;
             // One that was forked or rolled back stands on more than its image.
-            if image.is_none_or(|layers| layers != container.layers) {
-                lease::discard(transaction, Key::of_layers(&container.layers))?;
+            if of_image.as_ref() == Some(&layers) {
+                return Ok(Forgotten::Done);
             }
-            Ok(true)
+            lease::discard(transaction, Key::of_layers(&layers))?;
+            Ok(Forgotten::WithLayers)
         })
     }
 }
@@ -165,6 +210,23 @@ pub(super) fn using(connection: &Connection, image: &ImageId) -> Result<Vec<Cont
 /// All containers, the newest first.
 pub(crate) fn list(connection: &Connection) -> Result<Vec<ContainerRecord>> {
     row::all(connection.prepare_cached("SELECT * FROM container ORDER BY created DESC, id")?.query([])?, read)
+}
+
+/// The names of all containers.
+pub(super) fn names(connection: &Connection) -> Result<Vec<String>> {
+    let mut query = connection.prepare_cached("SELECT name FROM container")?;
+    row::all(query.query([])?, |found| Ok(found.get("name")?))
+}
+
+/// Takes in a container that was recorded [elsewhere](crate::fleeting), if it is not here.
+pub(crate) fn take(transaction: &Transaction<'_>, container: &ContainerRecord) -> Result<()> {
+    // Nobody has the name, unless somebody has changed the tables by hand.
+    let rows = insert(transaction, container, "WHERE true ON CONFLICT DO NOTHING")?;
+    if rows == 0 && by_id(transaction, &container.id)?.is_none() {
+        let name = format!("{}_{}", container.name, container.id.short());
+        put(transaction, &ContainerRecord { name, ..container.clone() })?;
+    }
+    Ok(())
 }
 
 /// Puts a container's row in, whether its image is here or not.

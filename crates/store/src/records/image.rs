@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
 use strata_types::reference::Reference;
 use strata_types::{ContainerId, DiffId, Digest, ImageId};
 
@@ -9,7 +10,7 @@ use super::{LayerForm, LayerRecord, Said, TagRecord, VariantRecord, layer, row, 
 use crate::{Durability, Key, Result, Store, lease};
 
 /// An image that is here: its config is a blob, its layers are in the layer store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
     /// The digest of its config.
     pub id: ImageId,
@@ -205,10 +206,17 @@ impl Images<'_> {
     }
 }
 
+/// How exactly the time of an image's last use is kept. Who runs a hundred containers a second would change its record twice
+/// for each.
+const USE_NS: i64 = 60_000_000_000;
+
 /// Notes that an image, if it is there, was used.
 pub(super) fn note_use(transaction: &Transaction<'_>, id: &ImageId, at: Timestamp) -> Result<()> {
-    let mut update = transaction.prepare_cached("UPDATE image SET last_used = ?2 WHERE id = ?1")?;
-    update.execute(params![id.to_string(), row::to_ns(at)])?;
+    let mut update = transaction.prepare_cached(
+        "UPDATE image SET last_used = ?2 WHERE id = ?1 AND (last_used IS NULL OR last_used NOT BETWEEN ?3 AND ?2)",
+    )?;
+    let at = row::to_ns(at);
+    update.execute(params![id.to_string(), at, at.saturating_sub(USE_NS)])?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ mod variant;
 mod volume;
 
 pub use build_step::{BuildStepRecord, BuildSteps};
-pub use container::{ContainerRecord, Containers, Inserted, Renamed};
+pub use container::{ContainerRecord, Containers, Forgotten, Inserted, Renamed};
 pub use image::{ImageRecord, Images, InUse, NewImage, Removal, Removed};
 pub use intent::{IntentRecord, Intents};
 pub use kept::Kept;
@@ -29,7 +29,7 @@ pub use variant::{VariantRecord, Variants};
 pub use volume::{CreatedVolume, VolumeRecord, Volumes};
 
 pub(crate) use build_step::list as build_steps_in;
-pub(crate) use container::list as containers_in;
+pub(crate) use container::{list as containers_in, take as take_container};
 pub(crate) use image::{keys as keys_of_image, list as images_in};
 pub(crate) use said::list as said_in;
 pub(crate) use snapshot::list as snapshots_in;

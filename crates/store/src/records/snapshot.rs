@@ -186,6 +186,13 @@ impl Snapshots<'_> {
 
 /// Forgets the snapshots of a container that is being removed, and what it stands on.
 pub(super) fn forget_all(transaction: &Transaction<'_>, container: &ContainerId) -> Result<()> {
+    // Hardly any container has them.
+    let mut query = transaction.prepare_cached(
+        "SELECT 1 FROM standing WHERE container = ?1 UNION ALL SELECT 1 FROM snapshot WHERE container = ?1",
+    )?;
+    if !query.exists([container.as_str()])? {
+        return Ok(());
+    }
     transaction.prepare_cached("DELETE FROM standing WHERE container = ?1")?.execute([container.as_str()])?;
     let mut query = transaction.prepare_cached("SELECT id FROM snapshot WHERE container = ?1")?;
     for id in row::all(query.query([container.as_str()])?, |found| row::parsed(found, "id"))? {

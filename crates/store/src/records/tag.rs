@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use strata_types::reference::Reference;
 use strata_types::{Digest, ImageId};
 
-use super::{ImageRecord, VariantRecord, image, row, variant};
+use super::{ImageRecord, VariantRecord, container, image, row, variant};
 use crate::{Durability, Key, Result, Store, lease};
 
 /// A reference that names an image: `repository:tag`, or `repository@digest` (what Docker calls a repo digest).
@@ -55,10 +55,18 @@ impl Tags<'_> {
 
     /// The image a reference names.
     pub fn image(&self, name: &Reference) -> Result<Option<ImageRecord>> {
-        self.store.database.read_one("look up the reference", |connection| {
+        let fleeting = self.store.fleeting();
+        if let Some(image) = fleeting.image(name) {
+            return Ok(Some(image));
+        }
+        self.store.database.read_still("look up the reference", |connection| {
             let mut query = connection
                 .prepare_cached("SELECT image.* FROM tag JOIN image ON image.id = tag.image WHERE tag.name = ?1")?;
-            row::first(query.query([name.to_string()])?, image::read)
+            let found = row::first(query.query([name.to_string()])?, image::read)?;
+            if let Some(image) = &found {
+                fleeting.learn(name, image, &container::names(connection)?);
+            }
+            Ok(found)
         })
     }
 

@@ -12,7 +12,7 @@ use crate::fixture::{Layers, assert_whole, bring, child_root, image, remove, sta
 const TASK: &str = "killed::a_killed_process_harms_nothing";
 
 /// The failpoints in the store's sources.
-fn failpoints() -> BTreeSet<String> {
+pub(crate) fn failpoints() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
         let path = entry.unwrap().path();
@@ -39,8 +39,9 @@ fn a_killed_process_harms_nothing() {
         return work(&root);
     }
     let names = failpoints();
-    assert!(names.len() >= 8, "{names:?}");
-    for name in names {
+    assert!(names.len() >= 12, "{names:?}");
+    // Those of containers beside the database are visited by `fleeting`.
+    for name in names.iter().filter(|name| !name.starts_with("store.fleeting.")) {
         for visit in 1.. {
             let dir = tempfile::tempdir().unwrap();
             let base = bring(&Store::open(dir.path()).unwrap(), "base", &["base"]).unwrap();

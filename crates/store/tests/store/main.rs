@@ -5,6 +5,7 @@ mod collecting;
 mod damage;
 mod faults;
 mod fixture;
+mod fleeting;
 mod full_disk;
 mod ingesting;
 mod killed;

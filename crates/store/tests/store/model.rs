@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
-use strata_store::records::{InUse, Inserted, Removed};
+use strata_store::records::{ContainerRecord, Forgotten, InUse, Inserted, NewImage, Removed};
 use strata_store::{Durability, Scope, Store};
 use strata_types::{ContainerId, DiffId, Silent};
 
@@ -70,9 +71,13 @@ impl Model {
                 }
             }
             Step::Create { image: number } => {
-                let mut image = image(&number.to_string(), &[]).image;
+                let NewImage { mut image, tags, .. } = image(&number.to_string(), &[]);
                 image.layers = self.images.get(&number).cloned().unwrap_or_default();
-                let new = container(&strata_sys::random::hex::<8>(), &image);
+                // As a command does, which may know it from the last one.
+                let found = store.tags().image(&tags[0].name).unwrap();
+                assert_eq!(found.is_some(), self.images.contains_key(&number));
+                let name = strata_sys::random::hex::<8>();
+                let new = ContainerRecord { created: Timestamp::now(), ..container(&name, &image) };
                 match store.containers().insert(&new, Durability::Ephemeral).unwrap() {
                     Inserted::Done => self.containers.push((new.id, number, image.layers)),
                     other => assert!(other == Inserted::ImageGone && !self.images.contains_key(&number)),
@@ -80,7 +85,7 @@ impl Model {
             }
             Step::Delete => {
                 if let Some((id, _, _)) = self.containers.pop() {
-                    assert!(store.containers().remove(&id, Durability::Ephemeral).unwrap());
+                    assert_ne!(store.containers().remove(&id, Durability::Ephemeral).unwrap(), Forgotten::NotThere);
                 }
             }
             Step::Collect(scope) => {

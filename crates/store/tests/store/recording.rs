@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use strata_store::records::{
-    CreatedVolume, ImageRecord, InUse, Inserted, LayerForm, Predicate, PulledAttestation, Removal, Removed, Renamed,
-    Said, TagRecord, VariantRecord, VolumeRecord,
+    CreatedVolume, Forgotten, ImageRecord, InUse, Inserted, LayerForm, Predicate, PulledAttestation, Removal, Removed,
+    Renamed, Said, TagRecord, VariantRecord, VolumeRecord,
 };
 use strata_store::{Durability, Error, Store};
 use strata_types::document::Descriptor;
@@ -170,8 +170,8 @@ fn container_names_are_unique_and_an_image_must_be_there() {
     assert_eq!(containers.rename(&taken.id, "fourth").unwrap(), Renamed::NotThere);
     assert!(containers.update(&first.id, "{\"a\":1}", Durability::Ephemeral).unwrap());
     assert_eq!(containers.by_name("first").unwrap().unwrap().spec, "{\"a\":1}");
-    assert!(containers.remove(&first.id, Durability::Ephemeral).unwrap());
-    assert!(!containers.remove(&first.id, Durability::Ephemeral).unwrap());
+    assert_eq!(containers.remove(&first.id, Durability::Ephemeral).unwrap(), Forgotten::Done);
+    assert_eq!(containers.remove(&first.id, Durability::Ephemeral).unwrap(), Forgotten::NotThere);
     let stray = container("stray", &crate::fixture::image("gone", &[]).image);
     assert_eq!(containers.insert(&stray, Durability::Ephemeral).unwrap(), Inserted::ImageGone);
 }
