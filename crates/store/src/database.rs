@@ -82,7 +82,7 @@ impl Database {
     /// [`Database::read`] while nobody writes, for who wants to keep what is found.
     pub(crate) fn read_still<T>(&self, act: &'static str, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         self.lock().act(act, |session| {
-            session.connection()?;
+            // First this: who works alone has the whole database as long as its connection.
             let _still = session.fleeting.lock(Mode::Shared)?;
             let view = session.connection()?.unchecked_transaction()?;
             body(&view)
@@ -97,11 +97,11 @@ impl Database {
         body: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
         self.lock().act(act, |session| {
-            session.set(durability)?;
-            session.shorten_log(durability);
             let fleeting = session.fleeting.clone();
             let _alone = fleeting.lock(Mode::Exclusive)?;
             fleeting.forget_known()?;
+            session.set(durability)?;
+            session.shorten_log(durability);
             let transaction = session.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let taken = fleeting.take_in(&transaction)?;
             let value = body(&transaction)?;

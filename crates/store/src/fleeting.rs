@@ -13,6 +13,7 @@
 //!   known/names             which file the database is, and the names of all containers in it
 //!   known/<image's digits>  the image's record
 //!   known/<reference>       a link to that, by a hash
+//!   known/<network>         a network's record, by a hash of what it is called
 //! ```
 //!
 //! Whoever writes to the database first takes in all that is recorded here, in the same transaction, and forgets what is known
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::Transaction;
+use serde::de::DeserializeOwned;
 use strata_sys::durable::FileError;
 use strata_sys::lock::{Lock, Mode};
 use strata_sys::{clock, failpoint};
@@ -35,7 +37,7 @@ use strata_types::reference::Reference;
 use strata_types::{ContainerId, Digest, ErrorClass, ImageId};
 
 use crate::Result;
-use crate::records::{ContainerRecord, ImageRecord, take_container};
+use crate::records::{ContainerRecord, ImageRecord, NetworkRecord, take_container};
 
 /// How long what is known of an image may be used: its last use, which is not noted meanwhile, is at most as much too early.
 const KNOWN_MAX: Duration = Duration::from_secs(60);
@@ -89,35 +91,53 @@ impl Fleeting {
 
     /// The image that a reference names, if that is known.
     pub(crate) fn image(&self, name: &Reference) -> Option<ImageRecord> {
-        let bytes = fs::read(self.known().join(hash(name))).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        self.recall(&hash("reference", &name.to_string()))
     }
 
-    /// Keeps what a reader of the database has found, who has the lock.
-    pub(crate) fn learn(&self, name: &Reference, image: &ImageRecord, containers: &[String]) {
+    /// The network that a person means by these words, if that is known.
+    pub(crate) fn network(&self, what: &str) -> Option<NetworkRecord> {
+        self.recall(&hash("network", what))
+    }
+
+    fn recall<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.known_names()?;
+        serde_json::from_slice(&fs::read(self.known().join(name)).ok()?).ok()
+    }
+
+    /// Keeps what a reader of the database has found, who has the lock: an image, and the names of all containers.
+    pub(crate) fn learn_image(&self, name: &Reference, image: &ImageRecord, containers: &[String]) {
         let age = image.last_used.and_then(|at| clock::now().duration_since(SystemTime::from(at)).ok());
         // The next container has to note that it was used.
-        if age.is_none_or(|age| age > KNOWN_MAX) || containers.len() > NAMES_MAX {
-            return;
-        }
-        if let Err(error) = self.try_learn(name, image, containers) {
-            tracing::debug!(%error, "what is known of the database is not kept");
+        if age.is_some_and(|age| age <= KNOWN_MAX) {
+            self.learn(containers, |known| {
+                let digits = image.id.digest().hex();
+                put(&known.join(digits), &serde_json::to_vec(image)?)?;
+                let linked = std::os::unix::fs::symlink(digits, known.join(hash("reference", &name.to_string())));
+                linked.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
+            });
         }
     }
 
-    fn try_learn(&self, name: &Reference, image: &ImageRecord, containers: &[String]) -> io::Result<()> {
-        let known = self.known();
-        make_dir(&known)?;
-        let digits = image.id.digest().hex();
-        put(&known.join(digits), &serde_json::to_vec(image)?)?;
-        let link = known.join(hash(name));
-        match std::os::unix::fs::symlink(digits, &link) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+    /// The same for a network.
+    pub(crate) fn learn_network(&self, what: &str, network: &NetworkRecord, containers: &[String]) {
+        self.learn(containers, |known| put(&known.join(hash("network", what)), &serde_json::to_vec(network)?));
+    }
+
+    fn learn(&self, containers: &[String], keep: impl FnOnce(&Path) -> io::Result<()>) {
+        if containers.len() > NAMES_MAX {
+            return;
         }
-        let lines = std::iter::once(identity(&self.database)?).chain(containers.iter().cloned());
-        let text: String = lines.chain([END.to_owned()]).map(|line| line + "\n").collect();
-        put(&known.join("names"), text.as_bytes())
+        let known = self.known();
+        let lines = identity(&self.database).map(|first| std::iter::once(first).chain(containers.iter().cloned()));
+        let learned = lines.and_then(|lines| {
+            let text: String = lines.chain([END.to_owned()]).map(|line| line + "\n").collect();
+            make_dir(&known)?;
+            keep(&known)?;
+            put(&known.join("names"), text.as_bytes())
+        });
+        if let Err(error) = learned {
+            tracing::debug!(%error, "what is known of the database is not kept");
+        }
     }
 
     /// Forgets what is known of the database, for who is going to change it. The names go last: without them nothing counts,
@@ -308,9 +328,9 @@ fn identity(path: &Path) -> io::Result<String> {
     Ok(format!("{} {}", about.dev(), about.ino()))
 }
 
-/// A reference as the name of a file.
-fn hash(name: &Reference) -> String {
-    format!("reference-{}", Digest::sha256(name.to_string().as_bytes()).hex())
+/// What somebody calls a thing as the name of a file.
+fn hash(kind: &str, what: &str) -> String {
+    format!("{kind}-{}", Digest::sha256(what.as_bytes()).hex())
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {

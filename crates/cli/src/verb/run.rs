@@ -123,6 +123,7 @@ fn clear(engine: &Engine, known: &Known) {
         return;
     }
     if let Err(error) = engine.remove_container(known, Remove { force: true, volumes: true }) {
-        tracing::warn!(container = %known.id(), %error, "a container that could not be started stays");
+        let error = strata_types::sentence(&error);
+        tracing::warn!(container = %known.id(), error, "a container that could not be started stays");
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
 
-use super::row;
+use super::{container, row};
 use crate::{Durability, Result, Store};
 
 /// A network. What of it is in the kernel, and who is connected, is known below the run directory only.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkRecord {
     /// 64 hexadecimal digits.
     pub id: String,
@@ -74,17 +75,16 @@ impl Networks<'_> {
     /// The network a person means: by whole id, by name, by the first digits of the id, in this order. An error if the
     /// digits are those of several.
     pub fn find(&self, what: &str) -> Result<Option<NetworkRecord>> {
-        self.store.database.read("look for a network", |connection| {
-            let mut by_id = connection.prepare_cached("SELECT * FROM network WHERE id = ?1")?;
-            if let Some(found) = row::first(by_id.query([what])?, read)? {
-                return Ok(Some(found));
+        let fleeting = self.store.fleeting();
+        if let Some(network) = fleeting.network(what) {
+            return Ok(Some(network));
+        }
+        self.store.database.read_still("look for a network", |connection| {
+            let found = find(connection, what)?;
+            if let Some(network) = &found {
+                fleeting.learn_network(what, network, &container::names(connection)?);
             }
-            if let Some(found) = by_name(connection, what)? {
-                return Ok(Some(found));
-            }
-            let Some((from, to)) = row::hex_range("", what) else { return Ok(None) };
-            let mut query = connection.prepare_cached("SELECT * FROM network WHERE id >= ?1 AND id < ?2 LIMIT 2")?;
-            row::only(row::all(query.query([from, to])?, read)?, "network", what)
+            Ok(found)
         })
     }
 
@@ -101,6 +101,19 @@ impl Networks<'_> {
             Ok(transaction.execute("DELETE FROM network WHERE id = ?1", [id])? == 1)
         })
     }
+}
+
+fn find(connection: &Connection, what: &str) -> Result<Option<NetworkRecord>> {
+    let mut by_id = connection.prepare_cached("SELECT * FROM network WHERE id = ?1")?;
+    if let Some(found) = row::first(by_id.query([what])?, read)? {
+        return Ok(Some(found));
+    }
+    if let Some(found) = by_name(connection, what)? {
+        return Ok(Some(found));
+    }
+    let Some((from, to)) = row::hex_range("", what) else { return Ok(None) };
+    let mut query = connection.prepare_cached("SELECT * FROM network WHERE id >= ?1 AND id < ?2 LIMIT 2")?;
+    row::only(row::all(query.query([from, to])?, read)?, "network", what)
 }
 
 fn by_name(connection: &Connection, name: &str) -> Result<Option<NetworkRecord>> {

@@ -64,7 +64,7 @@ impl Tags<'_> {
                 .prepare_cached("SELECT image.* FROM tag JOIN image ON image.id = tag.image WHERE tag.name = ?1")?;
             let found = row::first(query.query([name.to_string()])?, image::read)?;
             if let Some(image) = &found {
-                fleeting.learn(name, image, &container::names(connection)?);
+                fleeting.learn_image(name, image, &container::names(connection)?);
             }
             Ok(found)
         })

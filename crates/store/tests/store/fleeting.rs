@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
-use strata_store::records::{ContainerRecord, Forgotten, ImageRecord, InUse, Inserted, Renamed};
+use strata_store::records::{
+    ContainerRecord, CreatedNetwork, Forgotten, ImageRecord, InUse, Inserted, NetworkRecord, Renamed,
+};
 use strata_store::{Durability, Scope, Store};
 use strata_types::Silent;
 use strata_types::reference::Reference;
 
-use crate::fixture::{Layers, bring, child_root, container, diff_id, image, remove, start, was_killed};
+use crate::fixture::{Layers, bring, child_root, container, diff_id, image, now, remove, start, was_killed};
 use crate::killed::failpoints;
 
 /// A store in which an image was used and looked for a moment ago, as when one container is run after another.
@@ -148,6 +150,34 @@ fn what_is_known_is_never_older_than_the_tables() {
     // Who looked before that cannot record it either.
     assert_eq!(insert(&other, &container("box", &image)), Inserted::ImageGone);
     assert_eq!(other.tags().image(&name()).unwrap(), None);
+}
+
+#[test]
+fn a_network_is_known_until_somebody_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, image) = warm(dir.path());
+    let network = NetworkRecord {
+        id: "6e".repeat(32),
+        name: "net".to_owned(),
+        driver: "bridge".to_owned(),
+        options: [("mtu".to_owned(), "1400".to_owned())].into(),
+        labels: std::collections::BTreeMap::new(),
+        spec: "{}".to_owned(),
+        created: now(),
+    };
+    assert_eq!(store.networks().create(&network).unwrap(), CreatedNetwork::New);
+    look(&store, &image);
+    for what in ["net", "6e6e", "net"] {
+        assert_eq!(store.networks().find(what).unwrap().as_ref(), Some(&network), "{what}");
+    }
+    let another = Store::open(dir.path()).unwrap();
+    assert_eq!(another.networks().find("net").unwrap().as_ref(), Some(&network));
+    assert_eq!(insert(&another, &container("box", &image)), Inserted::Done);
+    assert_eq!((rows(dir.path()), beside(dir.path())), (Vec::new(), vec!["box".to_owned()]));
+    assert!(store.networks().remove(&network.id).unwrap());
+    for what in ["net", "6e6e"] {
+        assert_eq!(another.networks().find(what).unwrap(), None, "{what}");
+    }
 }
 
 #[test]

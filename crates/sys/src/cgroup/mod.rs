@@ -199,7 +199,10 @@ impl Cgroup {
         let Some((_, dir)) = best.or(self.dirs.first()) else { return Ok(Vec::new()) };
         let mut pids: Vec<i32> = match read(dir, "cgroup.procs") {
             Ok(text) => text.lines().filter_map(|line| line.parse().ok()).collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            // It is gone, or was removed after it was opened.
+            Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV) => {
+                Vec::new()
+            }
             Err(error) => return Err(error),
         };
         pids.sort_unstable();
