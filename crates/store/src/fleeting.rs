@@ -58,8 +58,10 @@ pub(crate) struct Fleeting {
 pub(crate) struct Taken<'a> {
     from: &'a Fleeting,
     files: Vec<PathBuf>,
-    /// The mark was not there before, so that none are in both.
-    is_marked: bool,
+    /// There is a mark, or should be.
+    has_mark: bool,
+    /// It was not there before, so that none are in both.
+    is_mark_new: bool,
 }
 
 impl Fleeting {
@@ -224,18 +226,19 @@ impl Fleeting {
 
     /// Takes what is recorded here into the database, for who has the lock alone.
     pub(crate) fn take_in(&self, transaction: &Transaction<'_>) -> Result<Taken<'_>> {
-        let mut taken = Taken { from: self, files: Vec::new(), is_marked: false };
+        let mut taken = Taken { from: self, files: Vec::new(), has_mark: false, is_mark_new: false };
         let links = crate::blobs::names(&self.names())?;
         let others = crate::blobs::names(&self.dir)?;
         let others = others.iter().filter(|name| name.parse::<ContainerId>().is_ok());
         // Names of what is not there, and what has no name, are of somebody who died.
         taken.files = links.iter().map(|name| self.name_of(name)).chain(others.map(|id| self.dir.join(id))).collect();
-        if taken.files.is_empty() {
+        if taken.files.is_empty() && !self.is_being_taken() {
             return Ok(taken);
         }
+        taken.has_mark = true;
         // Only a crash makes a difference, and a full disk must not keep anybody from removing things.
         match std::os::unix::fs::symlink(".", self.mark()) {
-            Ok(()) => taken.is_marked = true,
+            Ok(()) => taken.is_mark_new = true,
             Err(error) => tracing::debug!(%error, "no new mark that containers are taken into the database"),
         }
         for container in self.list()? {
@@ -287,10 +290,10 @@ impl Taken<'_> {
     /// The transaction is over, and they are in the database.
     pub(crate) fn finish(mut self) {
         // Until all are gone from here, who removes one asks the database.
-        self.is_marked = false;
+        self.is_mark_new = false;
         failpoint!("store.fleeting.in-both");
         let gone = |path: &PathBuf| strata_sys::durable::found(fs::remove_file(path)).is_ok();
-        if self.files.iter().all(gone) {
+        if self.has_mark && self.files.iter().all(gone) {
             drop(fs::remove_file(self.from.mark()));
         }
     }
@@ -298,7 +301,7 @@ impl Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if self.is_marked {
+        if self.is_mark_new {
             drop(fs::remove_file(self.from.mark()));
         }
     }
