@@ -1,5 +1,6 @@
 //! Making processes: the container's first one, and those that join it.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -55,13 +56,8 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
     let network = network(&spec.namespaces.network, places)?;
     let ipc = spec.namespaces.ipc_of.as_ref().map(|id| ipc_of(id, places)).transpose()?;
     let pids = spec.namespaces.pid_of.as_ref().map(|id| open(&joined(id, Joined::Pids, places)?)).transpose()?;
-    let rules = device_rules(&spec.device_rules);
-    let made = match ahead.as_mut().map(|ahead| ahead.limit(&spec.limits, rules.as_deref())).transpose() {
-        Ok(Some(Some(made))) => Ok(made),
-        Ok(_) => Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref()),
-        Err(error) => Err(error),
-    };
-    let (cgroup, more) = made.map_err(Error::io("make the container's control groups"))?;
+    let limited = limited_groups(spec, ahead.as_mut());
+    let (cgroup, more) = limited.map_err(Error::io("make the container's control groups"))?;
     warnings.extend(more);
     let (streams, ends) = streams(&spec.process, maps)?;
     let begun = match (ahead, &trees) {
@@ -114,6 +110,17 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
             Err(error)
         }
     }
+}
+
+/// The container's groups, with its limits: those that were made `ahead`, or new ones.
+fn limited_groups(spec: &Spec, ahead: Option<&mut FirstAhead>) -> io::Result<(Cgroup, cgroup::Warnings)> {
+    let rules = device_rules(&spec.device_rules);
+    if let Some(ahead) = ahead
+        && let Some(made) = ahead.limit(&spec.limits, rules.as_deref())?
+    {
+        return Ok(made);
+    }
+    Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
 }
 
 /// Mounts all snapshots and filesystems, nowhere yet. The container's own process may not: it cannot open disks.

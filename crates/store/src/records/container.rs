@@ -70,7 +70,7 @@ pub struct Containers<'a> {
 
 impl Containers<'_> {
     /// Records a container if its name is free and its image is here: one that does not outlive a reboot
-    /// [beside the database](crate::fleeting), if that is possible.
+    /// beside the database, if that is possible.
     pub fn insert(&self, container: &ContainerRecord, durability: Durability) -> Result<Inserted> {
         if durability == Durability::Ephemeral && self.store.fleeting().insert(container) {
             return Ok(Inserted::Done);
