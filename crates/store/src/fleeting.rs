@@ -215,6 +215,10 @@ impl Fleeting {
 
     /// The container with this name, if it is recorded here.
     pub(crate) fn by_name(&self, name: &str) -> Option<ContainerRecord> {
+        // What people type may lead anywhere.
+        if name.contains('/') {
+            return None;
+        }
         let id = fs::read_link(self.name_of(name)).ok()?;
         self.by_id(id.to_str()?)
     }

@@ -75,6 +75,8 @@ fn a_container_comes_and_goes_without_the_database() {
     let root = dir.path();
     let (store, image) = warm(root);
     let (one, two) = (container("box", &image), container("box", &image));
+    let elsewhere = root.join("elsewhere");
+    std::os::unix::fs::symlink(one.id.as_str(), &elsewhere).unwrap();
     // Another process, which has seen nothing yet.
     let other = Store::open(root).unwrap();
     assert_eq!(other.tags().image(&name()).unwrap().unwrap().id, image.id);
@@ -82,6 +84,9 @@ fn a_container_comes_and_goes_without_the_database() {
     assert_eq!((rows(root), beside(root)), (Vec::new(), vec!["box".to_owned()]));
     assert_found(&store, &one);
     assert_found(&other, &one);
+    for path in ["../../elsewhere", elsewhere.to_str().unwrap(), ".", "..", "", "../names/box"] {
+        assert_eq!(store.containers().by_name(path).unwrap(), None, "{path}");
+    }
     assert_eq!(other.containers().remove(&one.id, Durability::Ephemeral).unwrap(), Forgotten::Done);
     assert_eq!(other.containers().remove(&one.id, Durability::Ephemeral).unwrap(), Forgotten::NotThere);
     assert_eq!(files(&root.join("fleeting")), ["known", "lock", "names"].map(str::to_owned).into());
