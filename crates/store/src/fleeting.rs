@@ -228,6 +228,12 @@ impl Fleeting {
         Ok(crate::blobs::names(&self.names())?.iter().filter_map(|name| self.by_name(name)).collect())
     }
 
+    /// Whether it is known that the database has no containers. To be asked after those that are recorded here: who takes them
+    /// in forgets what is known before.
+    pub(crate) fn has_all(&self) -> bool {
+        self.known_names().is_some_and(|names| names.lines().eq([END]))
+    }
+
     /// Takes what is recorded here into the database, for who has the lock alone.
     pub(crate) fn take_in(&self, transaction: &Transaction<'_>) -> Result<Taken<'_>> {
         let mut taken = Taken { from: self, files: Vec::new(), has_mark: false, is_mark_new: false };

@@ -97,6 +97,32 @@ fn a_container_comes_and_goes_without_the_database() {
 }
 
 #[test]
+fn those_beside_are_all_where_the_tables_have_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let (store, image) = warm(root);
+    let (one, two) = (container("one", &image), container("two", &image));
+    let listed = |store: &Store| {
+        let names = store.containers().list().unwrap().into_iter().map(|container| container.name);
+        names.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&store), Vec::<String>::new());
+    assert_eq!((insert(&store, &one), insert(&store, &two)), (Inserted::Done, Inserted::Done));
+    // Not even a database that cannot be read is asked.
+    let other = Store::open(root).unwrap();
+    let header = std::fs::read(root.join("strata.db")).unwrap();
+    std::fs::write(root.join("strata.db"), "none").unwrap();
+    assert_eq!(listed(&other), ["one", "two"]);
+    std::fs::write(root.join("strata.db"), header).unwrap();
+    let lasting = container("lasting", &image);
+    store.containers().insert(&lasting, Durability::Durable).unwrap();
+    look(&store, &image);
+    assert_eq!(insert(&store, &container("three", &image)), Inserted::Done);
+    assert_eq!(listed(&store), ["lasting", "one", "three", "two"]);
+    assert_eq!(listed(&other), ["lasting", "one", "three", "two"]);
+}
+
+#[test]
 fn whoever_writes_takes_it_in() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
