@@ -69,8 +69,8 @@ pub struct Containers<'a> {
 }
 
 impl Containers<'_> {
-    /// Records a container if its name is free and its image is here: one that does not outlive a reboot
-    /// beside the database, if that is possible.
+    /// Records a container if its name is free and its image is here. One that need not outlive a reboot is recorded beside
+    /// the database if that is possible.
     pub fn insert(&self, container: &ContainerRecord, durability: Durability) -> Result<Inserted> {
         if durability == Durability::Ephemeral && self.store.fleeting().insert(container) {
             return Ok(Inserted::Done);
@@ -148,13 +148,15 @@ impl Containers<'_> {
 
     /// The containers that were made from this image.
     pub fn using(&self, image: &ImageId) -> Result<Vec<ContainerId>> {
-        let here = self.store.fleeting().list()?.into_iter().filter(|container| container.image == *image);
-        let here: Vec<_> = here.map(|container| container.id).collect();
-        let mut there =
-            self.store.database.read_one("look for the image's containers", |connection| using(connection, image))?;
-        let only_here: Vec<_> = here.into_iter().filter(|id| !there.contains(id)).collect();
-        there.extend(only_here);
-        Ok(there)
+        let here = self.store.fleeting().list()?;
+        let look = |connection: &Connection| using(connection, image);
+        let mut ids = self.store.database.read_one("look for the image's containers", look)?;
+        for container in here {
+            if container.image == *image && !ids.contains(&container.id) {
+                ids.push(container.id);
+            }
+        }
+        Ok(ids)
     }
 
     /// Replaces what the store does not read; says whether the container was there.
