@@ -3,7 +3,7 @@
 //! Clap takes options anywhere. Docker's `run`, `create`, `exec` and `top` stop at the first word that is no option: in
 //! `strata run debian ls -l`, `-l` belongs to `ls`. The same holds for options before the verb.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
 use clap::{Arg, Command};
@@ -36,7 +36,10 @@ fn long_width(command: &Command, long: &[u8]) -> usize {
     if long.contains(&b'=') {
         return 1;
     }
-    let named = |arg: &&Arg| arg.get_long().map(OsStr::new) == Some(OsStr::from_bytes(long));
+    let is_it = |name: &str| name.as_bytes() == long;
+    let named = |arg: &&Arg| {
+        arg.get_long().is_some_and(is_it) || arg.get_all_aliases().is_some_and(|all| all.into_iter().any(is_it))
+    };
     1 + usize::from(command.get_arguments().find(named).is_some_and(needs_value))
 }
 
@@ -58,13 +61,16 @@ pub fn needs_value(arg: &Arg) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::ffi::OsStr;
+
     use clap::ArgAction;
+
+    use super::*;
 
     fn check(line: &str, expected: &str) {
         let command = Command::new("run")
             .arg(Arg::new("it").short('i').long("interactive").action(ArgAction::SetTrue))
-            .arg(Arg::new("name").short('n').long("name").action(ArgAction::Set));
+            .arg(Arg::new("name").short('n').long("name").alias("called").action(ArgAction::Set));
         let mut words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         end_options_at_first_operand(&command, &mut words);
         assert_eq!(words.join(OsStr::new(" ")), OsString::from(expected), "{line}");
@@ -75,6 +81,7 @@ mod tests {
         check("-i debian ls -l", "-i -- debian ls -l");
         check("--name x debian -i", "--name x -- debian -i");
         check("--name=x debian -i", "--name=x -- debian -i");
+        check("--called x debian -i", "--called x -- debian -i");
         check("-in x debian -i", "-in x -- debian -i");
         check("-inx debian -i", "-inx -- debian -i");
         check("-- debian -- x", "-- debian -- x");
