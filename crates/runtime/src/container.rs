@@ -70,7 +70,7 @@ impl Container {
             return Err(Error::AlreadyRunning(self.id.to_string()));
         }
         self.give_up_shim(&before)?;
-        record::put(&self.dir.join(record::SPEC), spec)?;
+        record::put_spec(&self.run_dir, spec)?;
         let Ahead { socket, program, new: _ } = ahead.map_or_else(|| reexec::spawn(&self.program), Ok)?;
         let (wish, streams) = attach.as_ref().map(Wish::of).map_or((None, Vec::new()), |(wish, fds)| (Some(wish), fds));
         let fds: Vec<_> = std::iter::once(program.as_fd()).chain(streams).collect();
@@ -107,6 +107,11 @@ impl Container {
         }
     }
 
+    /// Where files can be that go with its run: beside its shim's socket.
+    pub fn run_files(&self) -> PathBuf {
+        socket_dir(&self.run_dir, &self.id)
+    }
+
     /// Where its files are.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
@@ -139,7 +144,7 @@ impl Container {
 
     /// The specification it was started with last.
     pub fn spec(&self) -> Result<Spec, Error> {
-        record::spec(&self.dir)
+        record::spec(&record::spec_path(&self.run_dir, &self.id))
     }
 
     /// Connects to its first process.
@@ -197,7 +202,7 @@ impl Container {
         let mut spec = self.spec()?;
         let Network::Connected(plan) = &mut spec.namespaces.network else { return Ok(()) };
         change(plan);
-        record::put(&self.dir.join(record::SPEC), &spec)
+        record::put_spec(&self.run_dir, &spec)
     }
 
     /// Asks the shim for something that it says when it is done.
@@ -447,7 +452,7 @@ impl Container {
         let warnings = Cgroup::update(name, limits).map_err(Error::io("change the container's limits"))?;
         let mut spec = self.spec()?;
         spec.limits = limits.clone();
-        record::put(&self.dir.join(record::SPEC), &spec)?;
+        record::put_spec(&self.run_dir, &spec)?;
         Ok(warnings)
     }
 

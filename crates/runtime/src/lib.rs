@@ -3,10 +3,10 @@
 //! ```text
 //! <root>/containers/<id>/      Container::at's `dir`
 //!   bundle/                    what another OCI runtime is given (config.json), and where it finds the root
-//!   spec.json                  what was started last (Spec)
 //!   state.json                 what the shim knows (State), renamed into place
 //!   log.json  log.json.1 …     output, in Docker's json-file format
 //! <run dir>/c/<id>/shim.sock   where the shim listens
+//! <run dir>/c/<id>/spec.json   what it was started with (Spec)
 //! <run dir>/seccomp/<hash>     compiled system call filters
 //! <cgroup hierarchy>/strata/<id>
 //! ```
@@ -40,7 +40,7 @@ pub use container::{Container, Held, Started};
 pub use emulator::Emulator;
 pub use error::Error;
 pub use inside::options::is_word_for_memory;
-pub use reexec::Ahead;
+pub use reexec::{Ahead, New};
 pub use session::{Attach, Foreground, Outcome, Session, Stream};
 pub use shim::started_ticks;
 pub use spec::{ExecSpec, Spec};

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
@@ -37,7 +37,7 @@ fn serve() -> Result<(), Error> {
 
 /// What the shim does, however it came to be. `program` is the mount that its program is on, `new` the container that is
 /// going to be made, if that is known.
-fn live(socket: OwnedFd, program: OwnedFd, new: Option<&ContainerId>) -> Result<(), Error> {
+fn live(socket: OwnedFd, program: OwnedFd, new: Option<&New>) -> Result<(), Error> {
     process::allocate_sparingly();
     rustix::thread::set_name(TITLE).map_err(Error::step("take a name"))?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
@@ -61,6 +61,19 @@ fn again(theirs: BorrowedFd<'_>, program: BorrowedFd<'_>) {
     }
 }
 
+/// A container that is going to be made.
+#[derive(Clone, Debug)]
+pub struct New {
+    /// Its id.
+    pub id: ContainerId,
+    /// The root directory of its store.
+    pub root: PathBuf,
+    /// The run directory of its store.
+    pub run_dir: PathBuf,
+    /// It will probably have a network of its own with nothing else in it.
+    pub is_alone: bool,
+}
+
 /// A shim that runs and waits to be told which container is its own; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Ahead {
@@ -70,7 +83,7 @@ pub struct Ahead {
     /// shim, at whose end nobody waits.
     pub(crate) program: OwnedFd,
     /// The container that it expects to be made: what most containers have is made while that is.
-    pub(crate) new: Option<ContainerId>,
+    pub(crate) new: Option<New>,
 }
 
 impl Ahead {
@@ -83,12 +96,12 @@ impl Ahead {
     }
 
     /// The same for a process that has just begun and has nothing open that a shim must not have: a copy of it becomes the
-    /// shim, which costs a good millisecond less. If the container is going to be made first, `new` is its id: see
+    /// shim, which costs a good millisecond less. If the container is going to be made first, it is `new`: see
     /// [`Ahead::take_id`].
     ///
     /// # Errors
     /// When this program cannot be executed.
-    pub fn fork(new: Option<ContainerId>) -> Result<Self, Error> {
+    pub fn fork(new: Option<New>) -> Result<Self, Error> {
         copy(new).or_else(|error| {
             tracing::debug!(%error, "a copy cannot be the shim");
             Self::spawn()
@@ -99,7 +112,7 @@ impl Ahead {
 impl Ahead {
     /// The id of the container that this one expects to be made, once.
     pub fn take_id(&mut self) -> Option<ContainerId> {
-        self.new.take()
+        self.new.take().map(|new| new.id)
     }
 
     /// Lets this one make another like it, for who starts several containers: that costs a fifth of executing it anew.
@@ -115,7 +128,7 @@ impl Ahead {
 }
 
 /// Makes a copy of this process that becomes a shim, on a mount on which nobody can write its program.
-fn copy(new: Option<ContainerId>) -> Result<Ahead, Error> {
+fn copy(new: Option<New>) -> Result<Ahead, Error> {
     let own = Path::new(OWN_PROGRAM);
     let program = process::own_program(own).map_err(Error::path("open", OWN_PROGRAM))?;
     let (socket, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;

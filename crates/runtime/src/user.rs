@@ -38,10 +38,12 @@ fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, Error> {
         }
         Err(errno) => return Err(Error::path("read", path)(errno)),
     };
-    if !file.metadata().map_err(Error::path("look at", path))?.is_file() {
+    let metadata = file.metadata().map_err(Error::path("look at", path))?;
+    if !metadata.is_file() {
         return Ok(String::new());
     }
-    let mut bytes = Vec::new();
+    // In one piece, and the kernel is asked once more whether that was all.
+    let mut bytes = Vec::with_capacity(metadata.len().min(FILE_BYTES_MAX) as usize + 64);
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(Error::path("read", path))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

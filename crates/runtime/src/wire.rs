@@ -22,7 +22,7 @@ pub(crate) const SOCKET: &str = "shim.sock";
 pub(crate) enum Request {
     /// Make one more shim, whose client is at the other end of the descriptor. Said to a new shim that has no container yet.
     Another,
-    /// Make the container of `dir/spec.json`. Said once, to a new shim.
+    /// Make the container of `spec.json` in the run directory. Said once, to a new shim.
     Start { id: ContainerId, dir: PathBuf, run_dir: PathBuf, attach: Option<Wish> },
     /// Be attached to its first process.
     Attach(Wish),

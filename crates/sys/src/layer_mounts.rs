@@ -43,6 +43,8 @@ pub struct LayerMounts {
 const STORE: &str = "/s";
 /// Where layers are inside the namespace.
 const LAYERS: &str = "/l";
+/// The filesystem of namespaces' files.
+pub(crate) const NSFS_MAGIC: i64 = 0x6e73_6673;
 /// How often the namespace may turn out to be another store's: others may be letting go of it, too.
 const TRIES_MAX: usize = 10;
 
@@ -78,6 +80,17 @@ impl LayerMounts {
             }
         }
         Err(io::ErrorKind::ResourceBusy.into())
+    }
+
+    /// Does something inside the namespace, if there is one; see [`LayerMounts::inside`].
+    pub(crate) fn inside_existing<T: Send>(&self, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<Option<T>> {
+        let Some(namespace) = self.pinned()? else { return Ok(None) };
+        self.enter(namespace, FlockOperation::LockShared, |_| act()).map(Some)
+    }
+
+    /// The run directory.
+    pub(crate) fn run_dir(&self) -> &Path {
+        &self.run_dir
     }
 
     /// Unmounts a layer here; containers that use it keep their own hold on it. It may not be mounted.
@@ -140,7 +153,6 @@ impl LayerMounts {
 
     /// The pinned namespace, unless there is none.
     fn pinned(&self) -> io::Result<Option<OwnedFd>> {
-        const NSFS_MAGIC: i64 = 0x6e73_6673;
         let pin = match rustix::fs::open(self.pin(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
             Ok(pin) => pin,
             Err(Errno::NOENT) => return Ok(None),
@@ -169,25 +181,14 @@ impl LayerMounts {
     /// Numbers grow on each processor by itself (since Linux 6.18, `gen_cookie_next`), so a new namespace's may be lower than
     /// ours if we are in one that is not the machine's. On one of the processors it is higher.
     fn make_and_bind(&self) -> io::Result<OwnedFd> {
-        let allowed = rustix::thread::sched_getaffinity(None)?;
-        let processors = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).map(Some);
-        for processor in std::iter::once(None).chain(processors) {
-            let namespace = on_thread(|| {
-                if let Some(processor) = processor {
-                    let mut only = CpuSet::new();
-                    only.set(processor);
-                    rustix::thread::sched_setaffinity(None, &only)?;
-                }
-                self.furnish()
-            })?;
-            let source = format!("/proc/self/fd/{}", namespace.as_raw_fd());
-            match rustix::mount::mount(source.as_str(), self.pin(), "", MountFlags::BIND, None::<&std::ffi::CStr>) {
-                Ok(()) => return Ok(namespace),
-                Err(Errno::INVAL) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Errno::INVAL.into())
+        on_some_processor(
+            || self.furnish(),
+            |namespace| {
+                let source = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+                rustix::mount::mount(source.as_str(), self.pin(), "", MountFlags::BIND, None::<&std::ffi::CStr>)
+                    .map_err(io::Error::from)
+            },
+        )
     }
 
     /// Moves this thread into a new namespace, leaves in it nothing but a small tmpfs and the store, and gives its file.
@@ -256,6 +257,32 @@ impl Inside<'_> {
     }
 }
 
+/// Makes a namespace on a thread, and binds its file; again on each processor as long as the kernel refuses to.
+pub(crate) fn on_some_processor(
+    make: impl Fn() -> io::Result<OwnedFd> + Sync,
+    bind: impl Fn(&OwnedFd) -> io::Result<()>,
+) -> io::Result<OwnedFd> {
+    let allowed = rustix::thread::sched_getaffinity(None)?;
+    let processors = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).map(Some);
+    for processor in std::iter::once(None).chain(processors) {
+        let namespace = on_thread(|| {
+            if let Some(processor) = processor {
+                let mut only = CpuSet::new();
+                only.set(processor);
+                rustix::thread::sched_setaffinity(None, &only)?;
+            }
+            make()
+        })?;
+        match bind(&namespace) {
+            Ok(()) => return Ok(namespace),
+            // The second is what move_mount(2) says.
+            Err(error) if [Errno::INVAL, Errno::LOOP].contains(&Errno::from_io_error(&error).unwrap_or(Errno::IO)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::INVAL.into())
+}
+
 /// Makes a new instance of a filesystem, detached.
 pub(crate) fn new_mount(fs: &str, options: &[(&str, Option<&str>)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen(fs, FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -296,7 +323,7 @@ pub(crate) fn on_thread<T: Send>(act: impl FnOnce() -> io::Result<T> + Send) -> 
 /// Enough for a few system calls and their paths.
 const THREAD_STACK_BYTES: usize = 256 << 10;
 
-fn unshare(flags: UnshareFlags) -> io::Result<()> {
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: neither FS nor NEWNS unshares the table of descriptors, so no thread's descriptor changes its meaning.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }

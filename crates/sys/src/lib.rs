@@ -5,6 +5,7 @@
 #![warn(missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod aufs;
+pub mod bare;
 pub mod btrfs;
 pub mod caps;
 pub mod cgroup;
@@ -41,6 +42,7 @@ pub mod reflink;
 mod remove_tree;
 pub mod resolve;
 pub mod root_dir;
+pub mod spare;
 pub mod thin;
 pub mod verity;
 pub mod zfs;

@@ -388,7 +388,7 @@ pub fn allocate_sparingly() {
     // SAFETY: both set a number of the allocator, before any thread exists.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
-        libc::mallopt(libc::M_TOP_PAD, 0);
+        libc::mallopt(libc::M_TOP_PAD, 64 << 10);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
     }
 }

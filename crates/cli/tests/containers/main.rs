@@ -8,6 +8,7 @@ mod escapes;
 mod events;
 mod full_disk;
 mod integrity;
+mod kept;
 mod life;
 mod limits;
 mod logging;

@@ -1,5 +1,7 @@
-//! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`: made for each start in the container's directory, and bound into
-//! the container.
+//! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`: made for each start, and bound into the container.
+//!
+//! They are in the container's directory. Those of a container that goes with its program are in memory, beside its shim's
+//! socket, if their owners need no other ids there: not every kernel maps the ids of such files.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -22,12 +24,17 @@ const MODE: u32 = 0o644;
 
 /// Writes the files and says how to mount them. They are not synced: every start writes them anew. `gateway` is where the
 /// container reaches the host, if it asks for that. One that shares another's network has that one's files, as with Docker.
-pub(super) fn write(dir: &Path, document: &Document, gateway: Option<IpAddr>) -> Result<Vec<Mount>> {
+pub(super) fn write(places: &Places<'_>, document: &Document, gateway: Option<IpAddr>) -> Result<Vec<Mount>> {
     let config = &document.config;
     let read_only = document.host.readonly_rootfs;
-    if let Some(theirs) = shared_from(dir, document) {
-        let present = FILES.into_iter().filter(|name| theirs.join(name).exists());
-        return Ok(present.map(|name| bind(name, theirs.join(name), read_only)).collect());
+    if let Some(theirs) = places.shared_from(document) {
+        let theirs = |name: &str| theirs.iter().map(|dir| dir.join(name)).find(|path| path.exists());
+        let present = FILES.into_iter().filter_map(|name| Some((name, theirs(name)?)));
+        return Ok(present.map(|(name, path)| bind(name, path, read_only)).collect());
+    }
+    let dir = places.dir(document);
+    if dir == places.beside_socket {
+        std::fs::create_dir_all(dir).map_err(FileError::at("create", dir))?;
     }
     let contents = [resolv_conf(document), format!("{}\n", config.hostname), hosts(document, gateway)];
     let mut mounts = Vec::with_capacity(FILES.len());
@@ -39,10 +46,30 @@ pub(super) fn write(dir: &Path, document: &Document, gateway: Option<IpAddr>) ->
     Ok(mounts)
 }
 
-/// The directory of the container whose network this one shares; `network_mode` has its whole id.
-fn shared_from(dir: &Path, document: &Document) -> Option<PathBuf> {
-    let other = document.host.network_mode.strip_prefix("container:")?;
-    Some(dir.parent()?.join(other))
+/// Where a container's files may be.
+pub(super) struct Places<'a> {
+    /// Its directory.
+    pub(super) dir: &'a Path,
+    /// Where its shim's socket is.
+    pub(super) beside_socket: &'a Path,
+}
+
+impl Places<'_> {
+    fn dir(&self, document: &Document) -> &Path {
+        let goes_with_program = document.host.auto_remove && document.user_namespace.is_none();
+        if goes_with_program { self.beside_socket } else { self.dir }
+    }
+
+    /// Where one of the files is, for `inspect`: `hosts`, `hostname` or `resolv.conf`.
+    pub(super) fn path(&self, document: &Document, name: &str) -> PathBuf {
+        self.dir(document).join(name)
+    }
+
+    /// Where those of the container may be whose network this one shares; `network_mode` has its whole id.
+    fn shared_from(&self, document: &Document) -> Option<[PathBuf; 2]> {
+        let other = document.host.network_mode.strip_prefix("container:")?;
+        Some([self.dir.parent()?.join(other), self.beside_socket.parent()?.join(other)])
+    }
 }
 
 fn bind(name: &str, path: PathBuf, read_only: bool) -> Mount {
@@ -70,11 +97,6 @@ fn put(path: &Path, content: &str) -> Result<()> {
         }
         Err(error) => Err(FileError::at("create", path)(error).into()),
     }
-}
-
-/// Where one of the files is, for `inspect`: `hosts`, `hostname` or `resolv.conf`.
-pub(crate) fn path(dir: &Path, name: &str) -> PathBuf {
-    dir.join(name)
 }
 
 fn hosts(document: &Document, gateway: Option<IpAddr>) -> String {

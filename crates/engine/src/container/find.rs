@@ -55,6 +55,11 @@ impl Engine {
         Container::at(id.clone(), &self.container_dir(id), &self.settings().run_dir)
     }
 
+    /// Where a container's files are, and where those are that go with its run.
+    pub(super) fn places_of_files(&self, id: &ContainerId) -> (PathBuf, PathBuf) {
+        (self.container_dir(id), self.process(id).run_files())
+    }
+
     /// Where a container's files are.
     pub(crate) fn container_dir(&self, id: &ContainerId) -> PathBuf {
         self.settings().root.join("containers").join(id.as_str())

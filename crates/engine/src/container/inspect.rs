@@ -24,7 +24,9 @@ impl Engine {
         let dir = self.container_dir(&record.id);
         let words = document.words();
         let started = state.started_at.is_some();
-        let file = |name: &str| if started { json!(etc_files::path(&dir, name)) } else { json!("") };
+        let (_, beside_socket) = self.places_of_files(&record.id);
+        let places = etc_files::Places { dir: &dir, beside_socket: &beside_socket };
+        let file = |name: &str| if started { json!(places.path(document, name)) } else { json!("") };
         let log = dir.join("log.json");
         let log_path = if started && document.host.log_config.kind != "none" { json!(log) } else { json!("") };
         // The store may have been moved since the container was made.

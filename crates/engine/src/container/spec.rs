@@ -23,8 +23,9 @@ impl Engine {
     pub(crate) fn spec(&self, known: &Known) -> Result<Spec> {
         let Document { config, host, mounts, .. } = &known.document;
         let (nodes, device_rules) = devices::of(host)?;
-        let mut all =
-            etc_files::write(&self.container_dir(known.id()), &known.document, self.host_gateway(&known.document)?)?;
+        let (dir, beside_socket) = self.places_of_files(known.id());
+        let places = etc_files::Places { dir: &dir, beside_socket: &beside_socket };
+        let mut all = etc_files::write(&places, &known.document, self.host_gateway(&known.document)?)?;
         let mut points: Vec<&MountPoint> = mounts.iter().collect();
         // Outer before inner, as Docker mounts them.
         points.sort_by_key(|point| point.target.matches('/').count());

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use strata_sys::cgroup::Entrance;
-use strata_sys::{packet, seccomp};
+use strata_sys::{packet, process, seccomp, spare};
 
 use super::standing::Ready;
-use super::{Channel, ENTER, First, Streams, Trees, confine, first};
+use super::{Channel, Cover, ENTER, First, Streams, Trees, confine, first};
 use crate::spec::Spec;
 use crate::{Error, shim};
 
@@ -17,8 +17,10 @@ use crate::{Error, shim};
 /// one; then each of the other trees.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Story {
-    /// Where the container's specification is, and what its root filesystem may cover.
-    pub(crate) dir: PathBuf,
+    /// Where the container's specification is.
+    spec: PathBuf,
+    /// What its root filesystem may cover.
+    dir: PathBuf,
     has_streams: bool,
     has_filter: bool,
     plans: usize,
@@ -30,14 +32,14 @@ impl Story {
     /// # Errors
     /// When that process is gone.
     pub(crate) fn tell(
-        dir: PathBuf,
+        (spec, dir): (PathBuf, PathBuf),
         trees: &Trees,
         streams: &Streams,
         filter: Option<&seccomp::Program>,
         channel: BorrowedFd<'_>,
     ) -> Result<(), Error> {
         let has_streams = matches!(streams, Streams::Given(_));
-        let story = Self { dir, has_streams, has_filter: filter.is_some(), plans: trees.plans.len() };
+        let story = Self { spec, dir, has_streams, has_filter: filter.is_some(), plans: trees.plans.len() };
         let say = |bytes: &[u8], fds: &[BorrowedFd<'_>]| {
             packet::send(channel, bytes, fds, true).map_err(Error::step("speak to the new process"))
         };
@@ -54,22 +56,40 @@ impl Story {
 }
 
 /// Becomes a container's first process when it is told which one. Returns if nobody needs it, or if something fails.
-pub(crate) fn ahead(cgroups: Vec<(&'static str, PathBuf)>, entrance: Entrance, channel: OwnedFd) -> u8 {
+///
+/// Some of its namespaces may be `spare`: they were another container's, which is gone. With a `bare` one of mounts it is not in
+/// one of its own yet.
+pub(crate) fn ahead(
+    cgroups: Vec<(&'static str, PathBuf)>,
+    entrance: Entrance,
+    (spare, bare): (&[(spare::Kind, OwnedFd)], Option<BorrowedFd<'_>>),
+    channel: OwnedFd,
+) -> u8 {
     let channel = Channel::new(channel);
-    match prepare(&cgroups, entrance) {
-        Ok(made) => go_on(cgroups, made, channel),
+    match prepare(&cgroups, entrance, spare) {
+        Ok(made) => go_on(cgroups, made, bare, channel),
         // The shim sees that this one is gone and makes another, which will say why.
         Err(_) => 1,
     }
 }
 
-fn prepare(cgroups: &[(&'static str, PathBuf)], entrance: Entrance) -> Result<Ready, Error> {
+fn prepare(
+    cgroups: &[(&'static str, PathBuf)],
+    entrance: Entrance,
+    spare: &[(spare::Kind, OwnedFd)],
+) -> Result<Ready, Error> {
     confine::die_with_parent()?;
     entrance.pass().map_err(Error::io(ENTER))?;
+    for (kind, namespace) in spare {
+        process::join(namespace.as_fd(), kind.namespace()).map_err(Error::step("join a namespace that is kept"))?;
+        if !spare::is_unused(*kind).map_err(Error::io("look at a namespace that is kept"))? {
+            return Err(Error::Setup("a namespace that is kept was used".to_owned()));
+        }
+    }
     Ready::make(cgroups)
 }
 
-fn go_on(cgroups: Vec<(&'static str, PathBuf)>, made: Ready, channel: Channel) -> u8 {
+fn go_on(cgroups: Vec<(&'static str, PathBuf)>, made: Ready, bare: Option<BorrowedFd<'_>>, channel: Channel) -> u8 {
     let Some(begin) = channel.next() else { return 0 };
     let heard = match Heard::listen(begin, &channel) {
         Ok(heard) => heard,
@@ -81,7 +101,7 @@ fn go_on(cgroups: Vec<(&'static str, PathBuf)>, made: Ready, channel: Channel) -
     let entry = First {
         spec: &heard.spec,
         trees: Some(heard.trees),
-        mount_point: &heard.dir,
+        cover: bare.map_or(Cover::Directory(&heard.dir), Cover::Bare),
         network: None,
         ipc: None,
         cgroups,
@@ -116,7 +136,7 @@ impl Heard {
             false => None,
         };
         let plans = (0..story.plans).map(|_| channel.mount()).collect::<Result<Vec<_>, _>>()?;
-        let spec = shim::record::spec(&story.dir)?;
+        let spec = shim::record::spec(&story.spec)?;
         Ok(Self { spec, dir: story.dir, trees: Trees { rootfs, plans }, streams, filter })
     }
 }

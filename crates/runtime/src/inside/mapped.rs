@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Gid, OFlags, Uid};
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::process::Pid;
@@ -207,10 +207,4 @@ pub(crate) fn own_streams(streams: &super::Streams, maps: &IdMaps) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// A directory that every process can reach, to mount the root filesystem on.
-pub(super) fn covered() -> Result<OwnedFd, Error> {
-    rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-        .map_err(Error::path("open", "/"))
 }

@@ -66,7 +66,7 @@ pub(super) fn cover(
     root: BorrowedFd<'_>,
     standing: &Standing,
 ) -> Result<(), Error> {
-    let null = null_device()?;
+    let null = null_device(standing)?;
     let mut empty: Option<OwnedFd> = None;
     for path in masked {
         let Some(found) = find(root, standing, path)? else { continue };
@@ -107,12 +107,22 @@ fn find(root: BorrowedFd<'_>, standing: &Standing, path: &str) -> Result<Option<
     place::find(root, path)
 }
 
-/// The host's `/dev/null`, if it is what it seems.
-fn null_device() -> Result<OwnedFd, Error> {
-    let failed = |errno: Errno| Error::path("open", "/dev/null")(errno);
+/// The null device of the container's own `/dev`, or the host's.
+fn null_device(standing: &Standing) -> Result<OwnedFd, Error> {
+    if let Some(dev) = &standing.dev
+        && let Ok(Some(null)) = place::find_beneath(dev.as_fd(), "null", OFlags::PATH)
+        && is_null(&null)?
+    {
+        return Ok(null);
+    }
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let null = rustix::fs::open("/dev/null", flags, Mode::empty()).map_err(failed)?;
-    let stat = rustix::fs::statat(&null, "", AtFlags::EMPTY_PATH).map_err(failed)?;
+    let null = rustix::fs::open("/dev/null", flags, Mode::empty()).map_err(Error::path("open", "/dev/null"))?;
+    if is_null(&null)? { Ok(null) } else { Err(Error::path("open", "/dev/null")(Errno::NODEV)) }
+}
+
+/// Whether it is what it seems.
+fn is_null(null: &OwnedFd) -> Result<bool, Error> {
+    let stat = rustix::fs::statat(null, "", AtFlags::EMPTY_PATH).map_err(Error::path("look at", "/dev/null"))?;
     let is_character = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device();
-    if is_character && stat.st_rdev == makedev(1, 3) { Ok(null) } else { Err(failed(Errno::NODEV)) }
+    Ok(is_character && stat.st_rdev == makedev(1, 3))
 }

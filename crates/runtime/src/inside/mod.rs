@@ -21,7 +21,7 @@ mod standing;
 
 pub(crate) use ahead::{Story, ahead};
 pub(crate) use confine::{hide_from_container, rlimit};
-pub(crate) use mounts::{filesystem, open_sources};
+pub(crate) use mounts::{filesystem, open_sources, replaces};
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use strata_sys::cgroup::Entrance;
 use strata_sys::excursion::Excursion;
 use strata_sys::process::NamespaceSet;
-use strata_sys::{detached, packet, process, seccomp};
+use strata_sys::{bare, detached, packet, process, seccomp};
 use strata_types::plain;
 
 use self::standing::Ready;
@@ -56,13 +56,22 @@ pub(crate) struct Trees {
     pub(crate) plans: Vec<OwnedFd>,
 }
 
+/// On what the root filesystem is mounted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cover<'a> {
+    /// This directory of the host. The process is in a mount namespace of its own already.
+    Directory(&'a Path),
+    /// The only directory in a copy of this bare mount namespace. The process is in the shim's, and makes that copy.
+    Bare(BorrowedFd<'a>),
+}
+
 /// What the first process of a container needs.
 pub(crate) struct First<'a> {
     pub(crate) spec: &'a Spec,
     /// What is mounted; with a user namespace the shim makes it when this process is there.
     pub(crate) trees: Option<Trees>,
-    /// A directory of the host that may be covered by the root filesystem, in this process's sight only.
-    pub(crate) mount_point: &'a Path,
+    /// What the root filesystem covers, in this process's sight only.
+    pub(crate) cover: Cover<'a>,
     /// The network namespace to join, if it is not a new one or the host's.
     pub(crate) network: Option<OwnedFd>,
     /// Another container's queues and shared memory, if they are to be shared.
@@ -208,22 +217,23 @@ fn report(done: Result<u8, Error>, channel: &Channel) -> u8 {
 }
 
 fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Error> {
-    let First { spec, trees, mount_point, network, ipc, cgroups, entrance, streams, filter, ready } = first;
+    let First { spec, trees, cover, network, ipc, cgroups, entrance, streams, filter, mut ready } = first;
     confine::die_with_parent()?;
     entrance.pass().map_err(Error::io(ENTER))?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let label = label::open(&spec.process)?;
     process::lead_session().map_err(Error::step("start a session"))?;
-    let Material { rootfs, dev, sources, covered } = material(spec, trees, mount_point, channel)?;
+    let Material { rootfs, dev, sources } = material(spec, trees, channel)?;
+    // All groups are opened while the host's paths can be seen.
+    let groups = standing::groups(&cgroups, ready.as_mut())?;
     // In version 2 this process is in its group from the start, and sees it as the root of all.
     if matches!(cgroups.as_slice(), [("", _)]) {
         process::unshare_cgroup().map_err(Error::step("have control groups to ourselves"))?;
     }
-    detached::make_all_private().map_err(Error::step("keep mounts to ourselves"))?;
-    let covered = covered()?;
+    let (is_bare, covered) = (matches!(cover, Cover::Bare(_)), covered(cover, spec.namespaces.user.is_some())?);
     detached::attach(rootfs.as_fd(), covered.as_fd()).map_err(Error::step("mount the root filesystem"))?;
     let shm = ipc.map(join_ipc).transpose()?;
-    let standing = standing::mount(spec, rootfs.as_fd(), &cgroups, standing::Given { dev, shm, ready })?;
+    let standing = standing::mount(spec, rootfs.as_fd(), groups, standing::Given { dev, shm, ready })?;
     mounts::attach(spec, rootfs.as_fd(), sources)?;
     devices::make(spec, rootfs.as_fd(), &standing)?;
     emulation::register(spec.emulator.as_ref(), &standing)?;
@@ -244,7 +254,9 @@ fn try_first(first: First<'_>, channel: &Channel) -> Result<Option<String>, Erro
     if spec.read_only {
         detached::set_read_only(rootfs.as_fd(), false).map_err(Error::step("make the root filesystem read-only"))?;
     }
-    detached::pivot(rootfs.as_fd()).map_err(Error::step("change the root directory"))?;
+    // In a copy of a bare namespace there is nothing else that would have to go.
+    let changed = if is_bare { detached::change_root(rootfs.as_fd()) } else { detached::pivot(rootfs.as_fd()) };
+    changed.map_err(Error::step("change the root directory"))?;
     drop((rootfs, standing, covered));
     names(spec)?;
     confine::working_directory(&spec.process, true)?;
@@ -264,29 +276,34 @@ fn join_ipc(theirs: Ipc) -> Result<OwnedFd, Error> {
 }
 
 /// What the first process mounts.
-struct Material<'a> {
+struct Material {
     rootfs: OwnedFd,
     /// `/dev`, if it is made already.
     dev: Option<OwnedFd>,
     sources: Vec<OwnedFd>,
-    /// Opens a directory of the host that the root filesystem may cover, in this process's sight only.
-    covered: Box<dyn FnOnce() -> Result<OwnedFd, Error> + 'a>,
 }
 
-fn material<'a>(
-    spec: &Spec,
-    trees: Option<Trees>,
-    mount_point: &'a Path,
-    channel: &Channel,
-) -> Result<Material<'a>, Error> {
+fn material(spec: &Spec, trees: Option<Trees>, channel: &Channel) -> Result<Material, Error> {
     if let Some(Trees { rootfs, plans }) = trees {
         let sources = mounts::open_sources(spec, plans)?;
-        let covered = || process::open_dir(mount_point).map_err(Error::path("open", mount_point.display().to_string()));
-        return Ok(Material { rootfs, dev: None, sources, covered: Box::new(covered) });
+        return Ok(Material { rootfs, dev: None, sources });
     }
     let mapped::Furniture { rootfs, dev, sources } = mapped::receive(spec, channel)?;
     let sources = mounts::with_memory(spec, sources)?;
-    Ok(Material { rootfs, dev, sources, covered: Box::new(mapped::covered) })
+    Ok(Material { rootfs, dev, sources })
+}
+
+/// Opens the directory that the root filesystem covers, in a mount namespace of which nobody else hears.
+fn covered(cover: Cover<'_>, is_mapped: bool) -> Result<OwnedFd, Error> {
+    match cover {
+        Cover::Bare(bare) => bare::enter(bare).map_err(Error::io("enter a bare mount namespace")),
+        Cover::Directory(at) => {
+            detached::make_all_private().map_err(Error::step("keep mounts to ourselves"))?;
+            // Not every process can reach a directory of the store.
+            let at = if is_mapped { Path::new("/") } else { at };
+            process::open_dir(at).map_err(Error::path("open", at.display().to_string()))
+        }
+    }
 }
 
 /// Host and domain name.

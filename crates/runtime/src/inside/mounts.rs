@@ -138,7 +138,7 @@ pub(super) fn attach(spec: &Spec, root: BorrowedFd<'_>, sources: Vec<OwnedFd>) -
 }
 
 /// Whether the person mounts something at `target`, so that the standing mount there is left out.
-pub(super) fn replaces(spec: &Spec, target: &str) -> bool {
+pub(crate) fn replaces(spec: &Spec, target: &str) -> bool {
     spec.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == target)
 }
 

@@ -127,52 +127,52 @@ fn places_of_groups() -> Wish {
 pub(super) fn mount(
     spec: &Spec,
     root: BorrowedFd<'_>,
-    cgroups: &[(&'static str, PathBuf)],
+    groups: Vec<(&'static str, OwnedFd)>,
     Given { dev: given, shm, mut ready }: Given,
 ) -> Result<Standing, Error> {
-    // All groups are opened while the host's paths can be seen.
-    let groups = match &mut ready {
-        Some(ready) => std::mem::take(&mut ready.groups),
-        None => open_groups(cgroups)?,
-    };
-    let groups = copies(groups)?;
     let mut made = |wish: &Wish| {
         let ready = ready.as_mut().and_then(|ready| ready.take(wish));
         let instance = ready.map_or_else(|| wish.instance(), Ok)?;
         detached::mount(&instance, wish.attributes)
     };
-    let mut make = |target: &str, wish: Wish| -> Result<Option<OwnedFd>, Error> {
+    let mut make_in = |dev: Option<&OwnedFd>, target: &str, wish: Wish| -> Result<Option<OwnedFd>, Error> {
         if mounts::replaces(spec, target) {
             return Ok(None);
         }
         let mount = made(&wish).map_err(Error::path("make a filesystem for", target))?;
-        attach(root, target, &mount)?;
+        match dev {
+            Some(dev) => attach_in(dev, target, &mount)?,
+            None => attach(root, target, &mount)?,
+        }
         Ok(Some(mount))
     };
-    let proc = make("/proc", proc())?;
+    let proc = make_in(None, "/proc", proc())?;
+    // Where nothing is yet.
+    let is_new = given.is_none();
     let dev = match given {
         Some(dev) => attach(root, "/dev", &dev).map(|()| Some(dev))?,
-        None => make("/dev", dev())?,
+        None => make_in(None, "/dev", dev())?,
     };
-    let pts = match make("/dev/pts", terminals(true)) {
+    let new_dev = dev.as_ref().filter(|_| is_new);
+    let pts = match make_in(new_dev, "/dev/pts", terminals(true)) {
         Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::InvalidInput => {
-            make("/dev/pts", terminals(false))?
+            make_in(new_dev, "/dev/pts", terminals(false))?
         }
         other => other?,
     };
     match (shm, spec.shared_memory) {
         (Some(theirs), _) if !mounts::replaces(spec, SHM) => attach(root, SHM, &theirs)?,
         (None, SharedMemory::Own) => {
-            make(SHM, shared_memory(spec.shm_size_bytes))?;
+            make_in(new_dev, SHM, shared_memory(spec.shm_size_bytes))?;
         }
         (None, SharedMemory::Host) if !mounts::replaces(spec, SHM) => {
             hosts(root, SHM)?;
         }
         _ => {}
     }
-    make("/dev/mqueue", message_queues())?;
+    make_in(new_dev, "/dev/mqueue", message_queues())?;
     let access = if spec.system_writable { MountAttrFlags::empty() } else { READ_ONLY };
-    let sys = match make("/sys", sys(access)) {
+    let sys = match make_in(None, "/sys", sys(access)) {
         // Only root of the network's own user namespace may have a new one: then the host's is shown.
         Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
             let sys = hosts(root, "/sys")?;
@@ -201,6 +201,18 @@ fn attach(root: BorrowedFd<'_>, target: &str, mount: &OwnedFd) -> Result<(), Err
     detached::attach(mount.as_fd(), place.as_fd()).map_err(Error::path("mount on", target))
 }
 
+/// The same for a place in a `/dev` that has just been made and is nobody else's.
+fn attach_in(dev: &OwnedFd, target: &str, mount: &OwnedFd) -> Result<(), Error> {
+    let failed = |errno: Errno| Error::path("mount on", target)(errno);
+    let name = target.trim_start_matches("/dev/");
+    match rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    let place = rustix::fs::openat(dev, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    detached::attach(mount.as_fd(), place.map_err(failed)?.as_fd()).map_err(failed)
+}
+
 fn open_groups(cgroups: &[(&'static str, PathBuf)]) -> Result<Vec<(&'static str, OwnedFd)>, Error> {
     let open = |(controller, dir): &(&'static str, PathBuf)| {
         let shown = dir.display().to_string();
@@ -210,7 +222,14 @@ fn open_groups(cgroups: &[(&'static str, PathBuf)]) -> Result<Vec<(&'static str,
 }
 
 /// Second sights of the groups' directories, for the container.
-fn copies(groups: Vec<(&'static str, OwnedFd)>) -> Result<Vec<(&'static str, OwnedFd)>, Error> {
+pub(super) fn groups(
+    cgroups: &[(&'static str, PathBuf)],
+    ready: Option<&mut Ready>,
+) -> Result<Vec<(&'static str, OwnedFd)>, Error> {
+    let groups = match ready {
+        Some(ready) => std::mem::take(&mut ready.groups),
+        None => open_groups(cgroups)?,
+    };
     let copy = |(controller, dir): (&'static str, OwnedFd)| {
         let copied = detached::copy(dir.as_fd(), "", false);
         Ok((controller, copied.map_err(Error::path("bind the control groups of", controller))?))

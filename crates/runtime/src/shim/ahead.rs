@@ -5,7 +5,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use strata_sys::cgroup::{Cgroup, DeviceRule, Limits, Warnings};
@@ -13,10 +12,13 @@ use strata_sys::process::{self, Child};
 use strata_sys::{packet, seccomp};
 use strata_types::ContainerId;
 
-use super::launch;
+use super::kept::Kept;
+use super::launch::{self, Places};
+use super::record;
 use crate::Error;
 use crate::inside::{self, Story, Streams, Trees};
-use crate::spec::Namespaces;
+use crate::reexec::New;
+use crate::spec::{Namespaces, Network, SharedMemory, Spec};
 
 /// How old its sight of the machine may be: what the person mounted since is missing in it. A client that has to pull the
 /// image takes longer.
@@ -25,33 +27,58 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 /// The process, and the groups it is in. Both are removed when this is dropped.
 pub(super) struct FirstAhead {
     child: Option<(Child, OwnedFd)>,
+    /// Namespaces of it that may be kept, or were.
+    kept: Option<Kept>,
     cgroup: Option<Cgroup>,
     group_name: String,
+    /// It is in a network with nothing but itself, which may have been another container's.
+    is_alone: bool,
     made: Instant,
     /// What the host's control groups cannot do, which is said once, when those above the group are made.
     pub(super) warnings: Vec<String>,
 }
 
 impl FirstAhead {
-    /// Makes one for the container `id`.
-    pub(super) fn make(id: &ContainerId) -> Result<Self, Error> {
-        let group_name = Cgroup::name(id.as_str(), &Limits::default());
+    /// Makes one for the container that is going to be made.
+    pub(super) fn make(new: &New) -> Result<Self, Error> {
+        let group_name = Cgroup::name(new.id.as_str(), &Limits::default());
         let (cgroup, warnings) = Cgroup::create(&group_name, &Limits::default(), None)
             .map_err(Error::io("make the container's control groups"))?;
         let cgroup = Some(cgroup);
-        let mut begun = Self { child: None, cgroup, group_name, made: Instant::now(), warnings };
-        begun.child = begun.cgroup.as_ref().map(begin).transpose()?;
+        let is_alone = new.is_alone;
+        let mut begun = Self { child: None, kept: None, is_alone, cgroup, group_name, made: Instant::now(), warnings };
+        if let Some(cgroup) = &begun.cgroup {
+            let mut kept = Kept::take(&new.root, &new.run_dir, is_alone);
+            let child = begin(cgroup, &kept)?;
+            kept.add_missing(child.0.pid);
+            (begun.child, begun.kept) = (Some(child), Some(kept));
+        }
         Ok(begun)
     }
 
-    /// Whether it can be the first process of the container `id` with these namespaces and limits.
-    pub(super) fn fits(&self, id: &ContainerId, own: &Namespaces, limits: &Limits) -> bool {
+    /// Whether it can be the first process of this container.
+    pub(super) fn serves(&self, spec: &Spec) -> bool {
+        self.fits(&spec.id, &spec.namespaces, &spec.limits) && self.sees_enough(spec)
+    }
+
+    /// Whether its namespaces and groups are those of the container `id`.
+    fn fits(&self, id: &ContainerId, own: &Namespaces, limits: &Limits) -> bool {
         launch::namespaces(own) == launch::OWN_NAMESPACES
+            && (!self.is_alone || own.network == Network::None)
             && own.ipc_of.is_none()
             && own.pid_of.is_none()
             && self.group_name == Cgroup::name(id.as_str(), limits)
             && self.cgroup.as_ref().is_some_and(|cgroup| cgroup.has_room_for(limits))
             && self.made.elapsed() < AGE_MAX
+    }
+
+    /// Whether it will have in sight what has to be when the container's mounts are attached: nothing of the host's is in a
+    /// copy of the bare namespace.
+    fn sees_enough(&self, spec: &Spec) -> bool {
+        let is_bare = self.kept.as_ref().is_some_and(|kept| kept.bare().is_some());
+        let needs_host =
+            spec.shared_memory == SharedMemory::Host || spec.emulator.is_some() || inside::replaces(spec, "/dev");
+        !is_bare || !needs_host
     }
 
     /// Sets limits for its groups, which are the caller's from now on; none if the host has none for us. If it fails, they
@@ -68,31 +95,37 @@ impl FirstAhead {
         Ok(self.cgroup.take().map(|cgroup| (cgroup, warnings)))
     }
 
-    /// Tells it what it is to be, once its groups are the caller's. None if it is gone.
+    /// Tells it what it is to be, once its groups are the caller's; with it comes what may be kept of it. None if it is gone.
     pub(super) fn become_first(
         mut self,
-        dir: PathBuf,
+        spec: &Spec,
+        places: &Places,
         trees: &Trees,
         streams: &Streams,
         filter: Option<&seccomp::Program>,
-    ) -> Option<(Child, OwnedFd)> {
-        let (_, channel) = self.child.as_ref()?;
-        match Story::tell(dir, trees, streams, filter, channel.as_fd()) {
-            Ok(()) => self.child.take(),
+    ) -> (Option<(Child, OwnedFd)>, Option<Kept>) {
+        let Some((_, channel)) = &self.child else { return (None, None) };
+        let path = record::spec_path(&places.run_dir, &spec.id);
+        match Story::tell((path, places.dir.clone()), trees, streams, filter, channel.as_fd()) {
+            Ok(()) => {
+                let ours = [launch::store_root(&places.dir), &places.run_dir];
+                let kept = self.kept.take().map(|kept| kept.restricted(spec, &ours));
+                (self.child.take(), kept)
+            }
             Err(error) => {
                 tracing::debug!(%error, "a process that was made ahead is gone");
-                None
+                (None, None)
             }
         }
     }
 }
 
 /// Makes the process; with the conversation with it.
-fn begin(cgroup: &Cgroup) -> Result<(Child, OwnedFd), Error> {
+fn begin(cgroup: &Cgroup, kept: &Kept) -> Result<(Child, OwnedFd), Error> {
     let (entrance, groups, start_in) = (launch::entrance(cgroup)?, launch::groups(cgroup), cgroup.start_in());
     let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
-    let inside = || inside::ahead(groups, entrance, theirs);
-    let child = process::clone(launch::OWN_NAMESPACES, start_in.as_ref().map(AsFd::as_fd), inside)
+    let inside = || inside::ahead(groups, entrance, (kept.namespaces(), kept.bare()), theirs);
+    let child = process::clone(launch::OWN_NAMESPACES.without(kept.set()), start_in.as_ref().map(AsFd::as_fd), inside)
         .map_err(Error::step("make the container's process"))?;
     Ok((child, ours))
 }
@@ -113,7 +146,6 @@ impl Drop for FirstAhead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Network;
 
     #[test]
     fn it_is_used_for_the_usual_container_and_while_it_is_young() {
@@ -130,10 +162,16 @@ mod tests {
         // One without a process, in groups that are not there.
         let begun = |made: Instant| {
             let group_name = id.to_string();
-            FirstAhead { child: None, cgroup: Some(Cgroup::open(&group_name)), group_name, made, warnings: Vec::new() }
+            let cgroup = Some(Cgroup::open(&group_name));
+            FirstAhead { child: None, kept: None, is_alone: false, cgroup, group_name, made, warnings: Vec::new() }
         };
         let (now, free) = (Instant::now(), Limits::default());
         assert!(begun(now).fits(&id, &usual, &free));
+        let mut others = begun(now);
+        others.is_alone = true;
+        assert!(others.fits(&id, &usual, &free));
+        let connected = Network::Connected(Box::default());
+        assert!(!others.fits(&id, &Namespaces { network: connected, ..usual.clone() }, &free));
         assert!(!begun(now.checked_sub(AGE_MAX).unwrap()).fits(&id, &usual, &free));
         assert!(!begun(now).fits(&ContainerId::from_random([8; 32]), &usual, &free));
         assert!(!begun(now).fits(&id, &usual, &Limits { parent: Some("elsewhere".to_owned()), ..free.clone() }));

@@ -184,7 +184,7 @@ impl<'a> External<'a> {
             }
             program.terminal = Some(terminal);
         }
-        Ok(Launched { program, sandbox: None, warnings: Vec::new() })
+        Ok(Launched { program, sandbox: None, kept: None, warnings: Vec::new() })
     }
 
     fn command(&self, words: &[&str]) -> Command {

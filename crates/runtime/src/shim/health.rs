@@ -174,7 +174,7 @@ impl Shim {
     }
 
     fn launch_check(&mut self, check: &HealthCheck) -> Result<(), Error> {
-        let path = self.places.dir.join(record::SPEC);
+        let path = record::spec_path(&self.places.run_dir, &self.id);
         let spec: Spec = record::read(&path)?.ok_or_else(|| Error::NotRunning(self.id.to_string()))?;
         let first = self.programs.iter().find(|program| program.number == self.first && program.exit_code.is_none());
         let first = first.ok_or_else(|| Error::NotRunning(self.id.to_string()))?;

@@ -19,8 +19,9 @@ use strata_types::plain;
 
 use super::ahead::FirstAhead;
 use super::external;
+use super::kept::{self, Kept};
 use super::program::{Ends, Program};
-use crate::inside::{self, Channel, First, Joining, Streams, Trees, message};
+use crate::inside::{self, Channel, Cover, First, Joining, Streams, Trees, message};
 use crate::spec::{DeviceRules, MountSource, Namespaces, Network, Process, Spec, Stdin};
 use crate::{Container, Error, seccomp};
 
@@ -38,6 +39,8 @@ pub(super) struct Launched {
     pub(super) program: Program,
     /// The first process's connections.
     pub(super) sandbox: Option<Sandbox>,
+    /// Its namespaces that the next container may have.
+    pub(super) kept: Option<Kept>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -48,7 +51,7 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
         return external::first(runtime, spec, places);
     }
     let mut warnings = ahead.as_mut().map(|ahead| std::mem::take(&mut ahead.warnings)).unwrap_or_default();
-    let mut ahead = ahead.filter(|ahead| ahead.fits(&spec.id, &spec.namespaces, &spec.limits));
+    let mut ahead = ahead.filter(|ahead| ahead.serves(spec));
     let filter = seccomp::filter(&spec.process, &places.run_dir)?;
     let layers = LayerMounts::new(store_root(&places.dir), &places.run_dir);
     let maps = spec.namespaces.user.as_ref();
@@ -60,9 +63,9 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
     let (cgroup, more) = limited.map_err(Error::io("make the container's control groups"))?;
     warnings.extend(more);
     let (streams, ends) = streams(&spec.process, maps)?;
-    let begun = match (ahead, &trees) {
-        (Some(ahead), Some(trees)) => ahead.become_first(places.dir.clone(), trees, &streams, filter.as_ref()),
-        _ => None,
+    let (begun, kept) = match (ahead, &trees) {
+        (Some(ahead), Some(trees)) => ahead.become_first(spec, places, trees, &streams, filter.as_ref()),
+        _ => (None, None),
     };
     let begin = || {
         if let Some(begun) = begun {
@@ -70,8 +73,8 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
         }
         let (entrance, cgroups) = (entrance(&cgroup)?, groups(&cgroup));
         let (ours, theirs) = packet::pair().map_err(Error::step("make a pair of sockets"))?;
-        let mount_point = &places.dir;
-        let entry = First { spec, trees, mount_point, network, ipc, cgroups, entrance, streams, filter, ready: None };
+        let cover = Cover::Directory(&places.dir);
+        let entry = First { spec, trees, cover, network, ipc, cgroups, entrance, streams, filter, ready: None };
         let start_in = cgroup.start_in();
         let inside = || inside::first(entry, Channel::new(theirs));
         let clone = || {
@@ -101,7 +104,7 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
         program
     });
     match done {
-        Ok(program) => Ok((Launched { program, sandbox, warnings }, cgroup)),
+        Ok(program) => Ok((Launched { program, sandbox, kept, warnings }, cgroup)),
         Err(error) => {
             super::network::finish(sandbox.and_then(super::network::leave));
             if let Err(error) = cgroup.remove() {
@@ -197,7 +200,7 @@ pub(super) fn joining(
     };
     let program = follow(child, ours, prepare, Program::new_for(number, process, ends), &mut warnings)?;
     warnings.append(&mut more);
-    Ok(Launched { program, sandbox: None, warnings })
+    Ok(Launched { program, sandbox: None, kept: None, warnings })
 }
 
 /// Set from here, where `/proc` is the machine's: a container's may lead the write anywhere (CVE-2025-52881). Lowering needs
@@ -378,6 +381,9 @@ pub(super) fn joined(id: &ContainerId, what: Joined, places: &Places) -> Result<
     };
     if !state.status.is_alive() {
         return Err(Error::Spec(format!("cannot join {name} of a non running container: {id}")));
+    }
+    if matches!(what, Joined::Network | Joined::Ipc) {
+        kept::tell_joined(&places.run_dir, id)?;
     }
     Ok(format!("/proc/{}/ns/{file}", state.pid).into())
 }

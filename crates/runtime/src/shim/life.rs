@@ -103,6 +103,7 @@ impl Shim {
         {
             tracing::debug!(%error, "processes of the container live on");
         }
+        self.give_kept();
         let disconnected = self.of_networks("disconnect");
         if let Some(sandbox) = self.sandbox.take() {
             self.leaving = network::leave(sandbox);
@@ -133,7 +134,7 @@ impl Shim {
     }
 
     fn try_run_again(&mut self) -> Result<(), Error> {
-        let spec = record::spec(&self.places.dir)?;
+        let spec = record::spec(&record::spec_path(&self.places.run_dir, &self.id))?;
         let (mut launched, cgroup) = launch::first(&spec, &self.places, None)?;
         launched.program.number = self.first;
         let before = std::mem::replace(&mut self.state, running(launched.program.pid));

@@ -11,6 +11,7 @@ mod end;
 mod external;
 mod health;
 mod journal;
+mod kept;
 mod launch;
 mod life;
 pub(crate) mod log;
@@ -40,10 +41,12 @@ use self::aside::Keeper;
 use self::client::Client;
 use self::end::Ending;
 use self::health::Monitor;
+use self::kept::Kept;
 use self::launch::Places;
 use self::life::Phase;
 use self::program::{Program, READ_BYTES};
 use self::restart::Restarts;
+use crate::reexec::New;
 use crate::spec::{End, Restart};
 use crate::wire::{self, Answer, Failure, Request, SOCKET, Wish};
 use crate::{Error, Health, State, Status, Stream};
@@ -65,6 +68,8 @@ struct Shim {
     log: Option<Keeper>,
     cgroup: Cgroup,
     sandbox: Option<strata_net::Sandbox>,
+    /// Namespaces of the first run that the next container may have.
+    kept: Option<Kept>,
     /// The connections of a run that has ended, until everybody knows.
     leaving: Option<strata_net::Leaving>,
     programs: Vec<Program>,
@@ -118,11 +123,11 @@ enum Source {
 }
 
 /// Runs a container from its start to its end, for whoever is at the other end of `socket`. Before that, `another` makes
-/// further shims for those at the other ends of what it is given. If it is going to be the new container `id`, what most
+/// further shims for those at the other ends of what it is given. If it is going to be a `new` container, what most
 /// containers have is made while its specification is.
-pub(crate) fn run(socket: OwnedFd, id: Option<&ContainerId>, another: impl Fn(OwnedFd)) -> Result<(), Error> {
-    let begun = |id| FirstAhead::make(id).inspect_err(|error| tracing::debug!(%error, "nothing is made ahead")).ok();
-    let ahead = id.and_then(begun);
+pub(crate) fn run(socket: OwnedFd, new: Option<&New>, another: impl Fn(OwnedFd)) -> Result<(), Error> {
+    let begun = |new| FirstAhead::make(new).inspect_err(|error| tracing::debug!(%error, "nothing is made ahead")).ok();
+    let ahead = new.and_then(begun);
     let (id, dir, run_dir, attach, mut fds) = loop {
         match wire::receive(&socket)? {
             Some((Request::Another, fds)) => fds.into_iter().for_each(&another),
@@ -187,9 +192,8 @@ impl Shim {
         run_dir: PathBuf,
         ahead: Option<FirstAhead>,
     ) -> Result<(Self, Vec<String>), Error> {
-        let spec = record::spec(&dir)?;
-        let socket_dir = socket_dir(&run_dir, &id);
-        std::fs::create_dir_all(&socket_dir).map_err(Error::path("make", socket_dir.display().to_string()))?;
+        let spec = record::spec(&record::spec_path(&run_dir, &id))?;
+        let socket_dir = make_socket_dir(&run_dir, &id)?;
         let listen_in =
             process::open_dir(&socket_dir).map_err(Error::path("open", socket_dir.display().to_string()))?;
         let listener = packet::listen(listen_in.as_fd(), SOCKET).map_err(Error::step("listen for clients"))?;
@@ -211,6 +215,7 @@ impl Shim {
             log,
             cgroup,
             sandbox: launched.sandbox,
+            kept: launched.kept,
             leaving: None,
             programs: vec![launched.program],
             first: 0,
@@ -459,11 +464,20 @@ pub(crate) fn socket_dir(run_dir: &std::path::Path, id: &ContainerId) -> PathBuf
     run_dir.join("c").join(id.as_str())
 }
 
-/// Removes a shim's socket, which may be gone already; says whether nothing is left of it.
+/// Makes that directory, if it is not there.
+pub(crate) fn make_socket_dir(run_dir: &std::path::Path, id: &ContainerId) -> Result<PathBuf, Error> {
+    let dir = socket_dir(run_dir, id);
+    std::fs::create_dir_all(&dir).map_err(Error::path("make", dir.display().to_string()))?;
+    Ok(dir)
+}
+
+/// Removes a shim's socket and what lies beside it, which may be gone already; says whether nothing is left of it.
 pub(crate) fn remove_socket(run_dir: &std::path::Path, id: &ContainerId) -> bool {
     let dir = socket_dir(run_dir, id);
+    // Whoever connects from now on hears that it does not run.
+    let removed = [std::fs::remove_file(dir.join(SOCKET)), std::fs::remove_dir_all(&dir)];
     let mut is_gone = true;
-    for removed in [std::fs::remove_file(dir.join(SOCKET)), std::fs::remove_dir(&dir)] {
+    for removed in removed {
         if let Err(error) = removed
             && error.kind() != std::io::ErrorKind::NotFound
         {

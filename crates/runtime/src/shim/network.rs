@@ -13,7 +13,7 @@ use super::client::Client;
 use super::launch::Places;
 use super::{Shim, record};
 use crate::Error;
-use crate::spec::{Network, Spec};
+use crate::spec::{MountSource, Network, Spec};
 use crate::wire::Answer;
 
 /// What a running container has got, beside its socket.
@@ -56,7 +56,7 @@ fn tell(sandbox: &Sandbox, spec: &Spec, places: &Places) -> Result<(), Error> {
     let connected = sandbox.connected();
     record::put(&path(&places.run_dir, &spec.id), &connected)?;
     let Network::Connected(plan) = &spec.namespaces.network else { return Ok(()) };
-    let hosts = places.dir.join("hosts");
+    let hosts = hosts_of(spec, places);
     let name = names(&plan.hostname, spec.domainname.as_deref());
     let addresses = connected.endpoints.iter().flat_map(strata_net::Endpoint::addresses);
     let lines: String = addresses.map(|address| format!("{}\t{name}\n", address.address)).collect();
@@ -80,6 +80,17 @@ fn tell(sandbox: &Sandbox, spec: &Spec, places: &Places) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Where the container's `hosts` is: what is mounted there, unless the person mounts something of theirs.
+fn hosts_of(spec: &Spec, places: &Places) -> PathBuf {
+    let ours = [places.dir.join("hosts"), super::socket_dir(&places.run_dir, &spec.id).join("hosts")];
+    let is_mounted = |path: &PathBuf| {
+        let is_it = |mount: &crate::spec::Mount| matches!(&mount.source, MountSource::Bind { path: source, .. } if source == path);
+        spec.mounts.iter().any(is_it)
+    };
+    let [usual, _] = &ours;
+    ours.iter().find(|path| is_mounted(path)).unwrap_or(usual).clone()
 }
 
 /// Gives back what a container that has ended had: its addresses and ports are free at once, the rest when that is

@@ -1,17 +1,18 @@
 //! `state.json`: what is known about the container, for all who look.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use strata_sys::durable::{self, Durability};
 use strata_sys::kernel_file;
-use strata_types::ErrorClass;
+use strata_types::{ContainerId, ErrorClass};
 
+use super::{make_socket_dir, socket_dir};
 use crate::{Error, Spec, State};
 
 /// The state of a container, in its directory.
 pub(crate) const STATE: &str = "state.json";
-/// What it was started with, in its directory.
-pub(crate) const SPEC: &str = "spec.json";
+/// What it was started with, beside its socket.
+const SPEC: &str = "spec.json";
 
 /// Puts `state` in place. Not synced: a reboot ends the process it speaks of.
 pub(crate) fn write(dir: &Path, state: &State) -> Result<(), Error> {
@@ -43,10 +44,20 @@ pub(crate) fn state(dir: &Path) -> Result<Option<State>, Error> {
     }
 }
 
-/// Reads what the container is started with.
-pub(crate) fn spec(dir: &Path) -> Result<Spec, Error> {
-    let path = dir.join(SPEC);
-    read(&path)?.ok_or_else(|| Error::path("read", path.display().to_string())(rustix::io::Errno::NOENT))
+/// Where it says what a container is started with: nothing that has to outlive a reboot, or the run.
+pub(crate) fn spec_path(run_dir: &Path, id: &ContainerId) -> PathBuf {
+    socket_dir(run_dir, id).join(SPEC)
+}
+
+/// Reads what a container is started with.
+pub(crate) fn spec(path: &Path) -> Result<Spec, Error> {
+    read(path)?.ok_or_else(|| Error::path("read", path.display().to_string())(rustix::io::Errno::NOENT))
+}
+
+/// Says what the container is started with.
+pub(crate) fn put_spec(run_dir: &Path, spec: &Spec) -> Result<(), Error> {
+    let dir = make_socket_dir(run_dir, &spec.id)?;
+    put(&dir.join(SPEC), spec)
 }
 
 /// Which boot of the machine this is.

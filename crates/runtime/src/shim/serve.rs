@@ -153,7 +153,7 @@ impl Shim {
     fn try_exec(&mut self, exec: &ExecSpec) -> Result<(u32, i32, Vec<String>), Error> {
         let first = self.programs.iter().find(|program| program.number == self.first && program.exit_code.is_none());
         let first = first.ok_or_else(|| Error::NotRunning(self.id.to_string()))?;
-        let path = self.places.dir.join(record::SPEC);
+        let path = record::spec_path(&self.places.run_dir, &self.id);
         let spec: Spec = record::read(&path)?.ok_or_else(|| Error::NotRunning(self.id.to_string()))?;
         let number = self.next_number;
         let target = first.pidfd.as_fd();
