@@ -62,7 +62,7 @@ fn decide(words: Vec<OsString>, session: &mut Session) -> Outcome {
     };
     session.globals = globals;
     if let Some(entry) = verb::called(&words) {
-        session.expect_starts(entry.starts);
+        session.expect_starts(entry.starts, &words);
     }
     start_log(&session.globals).map_err(|failure| (failure, Exit::FAILURE))?;
     if session.globals.version {
@@ -169,6 +169,11 @@ fn runtime(words: Vec<OsString>, session: &mut Session) -> Outcome {
 
 /// Parses a verb's words and runs it.
 fn call(entry: &Entry, path: String, mut words: Vec<OsString>, session: &mut Session) -> Outcome {
+    let failed = |failure| (failure, Exit::with(entry.failure_code));
+    session.invoked_as.clone_from(&path);
+    if let Some(done) = (entry.run_plainly)(&words, session) {
+        return done.map_err(failed);
+    }
     // Nobody takes it apart: the program ends with the verb.
     let mut command = ManuallyDrop::new((entry.command)());
     if entry.options_end_at_name {
@@ -176,10 +181,7 @@ fn call(entry: &Entry, path: String, mut words: Vec<OsString>, session: &mut Ses
     }
     let all = std::iter::once(OsString::from(entry.name)).chain(words.iter().cloned());
     match command.try_get_matches_from_mut(all) {
-        Ok(matches) => {
-            session.invoked_as = path;
-            (entry.run)(&matches, session).map_err(|failure| (failure, Exit::with(entry.failure_code)))
-        }
+        Ok(matches) => (entry.run)(&matches, session).map_err(failed),
         Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
             let text = help::verb(entry, &command, &path, columns(session));
             print(session, &text)

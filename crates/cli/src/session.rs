@@ -5,12 +5,13 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use strata_engine::{Engine, Proxies, Settings, rootless};
-use strata_runtime::Ahead;
+use strata_runtime::{Ahead, New};
 use strata_types::ContainerId;
 
 use crate::exit::Result;
@@ -102,12 +103,17 @@ impl Session {
     }
 
     /// Begins the shim of a container that is going to be started, as early as can be: while nothing is open yet. Somebody
-    /// who is not root begins it later, in a user namespace. One that is to be made first has its id from now on.
-    pub fn expect_starts(&mut self, starts: Starts) {
+    /// who is not root begins it later, in a user namespace. One that is to be made first has its id from now on, and `words`
+    /// of the command line may say what its network will be.
+    pub fn expect_starts(&mut self, starts: Starts, words: &[OsString]) {
         if starts == Starts::Nothing || matches!(self.environment, Environment::Fixed { .. }) || self.person {
             return;
         }
-        let new = (starts == Starts::New).then(|| ContainerId::from_random(strata_sys::random::bytes()));
+        let new = (starts == Starts::New && !says_unusual(words)).then(|| {
+            let Settings { root, run_dir, .. } = self.settings();
+            let id = ContainerId::from_random(strata_sys::random::bytes());
+            New { id, root, run_dir, is_alone: says_alone(words) }
+        });
         match Ahead::fork(new) {
             Ok(ahead) => self.ahead = Some(ahead),
             Err(error) => tracing::debug!(%error, "no shim ahead of its container"),
@@ -172,7 +178,8 @@ impl Session {
         };
         let root = either(&self.globals.root, "STRATA_ROOT").map_or_else(|| self.usual_root(), PathBuf::from);
         // Shims look for it from elsewhere.
-        let root = self.cwd().map_or_else(|_| root.clone(), |cwd| cwd.join(&root));
+        let cwd = if root.is_absolute() { None } else { self.cwd().ok() };
+        let root = cwd.map_or_else(|| root.clone(), |cwd| cwd.join(&root));
         let run_dir =
             either(&self.globals.run_dir, "STRATA_RUN_DIR").map_or_else(|| self.usual_run_dir(&root), PathBuf::from);
         Settings {
@@ -258,3 +265,49 @@ const ONE_ID: &str =
 
 /// Where everything is kept, unless said otherwise.
 const ROOT: &str = "/var/lib/strata";
+
+/// Whether these words seem to ask for a network with nothing in it. They are not parsed yet, and some may be the program's own:
+/// this may be wrong either way.
+fn says_alone(words: &[OsString]) -> bool {
+    networks(words).any(|network| network == b"none")
+}
+
+/// Whether these words seem to ask for namespaces that most containers do not have. Then nothing is made ahead.
+fn says_unusual(words: &[OsString]) -> bool {
+    const OPTIONS: [&[u8]; 5] = [b"--userns", b"--pid", b"--ipc", b"--uts", b"--runtime"];
+    let is_unusual =
+        |word: &OsString| OPTIONS.contains(&word.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default());
+    words.iter().any(is_unusual)
+        || networks(words).any(|network| network == b"host" || network.starts_with(b"container:"))
+}
+
+/// What seem to be values of `--network`.
+fn networks(words: &[OsString]) -> impl Iterator<Item = &[u8]> {
+    words.iter().enumerate().filter_map(|(at, word)| match word.as_bytes() {
+        b"--network" | b"--net" => words.get(at + 1).map(|value| value.as_bytes()),
+        both => both.strip_prefix(b"--network=").or_else(|| both.strip_prefix(b"--net=")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_ahead_is_guessed_from_words() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (line, alone, unusual) in [
+            ("run debian true", false, false),
+            ("run --network none debian", true, false),
+            ("run --net=none debian", true, false),
+            ("run --network web --network=none debian", true, false),
+            ("run --net host debian", false, true),
+            ("run --network=container:web debian", false, true),
+            ("run --userns auto debian", false, true),
+            ("run --network none --pid=host debian", true, true),
+            ("run debian --network", false, false),
+        ] {
+            assert_eq!((says_alone(&words(line)), says_unusual(&words(line))), (alone, unusual), "{line}");
+        }
+    }
+}

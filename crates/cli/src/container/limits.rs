@@ -6,7 +6,7 @@ use crate::opts;
 use crate::opts::number::NanoCpus;
 
 /// What every program can be limited to, also those of builds.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Limits {
     /// Limit CPU CFS (Completely Fair Scheduler) period
     #[arg(long, value_name = "int")]
@@ -32,7 +32,7 @@ pub struct Limits {
 }
 
 /// What a container can be limited to, from its beginning and later.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct ContainerLimits {
     /// What every program can be.
     #[command(flatten)]

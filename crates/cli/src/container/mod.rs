@@ -4,6 +4,7 @@ pub mod foreground;
 pub mod image;
 pub mod limits;
 mod mount_options;
+pub mod plain;
 pub mod port;
 pub mod request;
 pub mod row;

@@ -496,6 +496,9 @@ fn add_mounts(
     host: &mut HostConfig,
     mounts: &mut Vec<MountRequest>,
 ) -> Result<()> {
+    if options.volume.is_empty() && options.tmpfs.is_empty() && options.mount.is_empty() {
+        return Ok(());
+    }
     let cwd = session.cwd()?;
     for text in &options.volume {
         let mount = volume::parse(text).map_err(|refusal| match refusal {

@@ -19,7 +19,7 @@ use crate::opts::stream::Stream;
 use crate::opts::ulimit::Ulimit;
 
 /// Options of `run` and `create`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct ContainerOptions {
     /// What it may take.
     #[command(flatten)]

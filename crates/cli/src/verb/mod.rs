@@ -4,6 +4,8 @@
 //! name the module here and give it a line in [`ENTRIES`]. Flags are plain `bool`s (`--rm=false` works), lists are
 //! `Vec`s, `value_name` is Docker's word for the type (`list`, `bytes`, …), help texts have no period.
 
+use std::ffi::OsString;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::exit::Result;
@@ -139,6 +141,11 @@ pub trait Verb: clap::Args {
     /// The containers it starts, whose shim can begin before anything else is known.
     const STARTS: Starts = Starts::Nothing;
 
+    /// What the parser would make of these words, if that can be known without it: making it costs.
+    fn plain(_words: &[OsString]) -> Option<Self> {
+        None
+    }
+
     /// Does it.
     fn run(self, session: &mut Session) -> Result<crate::exit::Exit>;
 }
@@ -181,6 +188,8 @@ pub struct Entry {
     pub command: fn() -> Command,
     /// Runs it.
     pub run: fn(&ArgMatches, &mut Session) -> Result<crate::exit::Exit>,
+    /// Runs it without the parser, if these words allow that.
+    pub run_plainly: fn(&[OsString], &mut Session) -> Option<Result<crate::exit::Exit>>,
 }
 
 impl Entry {
@@ -208,7 +217,7 @@ pub fn find_in(management: &str, name: &str) -> Option<&'static Entry> {
 }
 
 /// The verb that words begin with, by itself or below a management command.
-pub fn called(words: &[std::ffi::OsString]) -> Option<&'static Entry> {
+pub fn called(words: &[OsString]) -> Option<&'static Entry> {
     let [first, rest @ ..] = words else { return None };
     let second = rest.first().and_then(|word| word.to_str());
     let first = first.to_str()?;
@@ -359,6 +368,7 @@ const fn entry<V: Verb>(
         starts: V::STARTS,
         command: command::<V>,
         run: run::<V>,
+        run_plainly: run_plainly::<V>,
     }
 }
 
@@ -368,6 +378,10 @@ fn command<V: Verb>() -> Command {
 
 fn run<V: Verb>(matches: &ArgMatches, session: &mut Session) -> Result<crate::exit::Exit> {
     V::from_arg_matches(matches)?.run(session)
+}
+
+fn run_plainly<V: Verb>(words: &[OsString], session: &mut Session) -> Option<Result<crate::exit::Exit>> {
+    Some(V::plain(words)?.run(session))
 }
 
 /// Makes clap behave as pflag, which Docker uses: `--flag=false`, the last of repeated options wins, an option takes the

@@ -1,11 +1,13 @@
 //! `strata run`: create and run a new container from an image.
 
+use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 
 use strata_engine::Engine;
 use strata_engine::container::{Known, Remove};
 
 use crate::container::foreground::{Front, Streams, start_failure};
+use crate::container::plain;
 use crate::container::request::streams;
 use crate::verb::Starts;
 use crate::verb::container_options::ContainerOptions;
@@ -42,6 +44,10 @@ impl Verb for Args {
     const OPTIONS_END_AT_NAME: bool = true;
     const FAILURE_CODE: u8 = 125;
     const STARTS: Starts = Starts::New;
+
+    fn plain(words: &[OsString]) -> Option<Self> {
+        plain::run(words)
+    }
 
     fn run(self, session: &mut Session) -> Result<Exit> {
         let attached = streams(&self.options, self.detach)?;
