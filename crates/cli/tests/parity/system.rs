@@ -52,15 +52,16 @@ fn without_ids(text: &str) -> String {
     let text = text.replace("Less than a second ago", "0 seconds ago").replace("1.982MB   1.982MB", "1.98MB 1.982MB");
     let kept = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().filter(|word| !is_id(word)).collect();
-        let words = words.join(" ");
-        // The age of a container differs by how long the other engine took.
-        match (words.find(" second"), words.find(" ago")) {
-            (Some(from), Some(to)) if from < to => {
-                let start = words[..from].rfind(' ').unwrap_or(0);
-                format!("{}{}", &words[..start], words[to..].replace(" ago", ""))
+        // Ages, of which a container has two, differ by how long the other engine took.
+        let mut left: Vec<&str> = Vec::new();
+        for word in words {
+            match word {
+                "second" | "seconds" => drop(left.pop()),
+                "ago" => {}
+                word => left.push(word),
             }
-            _ => words,
         }
+        left.join(" ")
     };
     // Layers are shown by strata alone.
     let (layers, containers) = (text.find("Layers space usage:"), text.find("Containers space usage:"));
