@@ -117,8 +117,8 @@ impl Record {
     }
 
     /// Whether whoever took it may still give it back.
-    const fn is_awaited(self, now_ms: u64) -> bool {
-        self.inode != 0 && now_ms.saturating_sub(self.taken_ms) < WAIT_MS
+    fn is_awaited(self, now_ms: u64) -> bool {
+        self.inode != 0 && now_ms.checked_sub(self.taken_ms).is_some_and(|since_ms| since_ms < WAIT_MS)
     }
 }
 
@@ -164,27 +164,31 @@ impl Spares {
         Ok(Taken { free: found, missing, bare })
     }
 
-    /// Gives back one that was taken, or gives one to be kept: nobody is in it any more, and all that was in it has left it
-    /// as it was. The process has a single thread.
+    /// Gives back what was taken, or gives some to be kept: nobody is in them any more, and all that was in them has left them
+    /// as they were. The process has a single thread.
     ///
     /// # Errors
-    /// When it cannot be pinned. Then none is kept.
-    pub fn give(&self, kind: Kind, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    /// When one cannot be pinned. Then it is not kept.
+    pub fn give(&self, namespaces: &[(Kind, OwnedFd)]) -> io::Result<()> {
         let Some(file) = self.open(true)? else { return Ok(()) };
         if !lock(&file)? {
             return Ok(());
         }
+        namespaces.iter().try_for_each(|(kind, namespace)| self.keep(&file, *kind, namespace.as_fd()))
+    }
+
+    fn keep(&self, file: &File, kind: Kind, namespace: BorrowedFd<'_>) -> io::Result<()> {
         let inode = rustix::fs::fstat(namespace)?.st_ino;
-        let kept = Record::read(&file, kind);
+        let kept = Record::read(file, kind);
         if kept.inode != inode {
             if kept.is_free() || kept.is_awaited(now_ms()) {
                 return Ok(());
             }
             // Until it is pinned there is none.
-            Record::default().write(&file, kind)?;
+            Record::default().write(file, kind)?;
             self.pin(kind, namespace)?;
         }
-        Record { inode, taken_ms: 0 }.write(&file, kind)
+        Record { inode, taken_ms: 0 }.write(file, kind)
     }
 
     fn pin(&self, kind: Kind, namespace: BorrowedFd<'_>) -> io::Result<()> {
@@ -398,6 +402,8 @@ mod tests {
         assert_eq!(Record::read(&file, Kind::Ipc), used);
         assert_eq!(Record::read(&file, Kind::Network), Record::default());
         assert!(!used.is_free() && used.is_awaited(1000) && !used.is_awaited(1077));
+        // Nobody takes anything in the future.
+        assert!(!used.is_awaited(76));
         let free = Record { taken_ms: 0, ..used };
         assert!(free.is_free() && !Record::default().is_free() && !Record::default().is_awaited(0));
     }

@@ -83,10 +83,11 @@ impl Kept {
     }
 
     fn give(self) {
-        for (kind, namespace) in &self.namespaces {
-            if let Err(error) = self.spares.give(*kind, namespace.as_fd()) {
-                tracing::debug!(%error, "a namespace is not kept");
-            }
+        if self.namespaces.is_empty() {
+            return;
+        }
+        if let Err(error) = self.spares.give(&self.namespaces) {
+            tracing::debug!(%error, "a namespace is not kept");
         }
     }
 }
