@@ -38,6 +38,7 @@ pub struct Session {
     person: bool,
     now: Option<Timestamp>,
     zone: OnceCell<TimeZone>,
+    settings: OnceCell<Settings>,
 }
 
 /// Which of the streams are terminals.
@@ -76,6 +77,7 @@ impl Session {
             person: !rustix::process::geteuid().is_root(),
             now: None,
             zone: OnceCell::new(),
+            settings: OnceCell::new(),
         }
     }
 
@@ -99,6 +101,7 @@ impl Session {
             person: false,
             now: Some(now),
             zone: OnceCell::from(TimeZone::UTC),
+            settings: OnceCell::new(),
         }
     }
 
@@ -171,8 +174,13 @@ impl Session {
         dir.or_else(|| self.home().map(|home| home.join(".docker"))).map(|dir| dir.join("config.json"))
     }
 
-    /// What the engine is opened with: options, then environment, then the usual places.
+    /// What the engine is opened with: options, then environment, then the usual places. Found out once, when the options are
+    /// known.
     pub fn settings(&self) -> Settings {
+        self.settings.get_or_init(|| self.find_settings()).clone()
+    }
+
+    fn find_settings(&self) -> Settings {
         let either = |option: &Option<OsString>, name: &str| {
             option.clone().or_else(|| self.variable(name).filter(|value| !value.is_empty()).map(OsString::from))
         };
