@@ -9,6 +9,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use strata_runtime::Spec;
+use strata_sys::caps::Capability;
 
 const SCRIPT: &str = "grep -E 'Cap|NoNewPrivs|^Uid|^Gid|^Groups' /proc/self/status; cat /proc/self/mountinfo; \
                       ls -l /dev | sed 's/ [A-Z][a-z][a-z] .*[0-9:]* / /'; ulimit -n; umask; env; pwd";
@@ -53,7 +54,7 @@ fn crun(bundle: &Path) -> Option<String> {
 
 /// The same specification in OCI's words.
 fn config(spec: &Spec, root: &Path) -> Value {
-    let caps = serde_json::to_value(spec.process.capabilities.bounding).unwrap();
+    let caps: Vec<_> = spec.process.capabilities.bounding.iter().map(Capability::name).collect();
     let standing = ["nosuid", "noexec", "nodev"];
     let mount = |target: &str, kind: &str, options: &[&str]| json!({"destination": target, "type": kind, "source": kind, "options": options});
     let namespaces = ["mount", "pid", "ipc", "uts", "network"].map(|kind| json!({"type": kind}));

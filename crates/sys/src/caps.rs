@@ -159,16 +159,16 @@ impl fmt::Debug for CapSet {
     }
 }
 
+/// Written as its bits: sets go from one process of ours to another, many times for each container.
 impl Serialize for CapSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter().map(Capability::name))
+        serializer.serialize_u64(self.0)
     }
 }
 
 impl<'de> Deserialize<'de> for CapSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let names = Vec::<String>::deserialize(deserializer)?;
-        names.iter().map(|name| name.parse().map_err(serde::de::Error::custom)).collect()
+        u64::deserialize(deserializer).map(Self::from_bits)
     }
 }
 

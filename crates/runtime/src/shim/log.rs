@@ -20,7 +20,8 @@ pub(super) const LINE_BYTES_MAX: usize = 16 << 10;
 /// The log of a running container.
 pub(super) struct Log {
     path: PathBuf,
-    file: File,
+    /// Made with the first output: many short containers have none.
+    file: Option<File>,
     size: u64,
     max_size: Option<u64>,
     max_files: u32,
@@ -40,8 +41,8 @@ impl Log {
             return Ok(None);
         }
         let path = dir.join(LOG);
-        let file = append(&path)?;
-        let size = file.metadata()?.len();
+        let file = if path.exists() { Some(append(&path)?) } else { None };
+        let size = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|metadata| metadata.len()))?;
         let (max_size, max_files) = (how.max_size_bytes, how.max_files.max(1));
         let journal = how.journal.as_ref().map(Journal::connect).transpose()?;
         let mut attributes = Vec::new();
@@ -137,7 +138,10 @@ impl Log {
 
     fn append(&mut self, entries: &[u8]) -> io::Result<()> {
         self.size += entries.len() as u64;
-        self.file.write_all(entries)
+        match &mut self.file {
+            Some(file) => file.write_all(entries),
+            None => self.file.insert(append(&self.path)?).write_all(entries),
+        }
     }
 
     /// `log.json` becomes `log.json.1`, that one `log.json.2`, and so on; the last goes. With compression they are
@@ -156,10 +160,12 @@ impl Log {
                 rename(&from, &to)?;
             }
         }
-        if self.max_files == 1 {
-            self.file.set_len(0)?;
+        if self.max_files == 1
+            && let Some(file) = &self.file
+        {
+            file.set_len(0)?;
         }
-        self.file = append(&self.path)?;
+        self.file = Some(append(&self.path)?);
         self.size = 0;
         if self.compress && self.max_files > 1 {
             compress(&numbered(&self.path, 1))?;

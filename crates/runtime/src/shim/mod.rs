@@ -193,7 +193,7 @@ impl Shim {
         ahead: Option<FirstAhead>,
     ) -> Result<(Self, Vec<String>), Error> {
         let spec = record::spec(&record::spec_path(&run_dir, &id))?;
-        let socket_dir = make_socket_dir(&run_dir, &id)?;
+        let socket_dir = socket_dir(&run_dir, &id);
         let listen_in =
             process::open_dir(&socket_dir).map_err(Error::path("open", socket_dir.display().to_string()))?;
         let listener = packet::listen(listen_in.as_fd(), SOCKET).map_err(Error::step("listen for clients"))?;

@@ -1,5 +1,7 @@
 //! `state.json`: what is known about the container, for all who look.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use strata_sys::durable::{self, Durability};
@@ -56,8 +58,19 @@ pub(crate) fn spec(path: &Path) -> Result<Spec, Error> {
 
 /// Says what the container is started with.
 pub(crate) fn put_spec(run_dir: &Path, spec: &Spec) -> Result<(), Error> {
-    let dir = make_socket_dir(run_dir, &spec.id)?;
-    put(&dir.join(SPEC), spec)
+    let path = make_socket_dir(run_dir, &spec.id)?.join(SPEC);
+    match std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path) {
+        // Nobody reads it before it is whole: the shim is told when.
+        Ok(mut file) => {
+            let bytes = bytes_of(&path, spec)?;
+            file.write_all(&bytes).map_err(Error::path("write", path.display().to_string()))
+        }
+        Err(_) => put(&path, spec),
+    }
+}
+
+fn bytes_of(path: &Path, document: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(document).map_err(|source| Error::Document { path: path.display().to_string(), source })
 }
 
 /// Which boot of the machine this is.
@@ -72,11 +85,10 @@ pub(crate) fn put(path: &Path, document: &impl serde::Serialize) -> Result<(), E
 }
 
 fn put_with(path: &Path, document: &impl serde::Serialize, durability: Durability) -> Result<(), Error> {
-    let shown = || path.display().to_string();
-    let bytes = serde_json::to_vec(document).map_err(|source| Error::Document { path: shown(), source })?;
+    let bytes = bytes_of(path, document)?;
     durable::write_file(path, &bytes, 0o600, durability).map_err(|error| Error::Path {
         act: "write",
-        path: shown(),
+        path: path.display().to_string(),
         source: std::io::Error::new(error.source.kind(), error),
     })
 }
