@@ -94,18 +94,18 @@ impl Record {
     const BYTES: usize = 16;
 
     fn read(file: &File, kind: Kind) -> Self {
-        let mut bytes = [0; Self::BYTES];
+        let mut numbers = [[0; 8]; 2];
         // A file that ends before it has none.
-        if file.read_exact_at(&mut bytes, Self::place(kind)).is_err() {
+        if file.read_exact_at(numbers.as_flattened_mut(), Self::place(kind)).is_err() {
             return Self::default();
         }
-        let number = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-        Self { inode: number(0), taken_ms: number(8) }
+        let [inode, taken_ms] = numbers.map(u64::from_le_bytes);
+        Self { inode, taken_ms }
     }
 
     fn write(self, file: &File, kind: Kind) -> io::Result<()> {
-        let bytes = [self.inode.to_le_bytes(), self.taken_ms.to_le_bytes()].concat();
-        file.write_all_at(&bytes, Self::place(kind))
+        let numbers = [self.inode, self.taken_ms].map(u64::to_le_bytes);
+        file.write_all_at(numbers.as_flattened(), Self::place(kind))
     }
 
     const fn place(kind: Kind) -> u64 {
