@@ -13,7 +13,9 @@ impl Lab {
     /// What a script prints in a container of its own with these options.
     fn says(&self, options: &str, script: &str) -> String {
         let words: Vec<&str> = ["run", "--rm"].into_iter().chain(options.split_whitespace()).collect();
-        self.machine.strata([words.as_slice(), &["box", "sh", "-c", script]].concat()).ok()
+        let ran = self.machine.strata([words.as_slice(), &["box", "sh", "-c", script]].concat());
+        assert_eq!(ran.code, 0, "{options} {script}: {ran:?}");
+        ran.out
     }
 
     /// Where a usual container without a network is.

@@ -9,7 +9,7 @@ use strata_sys::cgroup::Entrance;
 use strata_sys::{packet, process, seccomp, spare};
 
 use super::standing::Ready;
-use super::{Channel, Cover, ENTER, First, Streams, Trees, confine, first};
+use super::{Channel, Cover, ENTER, First, Streams, Trees, confine, first, message};
 use crate::spec::Spec;
 use crate::{Error, shim};
 
@@ -27,10 +27,10 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    /// Tells it to the process at the other end of `channel`.
+    /// Tells it to the process at the other end of `channel`, as soon as that is ready.
     ///
     /// # Errors
-    /// When that process is gone.
+    /// When that process is gone, as one that found its namespaces used.
     pub(crate) fn tell(
         (spec, dir): (PathBuf, PathBuf),
         trees: &Trees,
@@ -38,6 +38,11 @@ impl Story {
         filter: Option<&seccomp::Program>,
         channel: BorrowedFd<'_>,
     ) -> Result<(), Error> {
+        // A packet is taken by the socket of a process that ends without having read it.
+        let said = packet::receive(channel).map_err(Error::step("hear from the new process"))?;
+        if said.is_none_or(|packet| packet.bytes != [message::READY]) {
+            return Err(Error::ShimGone);
+        }
         let has_streams = matches!(streams, Streams::Given(_));
         let story = Self { spec, dir, has_streams, has_filter: filter.is_some(), plans: trees.plans.len() };
         let say = |bytes: &[u8], fds: &[BorrowedFd<'_>]| {
@@ -68,7 +73,7 @@ pub(crate) fn ahead(
     let channel = Channel::new(channel);
     match prepare(&cgroups, entrance, spare) {
         Ok(made) => go_on(cgroups, made, bare, channel),
-        // The shim sees that this one is gone and makes another, which will say why.
+        // The shim does not hear that this one is ready, and makes another, which will say why.
         Err(_) => 1,
     }
 }
@@ -90,6 +95,7 @@ fn prepare(
 }
 
 fn go_on(cgroups: Vec<(&'static str, PathBuf)>, made: Ready, bare: Option<BorrowedFd<'_>>, channel: Channel) -> u8 {
+    channel.say(message::READY, "", &[]);
     let Some(begin) = channel.next() else { return 0 };
     let heard = match Heard::listen(begin, &channel) {
         Ok(heard) => heard,
@@ -138,5 +144,31 @@ impl Heard {
         let plans = (0..story.plans).map(|_| channel.mount()).collect::<Result<Vec<_>, _>>()?;
         let spec = shim::record::spec(&story.spec)?;
         Ok(Self { spec, dir: story.dir, trees: Trees { rootfs, plans }, streams, filter })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::Shutdown;
+
+    use super::*;
+
+    /// What telling it to a process comes to that says `first` and reads nothing.
+    fn told(first: Option<&[u8]>) -> Result<(), Error> {
+        let (ours, theirs) = packet::pair().unwrap();
+        if let Some(first) = first {
+            packet::send(theirs.as_fd(), first, &[], true).unwrap();
+        }
+        // Packets for it are taken all the same.
+        rustix::net::shutdown(&theirs, Shutdown::Write).unwrap();
+        let trees = Trees { rootfs: std::fs::File::open("/").unwrap().into(), plans: Vec::new() };
+        Story::tell(<_>::default(), &trees, &Streams::Terminal, None, ours.as_fd())
+    }
+
+    #[test]
+    fn only_who_is_ready_is_told() {
+        assert!(told(Some(&[message::READY])).is_ok());
+        assert!(told(None).is_err());
+        assert!(told(Some(&[message::WARNING])).is_err());
     }
 }
