@@ -33,6 +33,7 @@ pub mod durable;
 pub mod excursion;
 pub mod failpoint;
 pub mod fuse;
+pub mod gzip_member;
 pub mod layer_mounts;
 pub mod lock;
 pub mod probe;

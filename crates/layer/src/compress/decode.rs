@@ -16,7 +16,7 @@ pub struct Decoder<R: Read> {
 
 enum Inner<R: Read> {
     Plain(BufReader<Rewound<R>>),
-    Gzip(Box<GzipReader<BufReader<Rewound<R>>>>),
+    Gzip(Box<GzipReader<Rewound<R>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Rewound<R>>>>),
 }
 
@@ -34,13 +34,14 @@ impl<R: Read> Decoder<R> {
             }
         }
         let format = sniff(&head[..filled])?;
-        let source = BufReader::with_capacity(INPUT_BYTES, Rewound { head, at: 0, filled, source });
+        let source = Rewound { head, at: 0, filled, source };
+        let buffered = |source| BufReader::with_capacity(INPUT_BYTES, source);
         Ok(Self {
             inner: match format {
-                Format::Plain => Inner::Plain(source),
+                Format::Plain => Inner::Plain(buffered(source)),
                 Format::Gzip => Inner::Gzip(Box::new(GzipReader::new(source))),
                 Format::Zstd => {
-                    let decoder = zstd::stream::read::Decoder::with_buffer(source);
+                    let decoder = zstd::stream::read::Decoder::with_buffer(buffered(source));
                     Inner::Zstd(Box::new(decoder.map_err(Error::io("start the zstd decoder"))?))
                 }
             },
@@ -60,7 +61,7 @@ impl<R: Read> Decoder<R> {
     pub fn source(&self) -> &R {
         match &self.inner {
             Inner::Plain(reader) => &reader.get_ref().source,
-            Inner::Gzip(reader) => &reader.source().get_ref().source,
+            Inner::Gzip(reader) => &reader.source().source,
             Inner::Zstd(reader) => &reader.get_ref().get_ref().source,
         }
     }

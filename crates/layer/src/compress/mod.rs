@@ -3,6 +3,8 @@
 mod decode;
 mod encode;
 mod gzip;
+mod member;
+mod window;
 
 pub use decode::Decoder;
 pub use encode::{Encoder, Settings};
@@ -50,7 +52,7 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::{self, Read, Write};
 
     use proptest::prelude::*;
 
@@ -115,6 +117,83 @@ mod tests {
             both.extend(compressed(b"", format, 0));
             both.extend(compressed(b"two", format, 0));
             assert_eq!(plain(&both).unwrap(), b"one two");
+        }
+    }
+
+    /// One gzip member as others write it, with a name in its header.
+    fn member(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::GzBuilder::new().filename("name").write(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// What comes of it when it is read into buffers of these sizes in turn, from a source that gives pieces of `piece` bytes.
+    fn read_by(compressed: &[u8], sizes: &[usize], piece: usize) -> io::Result<Vec<u8>> {
+        let mut decoder = Decoder::new(Pieces { bytes: compressed, piece }).unwrap();
+        let (mut plain, mut buffer) = (Vec::new(), vec![0; *sizes.iter().max().unwrap()]);
+        for size in sizes.iter().cycle() {
+            let count = decoder.read(&mut buffer[..*size])?;
+            if count == 0 {
+                break;
+            }
+            plain.extend_from_slice(&buffer[..count]);
+        }
+        // It stays at its end.
+        assert_eq!(decoder.read(&mut buffer)?, 0);
+        Ok(plain)
+    }
+
+    struct Pieces<'a> {
+        bytes: &'a [u8],
+        piece: usize,
+    }
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = self.piece.min(buffer.len());
+            self.bytes.read(&mut buffer[..most])
+        }
+    }
+
+    #[test]
+    fn members_of_any_size_are_read_into_buffers_of_any_size() {
+        const MIB: usize = 1 << 20;
+        let noise: Vec<u8> = {
+            let mut state = 1u64;
+            let step = |_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 33) as u8
+            };
+            (0..4 * MIB).map(step).collect()
+        };
+        let sample = sample();
+        for lengths in [
+            &[MIB, MIB, MIB][..],
+            &[0, 1, 0, MIB - 1, MIB + 1, 5000, 2 * MIB, MIB],
+            // Too large again and again, and small ones after that.
+            &[MIB + 1, MIB + 1, MIB + 1, MIB + 1, MIB + 1, 7, MIB],
+        ] {
+            for source in [&sample, &noise] {
+                let plain: Vec<&[u8]> = lengths.iter().map(|length| &source[..*length]).collect();
+                let packed: Vec<u8> = plain.iter().flat_map(|plain| member(plain)).collect();
+                for (sizes, piece) in [(&[2 * MIB][..], 100_000), (&[MIB, 3, 70_000], 8 * MIB), (&[8192], 1_000_003)] {
+                    assert!(read_by(&packed, sizes, piece).unwrap() == plain.concat(), "{lengths:?} {sizes:?}");
+                }
+                let cut = &packed[..packed.len() - 1];
+                assert!(read_by(cut, &[MIB], MIB).is_err(), "{lengths:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_checksum_that_is_not_right_is_an_error_wherever_the_member_is() {
+        for (before, length) in [(0, 100), (3, 100), (3, 3_000_000), (0, 3_000_000)] {
+            let mut packed = member(b"one").repeat(before);
+            packed.extend(member(&sample()[..length]));
+            let at = packed.len() - 8;
+            packed[at] ^= 1;
+            packed.extend(member(b"after"));
+            assert!(matches!(plain(&packed), Err(Error::Decompress { format: "gzip", .. })), "{before} {length}");
         }
     }
 

@@ -15,10 +15,10 @@ pub use shares::{Piece, Shares};
 pub use unpack::unpack;
 
 /// How much of a tar is handed from thread to thread at once: large enough that handing over costs nothing, small
-/// enough to stay in the processor's cache.
-const CHUNK_BYTES: usize = 512 << 10;
+/// enough to stay in the processor's cache. As much as a gzip member of ours has.
+const CHUNK_BYTES: usize = 1 << 20;
 /// How many chunks there are: what all threads together keep in memory is this times the size.
-const CHUNKS: usize = 6;
+const CHUNKS: usize = 4;
 
 /// What a layer turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
