@@ -56,6 +56,8 @@ fn wrong_options_end_with_125_in_dockers_words() {
     wrong_option("images -z", "unknown shorthand flag: 'z' in -z", "strata images");
     wrong_option("images -qz", "unknown shorthand flag: 'z' in -z", "strata images");
     wrong_option("run --name", "flag needs an argument: --name", "strata run");
+    wrong_option("run --net", "flag needs an argument: --net", "strata run");
+    wrong_option("run --network", "flag needs an argument: --network", "strata run");
     wrong_option("ps -f", "flag needs an argument: 'f' in -f", "strata ps");
     wrong_option("ps --filter", "flag needs an argument: --filter", "strata ps");
     wrong_option("image ls --foo", "unknown flag: --foo", "strata image ls");

@@ -175,11 +175,16 @@ fn flag_name(option: &Arg) -> String {
     }
 }
 
-/// An option as pflag names it when its value is missing. It is the last word then, in whichever form.
+/// An option as pflag names it when its value is missing. It is the last word then, in whichever form and by whichever name.
 fn needing(option: &Arg, words: &[OsString]) -> String {
-    let is_long = words.last().is_none_or(|last| last.as_encoded_bytes().starts_with(b"--"));
-    match option.get_short().filter(|_| !is_long) {
+    let last = words.last().and_then(|last| last.to_str()).unwrap_or("--");
+    let long = last.strip_prefix("--");
+    match option.get_short().filter(|_| long.is_none()) {
         Some(short) => format!("'{short}' in -{short}"),
-        None => format!("--{}", option.get_long().unwrap_or_default()),
+        None => {
+            let aliases = option.get_all_aliases().unwrap_or_default();
+            let name = long.filter(|name| aliases.contains(name)).or(option.get_long());
+            format!("--{}", name.unwrap_or_default())
+        }
     }
 }
