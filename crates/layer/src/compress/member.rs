@@ -4,6 +4,7 @@
 //! consist of many members are those that we push ([`Encoder`](super::Encoder)) and those in the eStargz format.
 
 use std::io::{self, BufRead as _, Read};
+use std::ops::Range;
 
 use strata_sys::gzip_member::{Decompressor, Inflated};
 
@@ -19,9 +20,9 @@ const FAILURES_MAX: u32 = 4;
 /// Inflates members in one go.
 pub(super) struct Members {
     decompressor: Option<Decompressor>,
-    /// One that was inflated and does not fit where it is wanted, and how much of it was taken.
+    /// Room for one that does not fit where it is wanted, and what of it was not taken yet.
     kept: Vec<u8>,
-    taken: usize,
+    rest: Range<usize>,
     /// The longest so far, compressed.
     longest: usize,
     failures: u32,
@@ -29,15 +30,14 @@ pub(super) struct Members {
 
 impl Members {
     pub(super) fn new() -> Self {
-        Self { decompressor: Decompressor::new(), kept: Vec::new(), taken: 0, longest: 0, failures: 0 }
+        Self { decompressor: Decompressor::new(), kept: Vec::new(), rest: 0..0, longest: 0, failures: 0 }
     }
 
     /// Takes of what is left of the last member.
     pub(super) fn take_rest(&mut self, buffer: &mut [u8]) -> usize {
-        let rest = &self.kept[self.taken..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.taken += count;
+        let count = self.rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.kept[self.rest.start..][..count]);
+        self.rest.start += count;
         count
     }
 
@@ -48,8 +48,6 @@ impl Members {
         let may = self.failures < FAILURES_MAX;
         let Some(decompressor) = self.decompressor.as_mut().filter(|_| may) else { return Ok(None) };
         let fits = buffer.len() >= OUTPUT_BYTES_MAX;
-        self.kept.clear();
-        self.taken = 0;
         if !fits {
             self.kept.resize(OUTPUT_BYTES_MAX, 0);
         }
@@ -66,7 +64,6 @@ impl Members {
         };
         let Some(Inflated { consumed, made }) = inflated else {
             self.failures += 1;
-            self.kept.clear();
             return Ok(None);
         };
         input.consume(consumed);
@@ -74,7 +71,7 @@ impl Members {
         if fits {
             return Ok(Some(made));
         }
-        self.kept.truncate(made);
+        self.rest = 0..made;
         Ok(Some(self.take_rest(buffer)))
     }
 }

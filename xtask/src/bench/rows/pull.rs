@@ -32,8 +32,8 @@ pub(super) fn measure(bench: &Bench) -> Done<Table> {
     let sizes: Vec<f64> = sizes.lines().filter_map(|line| line.trim().parse().ok()).collect();
     let [layers, compressed, plain] = sizes[..] else { return Err("cannot tell the size of the layers".to_owned()) };
     let note = format!(
-        "An image with build-essential and Go on a Debian base ({layers} layers, {:.0} MB compressed, {:.0} MB of tar), from a \
-         registry on loopback into a store without images.",
+        "An image with build-essential and Go on a Debian base ({layers} layers, {:.0} MB compressed, {:.0} MB of tar), pushed by \
+         strata, from a registry on loopback into a store without images.",
         compressed / 1e6,
         plain / 1e6
     );
