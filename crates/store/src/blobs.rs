@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use strata_sys::durable::FileError;
 use strata_types::{Algorithm, Digest, Hasher, Silent, Watch};
 
-use crate::{Begin, Error, Ingest, Result, Store};
+use crate::{Begin, Error, Ingest, Result, Store, ingest};
 
 /// How much of a file is read at once: large enough that the hash, not the call, is what takes time.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
@@ -82,6 +82,16 @@ impl<'a> Blobs<'a> {
     /// finds it present. `size_bytes` is a limit, too.
     pub fn begin(&self, digest: &Digest, size_bytes: Option<u64>, watch: &dyn Watch) -> Result<Begin<'a>> {
         Ingest::begin(self.store, digest, size_bytes, watch)
+    }
+
+    /// How many bytes are here of a blob that was begun and is not complete; 0 if it was not.
+    pub fn begun_bytes(&self, digest: &Digest) -> Result<u64> {
+        let path = ingest::path(self.store, digest);
+        match std::fs::metadata(&path) {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(FileError::at("look at", &path)(error).into()),
+        }
     }
 
     /// Removes a blob; says whether it was there. Only for what no record names: see [`Store::gc`].

@@ -47,7 +47,7 @@ impl<'a> Ingest<'a> {
         size_bytes: Option<u64>,
         watch: &dyn Watch,
     ) -> Result<Begin<'a>> {
-        let path = store.dir("ingest").join(format!("{}-{}", digest.algorithm().name(), digest.hex()));
+        let path = path(store, digest);
         loop {
             if is_present(store, digest, size_bytes)? {
                 return present(store, digest);
@@ -179,6 +179,11 @@ impl Write for Ingest<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Where a blob is while it comes.
+pub(crate) fn path(store: &Store, digest: &Digest) -> PathBuf {
+    store.dir("ingest").join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
 }
 
 /// An ingest that nobody writes to: how long it is and when it was last written; none while somebody does.

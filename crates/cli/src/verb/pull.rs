@@ -93,7 +93,10 @@ fn show_plan(session: &mut Session, plan: &PullPlan) -> Result<Exit> {
             LayerState::Kept => "Already exists",
             LayerState::Fetched => "Would be fetched",
         };
-        writeln!(out, "{}: {state} ({})", layer.digest.short(), size::human(layer.size_bytes))?;
+        let (fetched, all) = (size::human(layer.fetch_bytes), size::human(layer.size_bytes));
+        let begun = layer.state == LayerState::Fetched && layer.fetch_bytes < layer.size_bytes;
+        let bytes = if begun { format!("{fetched} of {all}") } else { all };
+        writeln!(out, "{}: {state} ({bytes})", layer.digest.short())?;
     }
     let kept = plan.layers.iter().filter(|layer| layer.state == LayerState::Kept).count();
     writeln!(out, "Fetch: {} in {} layers", size::human(plan.fetch_bytes), plan.layers.len() - kept)?;

@@ -52,6 +52,27 @@ fn check(driver: &str, mount: &str) {
 }
 
 #[test]
+fn a_plan_counts_what_a_killed_pull_left() {
+    need!(host::root());
+    let registry = MockRegistry::start();
+    let layer = Tar::new().file("one", 0o644, &noise(LAYER_BYTES)).finish();
+    registry.put_image("big", "1", &Image::new().layer(layer, Compression::Plain));
+    let big = format!("{}/big:1", registry.host());
+    let machine = Machine::start();
+    let plan = || machine.strata(["pull", "--plan", &big]).ok();
+    assert!(plan().contains("Would be fetched (6.002MB)\nFetch: 6.002MB in 1 layers\n"), "{}", plan());
+    let mut killed = machine.strata_command(["pull", "-q", &big]);
+    killed.env("STRATA_FAILPOINT", "store.ingest.written:2");
+    assert!(!killed.output().unwrap().status.success());
+    let after = plan();
+    let left = after.split("Would be fetched (").nth(1).and_then(|rest| rest.split(" of 6.002MB)").next()).unwrap();
+    assert!(left.ends_with("MB") && left < "6.002MB", "{after}");
+    assert!(after.contains(&format!("Fetch: {left} in 1 layers\n")), "{after}");
+    machine.strata(["pull", "-q", &big]).ok();
+    assert!(plan().contains("Already exists (6.002MB)\nFetch: 0B in 0 layers\n"), "{}", plan());
+}
+
+#[test]
 fn a_small_disk_fills_up() {
     need!(host::root());
     for driver in ["overlay", "vfs"] {

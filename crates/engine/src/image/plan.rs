@@ -51,6 +51,8 @@ pub struct PlannedLayer {
     pub diff_id: DiffId,
     /// How many bytes the compressed form has.
     pub size_bytes: u64,
+    /// How many of them would come over the network: what a pull that was killed left is not fetched again.
+    pub fetch_bytes: u64,
     /// What is here already.
     pub state: LayerState,
 }
@@ -104,13 +106,15 @@ impl Engine {
         for (at, (blob, diff_id)) in chosen.manifest.layers.iter().zip(config.diff_ids()).enumerate() {
             let kept = self.is_kept(keeper, &config.diff_ids()[..=at])? || config.diff_ids()[..at].contains(diff_id);
             let state = if kept { LayerState::Kept } else { LayerState::Fetched };
+            let mut fetch_bytes = 0;
             if state == LayerState::Fetched {
-                plan.fetch_bytes += blob.size;
+                fetch_bytes = blob.size.saturating_sub(self.store().blobs().begun_bytes(&blob.digest)?);
+                plan.fetch_bytes += fetch_bytes;
                 plan.write_bytes += unpacked(blob.size, &blob.media_type);
                 largest = largest.max(blob.size);
             }
-            let layer =
-                PlannedLayer { digest: blob.digest.clone(), diff_id: diff_id.clone(), size_bytes: blob.size, state };
+            let (digest, diff_id) = (blob.digest.clone(), diff_id.clone());
+            let layer = PlannedLayer { digest, diff_id, size_bytes: blob.size, fetch_bytes, state };
             plan.layers.push(layer);
         }
         // A compressed layer is on disk beside the unpacked one until that is complete.
