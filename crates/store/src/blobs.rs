@@ -30,12 +30,7 @@ impl<'a> Blobs<'a> {
 
     /// How long a blob is; none if it is not here.
     pub fn size(&self, digest: &Digest) -> Result<Option<u64>> {
-        let path = self.path(digest);
-        match std::fs::metadata(&path) {
-            Ok(found) => Ok(Some(found.len())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(FileError::at("look at", &path)(error).into()),
-        }
+        length(&self.path(digest))
     }
 
     /// Opens a blob for reading. What is read is as it was when it was written, unless the disk changed it: readers of
@@ -86,12 +81,7 @@ impl<'a> Blobs<'a> {
 
     /// How many bytes are here of a blob that was begun and is not complete; 0 if it was not.
     pub fn begun_bytes(&self, digest: &Digest) -> Result<u64> {
-        let path = ingest::path(self.store, digest);
-        match std::fs::metadata(&path) {
-            Ok(metadata) => Ok(metadata.len()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(FileError::at("look at", &path)(error).into()),
-        }
+        Ok(length(&ingest::path(self.store, digest))?.unwrap_or(0))
     }
 
     /// Removes a blob; says whether it was there. Only for what no record names: see [`Store::gc`].
@@ -145,6 +135,15 @@ pub(crate) fn hash(mut file: &File, hasher: &mut Hasher) -> std::io::Result<u64>
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// How long a file is; none if there is none.
+fn length(path: &Path) -> Result<Option<u64>> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(Some(found.len())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::at("look at", path)(error).into()),
     }
 }
 
