@@ -45,6 +45,8 @@ const NUMBER_MAX: u32 = (1 << 24) - 1;
 const TRIES_MAX: u32 = 200;
 /// The filesystem in every device.
 const KIND: &str = "ext4";
+/// The name of a device's node.
+const DEVICE: &str = "device";
 
 /// The pool of one store.
 #[derive(Clone, Debug)]
@@ -120,9 +122,10 @@ impl Pool {
         let name = device_name(&pool, device.number);
         let mut tries = TRIES_MAX;
         loop {
-            let number = start(&control, &pool, &device)?;
+            let node = start(&control, &pool, &device)?;
             failpoint!("sys.thin.started");
-            let mounted = mount(&Node::new(number)?, options);
+            let mounted = mount(&node, options);
+            drop(node);
             control.remove(&name)?;
             tries -= 1;
             match mounted {
@@ -218,8 +221,7 @@ impl Pool {
         let number = self.reserve(FILESYSTEM_BYTES / SECTOR_BYTES, &new)?;
         control.message(pool, &format!("create_thin {number}"))?;
         let device = read(&new)?;
-        let made = start(control, pool, &device).and_then(|number| {
-            let node = Node::new(number)?;
+        let made = start(control, pool, &device).and_then(|node| {
             make_filesystem(node.path())?;
             let root = mount(&node, &["rw", "noinit_itable"])?;
             rustix::fs::unlinkat(&root, "lost+found", rustix::fs::AtFlags::REMOVEDIR)?;
@@ -233,18 +235,21 @@ impl Pool {
 }
 
 /// Makes a device of the machine of it, unless it is one. The caller says that it may go again.
-fn start(control: &Control, pool: &str, device: &Device) -> io::Result<u64> {
+fn start(control: &Control, pool: &str, device: &Device) -> io::Result<Node> {
     let name = device_name(pool, device.number);
     let pool = control.device(pool)?.ok_or(io::ErrorKind::NotFound)?;
     let table = format!("{}:{} {}", rustix::fs::major(pool), rustix::fs::minor(pool), device.number);
     for _ in 0..TRIES_MAX {
-        match control.create(&name, device.sectors, "thin", &table) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if let Some(number) = control.device(&name)? {
-                    return Ok(number);
-                }
-            }
-            created => return created,
+        let started = match control.create(&name, device.sectors, "thin", &table) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => control.device(&name)?,
+            created => Some(created?),
+        };
+        // One that was there may be going, and then its number is the next one's, which may be another store's.
+        if let Some(number) = started
+            && let Some(node) = Node::open(number)?
+            && control.device(&name)? == Some(number)
+        {
+            return Ok(node);
         }
     }
     Err(io::ErrorKind::ResourceBusy.into())
@@ -306,20 +311,26 @@ impl Backing {
     }
 }
 
-/// A block device's node that no directory of the machine has.
+/// A block device's node that no directory of the machine has. The device is there as long as this is.
 struct Node {
     memory: OwnedFd,
+    _device: OwnedFd,
 }
 
 impl Node {
-    fn new(device: u64) -> io::Result<Self> {
+    /// None if there is no such device.
+    fn open(number: u64) -> io::Result<Option<Self>> {
         let memory = detached::filesystem("tmpfs", &["mode=700"], MountAttrFlags::empty())?;
-        rustix::fs::mknodat(&memory, "device", FileType::BlockDevice, Mode::RUSR | Mode::WUSR, device)?;
-        Ok(Self { memory })
+        rustix::fs::mknodat(&memory, DEVICE, FileType::BlockDevice, Mode::RUSR | Mode::WUSR, number)?;
+        match rustix::fs::openat(&memory, DEVICE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(device) => Ok(Some(Self { memory, _device: device })),
+            Err(Errno::NXIO | Errno::NODEV) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn path(&self) -> String {
-        format!("/proc/{}/fd/{}/device", std::process::id(), self.memory.as_raw_fd())
+        format!("/proc/{}/fd/{}/{DEVICE}", std::process::id(), self.memory.as_raw_fd())
     }
 }
 
@@ -333,4 +344,78 @@ fn make_filesystem(node: String) -> io::Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(io::Error::other(format!("mkfs.{KIND} failed: {said}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::fs::AtFlags;
+
+    use super::*;
+
+    /// The name of a store's device.
+    const AT: &str = "at";
+
+    /// The pools of some stores, each with a device with one file, which has the store's number for a name. None where there are
+    /// no thin devices.
+    fn stores<const COUNT: usize>(dir: &Path) -> Option<[Pool; COUNT]> {
+        if let Err(missing) = Pool::probe() {
+            assert!(std::env::var_os("STRATA_TEST_DRIVER").is_none(), "{missing}");
+            println!("skipped: {missing}");
+            return None;
+        }
+        Some(std::array::from_fn(|store| {
+            let pool = Pool::new(&dir.join(store.to_string()));
+            let at = pool.dir.join(AT);
+            pool.make(None, &at).unwrap();
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(pool.mount(&at, true).unwrap(), store.to_string(), flags, Mode::RUSR).unwrap();
+            pool
+        }))
+    }
+
+    fn assert_is_of(store: usize, mount: impl AsFd) {
+        let seen = rustix::fs::statat(mount, store.to_string(), AtFlags::empty());
+        assert!(seen.is_ok(), "store {store} sees another's files: {seen:?}");
+    }
+
+    fn stop(pool: &Pool) {
+        let name = std::fs::read_to_string(pool.dir.join("name")).unwrap();
+        Control::open().unwrap().remove(&name).unwrap();
+    }
+
+    /// Devices of all stores have their numbers from one range, and one is free as soon as its device is gone.
+    #[test]
+    fn a_device_that_may_go_is_there_until_it_is_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        let Some([pool, other]) = stores(dir.path()) else { return };
+        let control = Control::open().unwrap();
+        let names = [&pool, &other].map(|pool| pool.activate(&control).unwrap());
+        let device = read(&pool.dir.join(AT)).unwrap();
+        let node = start(&control, &names[0], &device).unwrap();
+        control.remove(&device_name(&names[0], device.number)).unwrap();
+        let others = other.mount(&other.dir.join(AT), false).unwrap();
+        assert_is_of(0, mount(&node, &["ro"]).unwrap());
+        assert_is_of(1, others);
+        drop(node);
+        [pool, other].iter().for_each(stop);
+    }
+
+    #[test]
+    fn who_mounts_what_others_just_unmount_gets_his_own() {
+        const ROUNDS: usize = 50;
+        let dir = tempfile::tempdir().unwrap();
+        let Some(pools) = stores::<3>(dir.path()) else { return };
+        std::thread::scope(|scope| {
+            for (store, pool) in pools.iter().enumerate() {
+                let look = move || {
+                    (0..ROUNDS).for_each(|_| assert_is_of(store, pool.mount(&pool.dir.join(AT), false).unwrap()));
+                };
+                scope.spawn(look);
+                scope.spawn(look);
+            }
+        });
+        pools.iter().for_each(stop);
+    }
 }

@@ -67,7 +67,7 @@ const GUESTS: &[Guest] = &[
             Suite {
                 package: "strata-sys",
                 target: &["--lib"],
-                filter: &["cgroup", "fuse::", "lock::", "verity"],
+                filter: &["cgroup", "fuse::", "lock::", "thin::", "verity"],
                 driver: THIN,
             },
             Suite {
