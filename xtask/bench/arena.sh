@@ -1,11 +1,12 @@
 #!/bin/sh
-# The bench's arena: arena.sh DIR GROUP STORE_BYTES
+# The bench's arena: arena.sh DIR GROUP STORE_BYTES [cached]
 #
 # Namespaces of their own (mounts, processes, network, names, control groups) with an ext4 at DIR/store, in a control
-# group GROUP of every hierarchy. Prints `ready`, and lives until its standard input ends: also when whoever started it is
+# group GROUP of every hierarchy. The store's loop device goes past the cache of its file, unless that is asked for or
+# cannot be. Prints `ready direct` or `ready cached`, and lives until its standard input ends: also when whoever started it is
 # killed. Then it ends all that runs inside and removes DIR and the groups.
 set -eu
-dir=$1 group=$2 store_bytes=$3
+dir=$1 group=$2 store_bytes=$3 store=${4:-direct}
 trap '' HUP INT TERM
 # One bench at a time: the groups' names are fixed, so that what a killed one left is found.
 exec 9>"/tmp/$group.lock"
@@ -57,6 +58,8 @@ inside='
 set -eu
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -o loop "$dir/store.img" "$dir/store"
+loop=$(findmnt -n -o SOURCE "$dir/store")
+[ "$store" = direct ] && losetup --direct-io=on "$loop" 2>/dev/null || store=cached
 ip link set lo up
 umount -R -l /sys/fs/cgroup
 if [ "${mounts#v2 }" != "$mounts" ]; then
@@ -69,12 +72,12 @@ else
     mount -t cgroup -o "$options" cgroup "$from"
   done
 fi
-echo ready
+echo "ready $store"
 exec cat
 '
 (
   mounts=$(hierarchies)
-  export dir inside mounts
+  export dir inside mounts store
   hierarchies | while read -r _ _ at; do echo "$at"; done >"$dir/groups"
   while read -r at; do echo 0 >"$at/cgroup.procs"; done <"$dir/groups"
   # With version 2, a group that has processes of its own cannot hand controllers down.

@@ -20,6 +20,8 @@ const STILL_CPU_S: f64 = 0.001;
 /// How long to wait for what goes on behind a command that has ended.
 const STILL_LOOKS: u32 = 100;
 const STILL_LOOK: Duration = Duration::from_millis(20);
+/// The variable that says `cached` for a store whose file is cached, too.
+const STORE: &str = "STRATA_BENCH_STORE";
 
 /// Ends, with everything in it, when dropped, and also when this process is killed: `xtask/bench/arena.sh` says how.
 pub(crate) struct Arena {
@@ -29,6 +31,8 @@ pub(crate) struct Arena {
     /// The first process inside.
     init: u32,
     dir: PathBuf,
+    /// Whether what is written to the store's device goes past the cache of its file.
+    pub(crate) is_direct: bool,
     daemons: std::cell::RefCell<Vec<Child>>,
 }
 
@@ -38,7 +42,7 @@ impl Arena {
         let dir = workspace().join("target/bench/arena");
         let script = workspace().join("xtask/bench/arena.sh");
         let mut command = Command::new("sh");
-        command.arg(script).arg(&dir).args([GROUP, STORE_BYTES]).process_group(0);
+        command.arg(script).arg(&dir).args([GROUP, STORE_BYTES]).args(std::env::var_os(STORE)).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().map_err(|error| format!("cannot start the arena: {error}"))?;
         let lifeline = keeper.stdin.take();
@@ -46,10 +50,12 @@ impl Arena {
         if let Some(output) = keeper.stdout.take() {
             BufReader::new(output).read_line(&mut said).map_err(|error| format!("cannot hear the arena: {error}"))?;
         }
-        let mut arena = Self { keeper, lifeline, init: 0, dir, daemons: std::cell::RefCell::default() };
-        if said != "ready\n" {
-            return Err(format!("cannot make the arena: {}", said.trim()));
-        }
+        let is_direct = match said.as_str() {
+            "ready direct\n" => true,
+            "ready cached\n" => false,
+            _ => return Err(format!("cannot make the arena: {}", said.trim())),
+        };
+        let mut arena = Self { keeper, lifeline, init: 0, dir, is_direct, daemons: std::cell::RefCell::default() };
         arena.init = only_child(only_child(arena.keeper.id())?)?;
         arena.start_registry()?;
         Ok(arena)
@@ -196,7 +202,7 @@ mod tests {
         let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n");
+        assert!(["ready direct\n", "ready cached\n"].contains(&said.as_str()), "{said}");
         assert!(!shows() && groups() > 0 && dir.join("store.img").is_file());
         // What the kernel does for a starter that is killed.
         drop(keeper.stdin.take());

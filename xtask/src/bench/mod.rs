@@ -25,7 +25,7 @@ const USAGE: &str = "\
 Usage: cargo xtask bench [--rounds N] [ROW...]
 
 Measures all rows and writes docs/benchmarks.md; with ROWs, only prints those. `STRATA_BIN` names a program to measure
-in place of the release build.
+in place of the release build; `STRATA_BENCH_STORE=cached` puts the stores on a loop device whose file is cached once more.
 
 Rows:
 ";

@@ -112,10 +112,11 @@ pub(crate) fn page(tables: &[Table], failed: &[String], bench: &Bench) -> String
         "# Benchmarks\n\n\
          Written by one call of `cargo xtask bench`; do not edit. Commands take turns, each begun by a shell that \
          waits in its namespaces and control groups already. CPU is that of a control group with the command, its daemons and \
-         its containers (the registry is outside), stores lie on a fresh loop-mounted ext4. Ratios \
+         its containers (the registry is outside), stores lie on a fresh ext4 on a loop device {}. Ratios \
          are the median of those of each round: below 1 means that strata needs less. Each table says how much other work \
          the machine had: wall times of a few milliseconds mean little on a busy one, processor time does.\n\n\
          - Machine: Linux {}, {} processors\n- Engines: {}\n\n## Targets\n\n{}\n{}\n",
+        if bench.arena.is_direct { "that writes past the cache, as a disk does" } else { "whose file is cached" },
         kernel.trim(),
         processors(),
         versions.join("; "),
