@@ -250,6 +250,8 @@ fn loop_devices() -> Result<(), String> {
 /// A container exchanges a directory of a volume for a link to the host's files while others are started on it.
 #[test]
 fn a_directory_of_a_volume_cannot_become_the_hosts() {
+    const TRIES_MIN: u32 = 24;
+    const TRIES_MAX: u32 = 500;
     need!(needs());
     let lab = Lab::start();
     lab.script("-v shared:/v", "mkdir /v/real /v/real/sub; touch /v/real/sub/mine; ln -s ../../../../../../../../../etc /v/link; ln -s real /v/dir").ok();
@@ -257,8 +259,9 @@ fn a_directory_of_a_volume_cannot_become_the_hosts() {
     let words = ["run", "-d", "--network", "none", "--name", "attacker", "-v", "shared:/v", "box", "sh", "-c", attack];
     lab.machine.strata(words).ok();
     let mount = ["--mount", "type=volume,source=shared,target=/m,volume-subpath=dir"];
+    // Whoever begins sees the directory twice, and which of its states is luck: a good one comes sooner or later.
     let (mut seen, mut refused) = (0, 0);
-    for _ in 0..24 {
+    while seen + refused < TRIES_MIN || (seen == 0 && refused < TRIES_MAX) {
         let head = ["run", "--rm", "--network", "none"];
         let ran = lab.machine.strata([&head[..], &mount, &["box", "ls", "/m"]].concat());
         match ran.code {
@@ -272,7 +275,7 @@ fn a_directory_of_a_volume_cannot_become_the_hosts() {
             }
         }
     }
-    assert!(seen > 0 && seen + refused == 24, "{seen} {refused}");
+    assert!(seen > 0, "nobody was let through, {refused} were refused");
     lab.strata("rm -f attacker").ok();
     lab.strata("volume rm shared").ok();
     lab.is_clean();
