@@ -42,7 +42,7 @@ pub use error::Error;
 pub use inside::options::is_word_for_memory;
 pub use reexec::{Ahead, New};
 pub use session::{Attach, Foreground, Outcome, Session, Stream};
-pub use shim::started_ticks;
+pub use shim::{started_ticks, tell_joined};
 pub use spec::{ExecSpec, Spec};
 pub use state::{Health, HealthResult, HealthStatus, State, Status};
 pub use wait::Condition;

@@ -37,6 +37,7 @@ mod integrity;
 mod migrate;
 mod places;
 mod snapshots;
+mod spare;
 mod staging;
 mod windows;
 

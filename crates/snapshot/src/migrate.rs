@@ -34,6 +34,7 @@ impl Snapshots {
         {
             return Err(Error::Unavailable { driver: to, reason });
         }
+        self.drop_spare()?;
         durable::create_dirs(&self.root().join("layers").join(to.as_str()), 0o711)?;
         Ok(Migration { from: self, to: self.with_driver(to)?, layers: 0 })
     }

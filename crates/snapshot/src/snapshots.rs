@@ -16,7 +16,7 @@ use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::lock::{Lock, Mode};
 use strata_sys::reflink;
 use strata_sys::root_dir::RootDir;
-use strata_types::mount::{Access, MountPlan};
+use strata_types::mount::{Access, Mount, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
 use crate::chosen;
@@ -292,6 +292,12 @@ impl Snapshots {
     /// The tree that a plan describes, mounted where only this descriptor reaches it. The tree of a running container must
     /// not be opened for writing here: the kernel does not know that two overlays write one directory.
     pub fn open_root(&self, plan: &MountPlan) -> Result<RootDir> {
+        if let Mount::Union { upper: Some(upper), .. } = &plan.root
+            && let Some(spare) = self.spare()
+        {
+            // A union that is mounted already does not know what this one changes.
+            spare.leave(upper.dir.parent().unwrap_or(&upper.dir))?;
+        }
         let mount = assemble(plan, &self.mounts);
         let mount =
             mount.map_err(|source| Error::Mount { act: "mount a filesystem", driver: self.driver.name(), source })?;
@@ -360,6 +366,7 @@ impl Snapshots {
     /// Removes a container's writable layer; it may not be there.
     pub fn remove(&self, id: &ContainerId) -> Result<()> {
         let container = self.container_dir(id);
+        self.spare().map_or(Ok(()), |spare| spare.leave(&container))?;
         // The footing comes last when it is made, so it goes first: with it there is all, without it nothing counts.
         for part in [FOOTING].iter().chain(self.driver.parts()) {
             durable::remove(&container.join(part))?;
@@ -370,8 +377,10 @@ impl Snapshots {
     /// Removes a container's directory: its writable layer, and what others have put beside that. It may not be there.
     pub fn remove_dir(&self, id: &ContainerId) -> Result<()> {
         let container = self.container_dir(id);
-        durable::remove(&container.join(FOOTING))?;
-        durable::remove(&container)?;
+        if !self.spare().map_or(Ok(false), |spare| spare.keep(&container))? {
+            durable::remove(&container.join(FOOTING))?;
+            durable::remove(&container)?;
+        }
         self.driver.tidy()
     }
 
@@ -407,6 +416,7 @@ impl Snapshots {
     /// Removes a layer's files. What containers have mounted stays valid for them.
     pub(crate) fn remove_sealed(&self, digest: &Digest) -> Result<bool> {
         let layer = self.layer_dir(digest);
+        self.drop_spare()?;
         let leaving = self.driver.leaving(&layer, &self.derived_dir())?;
         for derived in self.driver.discard_derived(&layer, &self.derived_dir())? {
             self.forget(&derived)?;

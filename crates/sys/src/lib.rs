@@ -44,6 +44,7 @@ mod remove_tree;
 pub mod resolve;
 pub mod root_dir;
 pub mod spare;
+pub mod spare_union;
 pub mod thin;
 pub mod verity;
 pub mod zfs;

@@ -263,6 +263,13 @@ fn assign(dir: BorrowedFd<'_>, project: u32) -> rustix::io::Result<()> {
     }
 }
 
+/// In what way a directory is kept, and the project it is in: flags that chattr(1) sets, for example.
+pub(crate) fn ways(dir: BorrowedFd<'_>) -> rustix::io::Result<(u32, u32)> {
+    /// `FS_XFLAG_HASATTR`, which says nothing that listxattr(2) does not.
+    const HAS_ATTRIBUTES: u32 = 0x8000_0000;
+    attributes(dir).map(|found| (found.flags & !HAS_ATTRIBUTES, found.project))
+}
+
 fn attributes(dir: BorrowedFd<'_>) -> rustix::io::Result<Attributes> {
     let mut attributes = Attributes::default();
     // SAFETY: the request writes a structure of that layout and size.

@@ -254,7 +254,7 @@ fn sight_of(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 /// Mounts something at a place inside the layers' namespace, instead of what is mounted there.
-fn put(mount: &OwnedFd, place: &str, is_dir: bool) -> io::Result<()> {
+pub(crate) fn put(mount: impl AsFd, place: &str, is_dir: bool) -> io::Result<()> {
     ignore(rustix::fs::mkdir(PINS, Mode::RWXU), Errno::EXIST)?;
     if is_dir {
         ignore(rustix::fs::mkdir(place, Mode::RWXU), Errno::EXIST)?;
@@ -321,7 +321,8 @@ fn has_objects() -> io::Result<bool> {
     Ok(has_shared || has_sets || has_queues)
 }
 
-fn lock(file: &File) -> io::Result<bool> {
+/// Locks it, unless somebody has.
+pub(crate) fn lock(file: &File) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),

@@ -155,3 +155,28 @@ fn fork_can_be_killed_anywhere() {
         failpoints_min: 4,
     });
 }
+
+/// A run whose writable layer is that of the one before: whoever dies on the way leaves a container like any other.
+#[test]
+fn a_short_run_can_be_killed_anywhere() {
+    const SHORT: [&str; 4] = ["run", "--rm", "--network", "none"];
+    check(&Operation {
+        scope: Scope::Files,
+        prepare: |_| {},
+        begin: |bench| drop(bench.strata(&[&SHORT[..], &[&bench.name("base"), "true"]].concat()).ok()),
+        words: |bench| words(&[&SHORT[..], &[&bench.name("base"), "true"]].concat()),
+        done: |bench| {
+            for id in bench.strata(&["ps", "-aq"]).ok().lines() {
+                bench.strata(&["rm", "-f", id]).ok();
+            }
+            let script = "ls /new 2>&1; echo new >/new; cat /new";
+            for _ in 0..2 {
+                let seen = bench.strata(&[&SHORT[..], &[&bench.name("base"), "sh", "-c", script]].concat()).ok();
+                assert_eq!(seen, "ls: /new: No such file or directory\nnew\n");
+            }
+            assert_eq!(bench.count("containers"), 0);
+        },
+        again: &[0],
+        failpoints_min: 8,
+    });
+}

@@ -140,7 +140,11 @@ impl Engine {
     /// Makes the container's directory and writable layer.
     fn furnish(&self, known: &Known, prepare: Prepare) -> Result<()> {
         failpoint!("engine.create.before-files");
-        self.snapshots()?.prepare(known.id(), &known.record.layers, prepare)?;
+        let (snapshots, layers) = (self.snapshots()?, &known.record.layers);
+        match prepare {
+            Prepare { volatile: true, size_bytes: None } => snapshots.prepare_short(known.id(), layers)?,
+            other => snapshots.prepare(known.id(), layers, other)?,
+        }
         failpoint!("engine.create.after-files");
         Ok(())
     }

@@ -160,6 +160,8 @@ impl Engine {
         let container = &known.record;
         let state = self.process(&container.id).state()?;
         if state.status.is_alive() {
+            // What is open here may be written to after the container has ended.
+            strata_runtime::tell_joined(&self.settings().run_dir, &container.id)?;
             return running_root(state.pid);
         }
         let snapshots = self.snapshots()?;

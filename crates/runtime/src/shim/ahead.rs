@@ -12,7 +12,7 @@ use strata_sys::process::{self, Child};
 use strata_sys::{packet, seccomp};
 use strata_types::ContainerId;
 
-use super::kept::Kept;
+use super::kept::{Kept, Root};
 use super::launch::{self, Places};
 use super::record;
 use crate::Error;
@@ -100,7 +100,7 @@ impl FirstAhead {
         mut self,
         spec: &Spec,
         places: &Places,
-        trees: &Trees,
+        (trees, root): (&Trees, Option<Root>),
         streams: &Streams,
         filter: Option<&seccomp::Program>,
     ) -> (Option<(Child, OwnedFd)>, Option<Kept>) {
@@ -109,7 +109,7 @@ impl FirstAhead {
         match Story::tell((path, places.dir.clone()), trees, streams, filter, channel.as_fd()) {
             Ok(()) => {
                 let ours = [launch::store_root(&places.dir), &places.run_dir];
-                let kept = self.kept.take().map(|kept| kept.restricted(spec, &ours));
+                let kept = self.kept.take().map(|kept| kept.restricted(spec, root, &ours));
                 (self.child.take(), kept)
             }
             Err(error) => {

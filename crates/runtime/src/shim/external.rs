@@ -98,7 +98,7 @@ impl<'a> External<'a> {
         self.clear();
         isolate::own_mounts().map_err(Error::step("have mounts to ourselves"))?;
         let layers = LayerMounts::new(launch::store_root(&places.dir), &places.run_dir);
-        let inside::Trees { rootfs, plans } = launch::trees(spec, &layers)?;
+        let (inside::Trees { rootfs, plans }, _) = launch::trees(spec, &layers)?;
         let root_path = self.bundle.join("rootfs");
         make_dirs(&root_path)?;
         make_dirs(&self.state)?;

@@ -1,23 +1,28 @@
-//! The namespaces that a container had and the next one can have ([`strata_sys::spare`]).
+//! The namespaces that a container had and the next one can have ([`strata_sys::spare`]), and the union that is its root
+//! ([`strata_sys::spare_union`]).
 //!
 //! Two containers must not notice each other by them. So they are kept only if nothing in the container could change what is
 //! not looked at when they are taken, and nobody from outside was in them or had the time to change them.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use strata_sys::assemble::assemble;
 use strata_sys::caps::CapSet;
 use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::process::NamespaceSet;
 use strata_sys::spare::{Kind, Spares, Taken};
+use strata_sys::spare_union::{self, SpareUnion};
 use strata_sys::user_namespace;
 use strata_types::ContainerId;
+use strata_types::mount::{Mount, MountPlan, Union};
 
 use super::{Shim, socket_dir};
 use crate::Error;
-use crate::spec::{DeviceRules, MountSource, Network, SharedMemory, Spec};
+use crate::spec::{self, DeviceRules, MountSource, Network, SharedMemory, Spec};
 
 /// How long a container may have run. Whoever sees one by its events or in a list, and means to change its network from
 /// outside, is rarely that quick, and others have no reason to.
@@ -33,6 +38,43 @@ pub(super) struct Kept {
     missing: Vec<Kind>,
     /// The mount namespace of which the container's is a copy, if it is not one of the machine's.
     bare: Option<OwnedFd>,
+    root: Option<Root>,
+}
+
+/// The union that is a container's root.
+pub(super) struct Root {
+    union: SpareUnion,
+    upper: PathBuf,
+    /// A second mount of it, if it was not kept so far.
+    new: Option<OwnedFd>,
+}
+
+impl Root {
+    /// Mounts a container's root; with what may be kept of it, if it is of the kind that can be: whether the container left it
+    /// as it was is looked at by who removes the container.
+    pub(super) fn mount(plan: &MountPlan, layers: &LayerMounts) -> io::Result<(OwnedFd, Option<Self>)> {
+        let Mount::Union { how: Union::Overlay, upper: Some(upper), .. } = &plan.root else {
+            return Ok((assemble(plan, layers)?, None));
+        };
+        if !upper.volatile || !user_namespace::is_initial() {
+            return Ok((assemble(plan, layers)?, None));
+        }
+        let (union, upper) = (SpareUnion::new(layers.clone()), upper.dir.clone());
+        if let Some(mount) = union.copy(&upper)? {
+            return Ok((mount, Some(Self { union, upper, new: None })));
+        }
+        let mount = assemble(plan, layers)?;
+        let second = spare_union::second(mount.as_fd());
+        Ok((mount, second.map(|new| Self { union, upper, new: Some(new) })))
+    }
+
+    fn give(self) -> io::Result<()> {
+        // Of what is full already nobody needs to know.
+        if self.new.is_some() && std::fs::read_dir(&self.upper)?.next().is_some() {
+            return Ok(());
+        }
+        self.union.give(&self.upper, self.new.as_ref().map(AsFd::as_fd))
+    }
 }
 
 impl Kept {
@@ -44,7 +86,7 @@ impl Kept {
         let Taken { free, missing, bare } = taken.unwrap_or_default();
         // Whoever is not root on the machine needs its device nodes.
         let bare = bare.filter(|_| user_namespace::is_initial());
-        Self { spares, namespaces: free, missing, bare }
+        Self { spares, namespaces: free, missing, bare, root: None }
     }
 
     /// Those that were taken.
@@ -74,20 +116,25 @@ impl Kept {
         }
     }
 
-    /// Only what the container `spec` cannot change unseen. Its files are below one of `ours`.
-    pub(super) fn restricted(mut self, spec: &Spec, ours: &[&Path]) -> Self {
+    /// Only what the container `spec` cannot change unseen, of its `root`, too. Its files are below one of `ours`.
+    pub(super) fn restricted(mut self, spec: &Spec, root: Option<Root>, ours: &[&Path]) -> Self {
         let is_alone = spec.namespaces.network == Network::None && spec.sysctls.is_empty();
         let is_plain = is_plain(spec, ours);
+        self.root = root.filter(|_| is_plain);
         self.namespaces.retain(|(kind, _)| is_plain && (is_alone || *kind == Kind::Ipc));
         self
     }
 
     fn give(self) {
-        if self.namespaces.is_empty() {
-            return;
-        }
-        if let Err(error) = self.spares.give(&self.namespaces) {
+        if !self.namespaces.is_empty()
+            && let Err(error) = self.spares.give(&self.namespaces)
+        {
             tracing::debug!(%error, "a namespace is not kept");
+        }
+        if let Some(root) = self.root
+            && let Err(error) = root.give()
+        {
+            tracing::debug!(%error, "a union is not kept");
         }
     }
 }
@@ -96,7 +143,7 @@ impl Kept {
 /// usual, and nowhere a `/proc` that can be written.
 fn is_plain(spec: &Spec, ours: &[&Path]) -> bool {
     let protects = |path: &str| spec.readonly_paths.iter().any(|protected| protected == path);
-    let is_ours = |mount: &crate::spec::Mount| match &mount.source {
+    let is_ours = |mount: &spec::Mount| match &mount.source {
         MountSource::Bind { path, .. } => ours.iter().any(|ours| path.starts_with(ours)) && mount.target != "/proc",
         MountSource::Filesystem { .. } => false,
         MountSource::Tmpfs { .. } | MountSource::Secrets(_) | MountSource::Secret(_) | MountSource::Plan { .. } => true,
@@ -117,9 +164,12 @@ fn joined(run_dir: &Path, id: &ContainerId) -> PathBuf {
     socket_dir(run_dir, id).join(JOINED)
 }
 
-/// Says that another container joins a namespace of the container `id`. Told before it is opened: whoever opens it while
-/// there is somebody in it has said so before that one ended.
-pub(super) fn tell_joined(run_dir: &Path, id: &ContainerId) -> Result<(), Error> {
+/// Says that somebody from outside joins a namespace of the container `id`, or writes to its files. Told before that is opened:
+/// whoever opens it while there is somebody in it has said so before that one ended.
+///
+/// # Errors
+/// When it cannot be said.
+pub fn tell_joined(run_dir: &Path, id: &ContainerId) -> Result<(), Error> {
     let path = joined(run_dir, id);
     let made = std::fs::File::options().create(true).append(true).open(&path);
     made.map(drop).map_err(Error::path("make", path.display().to_string()))

@@ -55,7 +55,8 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
     let filter = seccomp::filter(&spec.process, &places.run_dir)?;
     let layers = LayerMounts::new(store_root(&places.dir), &places.run_dir);
     let maps = spec.namespaces.user.as_ref();
-    let trees = if maps.is_none() { Some(trees(spec, &layers)?) } else { None };
+    let (trees, root) =
+        if maps.is_none() { trees(spec, &layers).map(|(trees, root)| (Some(trees), root))? } else { (None, None) };
     let network = network(&spec.namespaces.network, places)?;
     let ipc = spec.namespaces.ipc_of.as_ref().map(|id| ipc_of(id, places)).transpose()?;
     let pids = spec.namespaces.pid_of.as_ref().map(|id| open(&joined(id, Joined::Pids, places)?)).transpose()?;
@@ -64,7 +65,7 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
     warnings.extend(more);
     let (streams, ends) = streams(&spec.process, maps)?;
     let (begun, kept) = match (ahead, &trees) {
-        (Some(ahead), Some(trees)) => ahead.become_first(spec, places, trees, &streams, filter.as_ref()),
+        (Some(ahead), Some(trees)) => ahead.become_first(spec, places, (trees, root), &streams, filter.as_ref()),
         _ => (None, None),
     };
     let begin = || {
@@ -126,8 +127,9 @@ fn limited_groups(spec: &Spec, ahead: Option<&mut FirstAhead>) -> io::Result<(Cg
     Cgroup::create(&Cgroup::name(spec.id.as_str(), &spec.limits), &spec.limits, rules.as_deref())
 }
 
-/// Mounts all snapshots and filesystems, nowhere yet. The container's own process may not: it cannot open disks.
-pub(super) fn trees(spec: &Spec, layers: &LayerMounts) -> Result<Trees, Error> {
+/// Mounts all snapshots and filesystems, nowhere yet; with what may be kept of the root. The container's own process may not: it
+/// cannot open disks.
+pub(super) fn trees(spec: &Spec, layers: &LayerMounts) -> Result<(Trees, Option<kept::Root>), Error> {
     let mounted = |plan: &MountPlan| assemble(plan, layers).map_err(Error::io("mount the container's layers"));
     let plan = |mount: &crate::spec::Mount| match &mount.source {
         MountSource::Plan { plan, .. } => Some(mounted(plan)),
@@ -135,7 +137,9 @@ pub(super) fn trees(spec: &Spec, layers: &LayerMounts) -> Result<Trees, Error> {
         _ => None,
     };
     let plans = spec.mounts.iter().filter_map(plan).collect::<Result<Vec<_>, _>>()?;
-    Ok(Trees { rootfs: mounted(&spec.rootfs)?, plans })
+    let root = kept::Root::mount(&spec.rootfs, layers);
+    let (rootfs, root) = root.map_err(Error::io("mount the container's layers"))?;
+    Ok((Trees { rootfs, plans }, root))
 }
 
 pub(super) fn entrance(cgroup: &Cgroup) -> Result<Entrance, Error> {

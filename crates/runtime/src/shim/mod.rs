@@ -19,6 +19,7 @@ pub(crate) mod network;
 mod program;
 pub(crate) mod record;
 mod restart;
+pub use kept::tell_joined;
 pub use record::started_ticks;
 mod serve;
 

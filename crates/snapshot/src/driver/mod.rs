@@ -7,7 +7,7 @@ mod erofs;
 mod overlay;
 mod recorded;
 mod tree;
-mod upper;
+pub(crate) mod upper;
 mod vfs;
 mod windowsfilter;
 mod zfs;

@@ -1,14 +1,14 @@
 //! The writable layer of drivers that stand on overlayfs: `upper/` and `work/`, and a project if they are limited.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use strata_layer::diff::Lower;
 use strata_layer::pipeline::{Pack, Packer};
 use strata_layer::{LayerSink, Unpacked, diff};
-use strata_sys::durable;
 use strata_sys::project::Projects;
+use strata_sys::{durable, spare_union};
 use strata_types::Watch;
 use strata_types::mount::{Access, Mount, Union, Upper};
 
@@ -22,11 +22,28 @@ const WORK: &str = "work";
 /// The name of the project that both directories are in, if what they hold is limited.
 const PROJECT: &str = "upper.project";
 
+/// The mode of a new upper directory: that of the container's root directory.
+const MODE: u32 = 0o755;
+
+/// The upper directory of a container.
+pub(crate) fn dir(container: &Path) -> PathBuf {
+    container.join(UPPER)
+}
+
+/// Whether a container's upper directory is as it was made, and nothing else of the driver's is there than it and its scratch
+/// space.
+pub(crate) fn is_as_made(container: &Path) -> std::io::Result<bool> {
+    Ok(spare_union::is_as_made(&dir(container), MODE, &container.join(WORK))? && !container.join(PROJECT).exists())
+}
+
+/// What of a container's directory the next one has, too.
+pub(crate) const LASTING: [&str; 2] = [UPPER, WORK];
+
 /// Makes both directories. The upper one's mode is that of the container's root directory. What they may hold can be limited
 /// for both together only: what is made in the one is moved into the other.
 pub(super) fn prepare(container: &Path, limit: Option<(&Projects, u64)>) -> Result<()> {
     let dirs = [UPPER, WORK].map(|name| container.join(name));
-    for (dir, mode) in dirs.iter().zip([0o755, 0o700]) {
+    for (dir, mode) in dirs.iter().zip([MODE, 0o700]) {
         durable::create_dirs(dir, mode)?;
     }
     limit.map_or(Ok(()), |(projects, bytes)| {
