@@ -11,6 +11,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::spare_union::{self, SpareUnion};
 use strata_sys::{durable, failpoint, user_namespace};
@@ -32,10 +34,11 @@ impl Snapshots {
         self.prepare(id, layers, Prepare { volatile: true, size_bytes: None })
     }
 
-    /// The writable layer that is kept for the next container, if the driver has such.
+    /// The writable layer that is kept for the next container, if the driver is one whose layers are mounted in a namespace of
+    /// their own: the union is kept there.
     pub(crate) fn spare(&self) -> Option<Spare> {
-        let is_union = matches!(self.driver_name(), DriverName::Erofs | DriverName::Overlay);
-        (is_union && user_namespace::is_initial()).then(|| Spare::new(self.root(), self.mounts.clone()))
+        let has_images = self.driver_name() == DriverName::Erofs;
+        (has_images && user_namespace::is_initial()).then(|| Spare::new(self.root(), self.mounts.clone()))
     }
 
     /// Removes it.
@@ -113,18 +116,13 @@ impl Spare {
             }
         }
         failpoint!("snapshot.spare.emptied");
-        if rustix::fs::renameat_with(
-            rustix::fs::CWD,
-            container,
-            rustix::fs::CWD,
-            &self.dir,
-            rustix::fs::RenameFlags::NOREPLACE,
-        )
-        .is_err()
-        {
-            // One that nobody can have any more, as its union is gone.
-            durable::remove(&self.dir).map_err(|error| error.source)?;
-            std::fs::rename(container, &self.dir)?;
+        match renameat_with(CWD, container, CWD, &self.dir, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {
+                // One that nobody can have any more: its union is gone.
+                durable::remove(&self.dir).map_err(|error| error.source)?;
+                std::fs::rename(container, &self.dir)?;
+            }
+            renamed => renamed?,
         }
         Ok(true)
     }

@@ -14,6 +14,8 @@ use crate::shell::Done;
 pub(super) const BEGIN: &str = "strata-vm-begin";
 /// What the guest's last line begins with; 0 or 1 follows.
 pub(super) const END: &str = "strata-vm-end:";
+/// What is said first of a guest whose kernel has ended by itself.
+pub(super) const DIED: &str = "the guest died";
 /// What a line about a skipped test begins with.
 pub(super) const SKIP: &str = "strata-vm-skip:";
 
@@ -92,7 +94,7 @@ fn watch(child: &mut Child, name: &str) -> Done<Said> {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => return Err(format!("the guest ran longer than {BOOT_MAX:?}")),
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(format!("the guest died\n{}", early.unwrap_or_default()));
+                return Err(format!("{DIED}\n{}", early.unwrap_or_default()));
             }
         };
         if let Some(lines) = &mut early {

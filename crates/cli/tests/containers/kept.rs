@@ -1,5 +1,8 @@
 //! Networks, queues and writable layers that a container left as it got them serve the next one; what was used serves nobody.
 
+use std::os::fd::AsFd as _;
+
+use rustix::mount::MountAttrFlags;
 use strata_testkit::need;
 
 use super::{Lab, needs};
@@ -136,6 +139,12 @@ const ROOT: &str = "sed -n 's/.*upperdir=\\([^,]*\\).*/\\1/p' /proc/self/mountin
 const TREE: &str = "stat -c '%a %u %g' /; ls -a / /etc /tmp; cat /etc/new 2>&1 || true";
 const SHORT: &str = "--network none";
 
+/// What a root needs in order to be kept: Linux 6.15.
+fn second_mounts() -> Result<(), String> {
+    let made = strata_sys::detached::filesystem("tmpfs", &[], MountAttrFlags::empty()).unwrap();
+    strata_sys::spare_union::second(made.as_fd()).map(drop).ok_or_else(|| "copies of detached mounts".to_owned())
+}
+
 impl Lab {
     /// Whether one container has the root of the one before.
     fn keeps_a_root(&self, options: &str) -> bool {
@@ -150,7 +159,7 @@ impl Lab {
 
 #[test]
 fn a_root_that_nobody_changed_serves_the_next() {
-    need!(needs());
+    need!(needs(), second_mounts());
     let lab = Lab::start();
     assert_sooner_or_later("a root is kept", || lab.keeps_a_root(SHORT));
     assert_sooner_or_later("a root of a container with a network", || lab.keeps_a_root(""));
@@ -176,7 +185,7 @@ fn a_root_that_nobody_changed_serves_the_next() {
 
 #[test]
 fn a_root_that_was_changed_serves_nobody() {
-    need!(needs());
+    need!(needs(), second_mounts());
     let lab = Lab::start();
     let new = lab.says(SHORT, TREE);
     for script in [
@@ -201,7 +210,7 @@ fn a_root_that_was_changed_serves_nobody() {
 
 #[test]
 fn a_root_that_others_reached_serves_nobody() {
-    need!(needs());
+    need!(needs(), second_mounts());
     let lab = Lab::start();
     lab.machine.sh("echo copied > file").ok();
     let new = lab.says(SHORT, TREE);
@@ -242,7 +251,7 @@ fn a_root_that_others_reached_serves_nobody() {
 
 #[test]
 fn what_is_written_of_a_root_may_be_anything() {
-    need!(needs(), strata_testkit::host::program("python3"));
+    need!(needs(), second_mounts(), strata_testkit::host::program("python3"));
     let lab = Lab::start();
     let new = lab.says(SHORT, TREE);
     for spoil in [

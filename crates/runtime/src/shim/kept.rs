@@ -18,7 +18,7 @@ use strata_sys::spare::{Kind, Spares, Taken};
 use strata_sys::spare_union::{self, SpareUnion};
 use strata_sys::user_namespace;
 use strata_types::ContainerId;
-use strata_types::mount::{Mount, MountPlan, Union};
+use strata_types::mount::{Mount, MountPlan, Union, Upper};
 
 use super::{Shim, socket_dir};
 use crate::Error;
@@ -53,12 +53,9 @@ impl Root {
     /// Mounts a container's root; with what may be kept of it, if it is of the kind that can be: whether the container left it
     /// as it was is looked at by who removes the container.
     pub(super) fn mount(plan: &MountPlan, layers: &LayerMounts) -> io::Result<(OwnedFd, Option<Self>)> {
-        let Mount::Union { how: Union::Overlay, upper: Some(upper), .. } = &plan.root else {
+        let Some(upper) = Self::upper_of(plan).filter(|upper| upper.volatile && user_namespace::is_initial()) else {
             return Ok((assemble(plan, layers)?, None));
         };
-        if !upper.volatile || !user_namespace::is_initial() {
-            return Ok((assemble(plan, layers)?, None));
-        }
         let (union, upper) = (SpareUnion::new(layers.clone()), upper.dir.clone());
         if let Some(mount) = union.copy(&upper)? {
             return Ok((mount, Some(Self { union, upper, new: None })));
@@ -66,6 +63,18 @@ impl Root {
         let mount = assemble(plan, layers)?;
         let second = spare_union::second(mount.as_fd());
         Ok((mount, second.map(|new| Self { union, upper, new: Some(new) })))
+    }
+
+    /// The writable part of a union of images, which are mounted in the namespace in which it would be kept.
+    fn upper_of(plan: &MountPlan) -> Option<&Upper> {
+        match &plan.root {
+            Mount::Union { how: Union::Overlay, lower, upper: Some(upper) }
+                if lower.iter().any(|mount| matches!(mount, Mount::Image { .. })) =>
+            {
+                Some(upper)
+            }
+            _ => None,
+        }
     }
 
     fn give(self) -> io::Result<()> {
