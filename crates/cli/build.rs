@@ -3,10 +3,6 @@
 use std::path::Path;
 use std::process::Command;
 
-/// The largest pieces in which files lie in memory. They begin at the same places in the file and in the program's addresses, so
-/// that the kernel maps one at a time.
-const PIECE: &str = "0x200000";
-
 fn main() {
     println!("cargo::rerun-if-env-changed=STRATA_BUILD");
     // While developing, a commit should not build everything anew.
@@ -28,13 +24,10 @@ fn order() {
     println!("cargo::rerun-if-changed={}", list.display());
     let Ok(list) = std::fs::read_to_string(list) else { return };
     let inputs: String = list.lines().filter(|line| !line.starts_with('#')).map(input).collect();
-    let script = format!("SECTIONS {{ .text.first : ALIGN({PIECE}) {{\n{inputs}}} }} INSERT BEFORE .text;\n");
+    let script = format!("SECTIONS {{ .text.first : {{\n{inputs}}} }} INSERT BEFORE .text;\n");
     let path = Path::new(&std::env::var_os("OUT_DIR").unwrap_or_default()).join("order.ld");
     match std::fs::write(&path, script) {
-        Ok(()) => {
-            println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", path.display());
-            println!("cargo::rustc-link-arg-bins=-Wl,-z,max-page-size={PIECE}");
-        }
+        Ok(()) => println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", path.display()),
         Err(error) => println!("cargo::warning=functions are linked in any order: {error}"),
     }
 }
