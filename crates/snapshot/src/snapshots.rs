@@ -20,6 +20,7 @@ use strata_types::mount::{Access, Mount, MountPlan};
 use strata_types::{ChainId, ContainerId, DiffId, Digest, Watch};
 
 use crate::chosen;
+use crate::driver::upper;
 use crate::driver::{Changes, Driver, FILES, Leaving, Source, Stack, WindowsFilter};
 use crate::places;
 use crate::staging::{self, Staging};
@@ -296,7 +297,7 @@ impl Snapshots {
             && let Some(spare) = self.spare()
         {
             // A union that is mounted already does not know what this one changes.
-            spare.leave(upper.dir.parent().unwrap_or(&upper.dir))?;
+            spare.leave(&upper.dir)?;
         }
         let mount = assemble(plan, &self.mounts);
         let mount =
@@ -366,7 +367,7 @@ impl Snapshots {
     /// Removes a container's writable layer; it may not be there.
     pub fn remove(&self, id: &ContainerId) -> Result<()> {
         let container = self.container_dir(id);
-        self.spare().map_or(Ok(()), |spare| spare.leave(&container))?;
+        self.spare().map_or(Ok(()), |spare| spare.leave(&upper::dir(&container)))?;
         // The footing comes last when it is made, so it goes first: with it there is all, without it nothing counts.
         for part in [FOOTING].iter().chain(self.driver.parts()) {
             durable::remove(&container.join(part))?;

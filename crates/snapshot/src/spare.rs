@@ -83,12 +83,12 @@ impl Spare {
     /// Keeps the directory of a container that is removed, if the next one can have it.
     pub(crate) fn keep(&self, container: &Path) -> Result<bool> {
         let keep = || Ok(upper::is_as_made(container)? && self.put_away(container)?);
-        self.release(container, keep)
+        self.release(&upper::dir(container), keep)
     }
 
-    /// The container's writable layer is not for others.
-    pub(crate) fn leave(&self, container: &Path) -> Result<()> {
-        self.release(container, || Ok(false)).map(drop)
+    /// The container's writable layer, of which this is the upper directory, is not for others.
+    pub(crate) fn leave(&self, upper: &Path) -> Result<()> {
+        self.release(upper, || Ok(false)).map(drop)
     }
 
     /// Removes it, so that it holds no layer.
@@ -97,7 +97,7 @@ impl Spare {
         durable::remove(&self.dir).map(drop).map_err(Error::from)
     }
 
-    fn release(&self, container: &Path, keep: impl FnOnce() -> io::Result<bool>) -> Result<bool> {
+    fn release(&self, upper: &Path, keep: impl FnOnce() -> io::Result<bool>) -> Result<bool> {
         let keep = || {
             keep().or_else(|error| {
                 // It is removed like others.
@@ -105,7 +105,7 @@ impl Spare {
                 Ok(false)
             })
         };
-        self.union.release(&upper::dir(container), keep).map_err(Error::at("let go of", container))
+        self.union.release(upper, keep).map_err(Error::at("let go of", upper))
     }
 
     fn put_away(&self, container: &Path) -> io::Result<bool> {

@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::Path;
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -214,15 +214,16 @@ impl Spares {
     }
 
     fn open(&self, create: bool) -> io::Result<Option<File>> {
-        match File::options().read(true).write(true).create(create).truncate(false).mode(0o600).open(self.path()) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        open_record(&self.mounts.run_dir().join("spare"), create)
     }
+}
 
-    fn path(&self) -> PathBuf {
-        self.mounts.run_dir().join("spare")
+/// Opens the file with what is written of something that is kept; none if it is not there and not made.
+pub(crate) fn open_record(path: &Path, create: bool) -> io::Result<Option<File>> {
+    match File::options().read(true).write(true).create(create).truncate(false).mode(0o600).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -14,16 +14,16 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, UnmountFlags};
+use rustix::mount::UnmountFlags;
 
-use crate::layer_mounts::LayerMounts;
+use crate::layer_mounts::{LayerMounts, open_tree};
 use crate::project;
-use crate::spare::{lock, put};
+use crate::spare::{lock, open_record, put};
 
 /// Where it is inside the layers' namespace.
 const PIN: &str = "/n/union";
@@ -77,10 +77,7 @@ impl SpareUnion {
     /// # Errors
     /// Those of `take`, and when the record cannot be changed.
     pub fn claim(&self, take: impl FnOnce() -> io::Result<bool>) -> io::Result<bool> {
-        let Some(file) = self.open(false)? else { return Ok(false) };
-        if !lock(&file)? {
-            return Ok(false);
-        }
+        let Some(file) = self.look(false)? else { return Ok(false) };
         let record = Record::read(&file);
         if record.given == 0 {
             return Ok(false);
@@ -95,28 +92,21 @@ impl SpareUnion {
     /// # Errors
     /// When the record or the namespace of the layers cannot be read.
     pub fn copy(&self, upper: &Path) -> io::Result<Option<OwnedFd>> {
-        let Some(file) = self.open(false)? else { return Ok(None) };
-        if !lock(&file)? || !Record::read(&file).is_of(upper)? {
+        let Some(file) = self.look(false)? else { return Ok(None) };
+        if !Record::read(&file).is_of(upper)? {
             return Ok(None);
         }
-        let copy = || {
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            Ok(rustix::mount::open_tree(CWD, PIN, flags).ok())
-        };
-        let mount = self.mounts.inside_existing(copy)?.flatten();
+        let mount = self.mounts.inside_existing(|| Ok(open_tree(Path::new(PIN)).ok()))?.flatten();
         mount.map_or(Ok(None), |mount| Ok(stands_on(&mount, upper)?.then_some(mount)))
     }
 
-    /// Gives back the union of the container with this upper directory: a `new` one, or else the one that is mounted. The process
-    /// has a single thread.
+    /// Gives back the union of the container with this upper directory: a second mount of a `new` one, or else the one that is
+    /// mounted. The process has a single thread.
     ///
     /// # Errors
     /// When it cannot be mounted or recorded. Then it is not kept.
     pub fn give(&self, upper: &Path, new: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let Some(file) = self.open(true)? else { return Ok(()) };
-        if !lock(&file)? {
-            return Ok(());
-        }
+        let Some(file) = self.look(true)? else { return Ok(()) };
         let Some(inode) = inode(upper)? else { return Ok(()) };
         match new {
             Some(new) => {
@@ -138,8 +128,7 @@ impl SpareUnion {
     /// # Errors
     /// Those of `keep`, and when the record cannot be read or changed.
     pub fn release(&self, upper: &Path, keep: impl FnOnce() -> io::Result<bool>) -> io::Result<bool> {
-        let Some(file) = self.open(false)? else { return Ok(false) };
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
+        let Some(file) = self.wait()? else { return Ok(false) };
         let record = Record::read(&file);
         if !record.is_of(upper)? {
             return Ok(false);
@@ -156,8 +145,7 @@ impl SpareUnion {
     /// # Errors
     /// When the record cannot be changed, or the mount cannot be taken away.
     pub fn forget(&self) -> io::Result<()> {
-        let Some(file) = self.open(false)? else { return Ok(()) };
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
+        let Some(file) = self.wait()? else { return Ok(()) };
         if Record::read(&file) == Record::default() { Ok(()) } else { self.drop_pinned(&file) }
     }
 
@@ -170,20 +158,24 @@ impl SpareUnion {
         self.mounts.inside_existing(unmount).map(drop)
     }
 
-    fn open(&self, create: bool) -> io::Result<Option<File>> {
-        let path = self.mounts.run_dir().join("union");
-        match File::options().read(true).write(true).create(create).truncate(false).mode(0o600).open(path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// The record, locked; none if there is none, or if others look at it now.
+    fn look(&self, create: bool) -> io::Result<Option<File>> {
+        let file = self.open(create)?;
+        file.map_or(Ok(None), |file| Ok(lock(&file)?.then_some(file)))
     }
-}
 
-/// A second mount of a union that is mounted nowhere yet, to be given back later; none before Linux 6.15.
-pub fn second(union: BorrowedFd<'_>) -> Option<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    rustix::mount::open_tree(union, "", flags).ok()
+    /// The record, locked as soon as that can be; none if there is none.
+    fn wait(&self) -> io::Result<Option<File>> {
+        let file = self.open(false)?;
+        if let Some(file) = &file {
+            rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::LockExclusive))?;
+        }
+        Ok(file)
+    }
+
+    fn open(&self, create: bool) -> io::Result<Option<File>> {
+        open_record(&self.mounts.run_dir().join("union"), create)
+    }
 }
 
 /// Whether this is a union whose root is that upper directory: what is told of one is told of the other, to the nanosecond of

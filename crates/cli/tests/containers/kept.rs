@@ -142,7 +142,7 @@ const SHORT: &str = "--network none";
 /// What a root needs in order to be kept: Linux 6.15.
 fn second_mounts() -> Result<(), String> {
     let made = strata_sys::detached::filesystem("tmpfs", &[], MountAttrFlags::empty()).unwrap();
-    strata_sys::spare_union::second(made.as_fd()).map(drop).ok_or_else(|| "copies of detached mounts".to_owned())
+    strata_sys::detached::copy(made.as_fd(), "", false).map(drop).map_err(|_| "copies of detached mounts".to_owned())
 }
 
 impl Lab {

@@ -17,9 +17,9 @@ use strata_layer::{Entry, LayerPath, LayerSink, tar, unpack};
 use strata_store::records::ContainerRecord;
 use strata_sys::failpoint;
 use strata_sys::root_dir::RootDir;
-use strata_types::Watch;
 use strata_types::ids::IdMaps;
 use strata_types::mount::Access;
+use strata_types::{ContainerId, Watch};
 
 use super::export::TarSink;
 use crate::container::{ContainerError, Known};
@@ -146,7 +146,7 @@ impl Engine {
         let is_root = path.components().all(|part| !matches!(part, std::path::Component::Normal(_)));
         // The whole tree is taken without /proc and its like.
         if state.status.is_alive() && !is_root {
-            return running_root(state.pid);
+            return self.running_root(&container.id, state.pid);
         }
         if !state.status.is_alive() && !known.document.mounts.is_empty() {
             // Something has to be there to be mounted on.
@@ -160,12 +160,18 @@ impl Engine {
         let container = &known.record;
         let state = self.process(&container.id).state()?;
         if state.status.is_alive() {
-            // What is open here may be written to after the container has ended.
-            strata_runtime::tell_joined(&self.settings().run_dir, &container.id)?;
-            return running_root(state.pid);
+            return self.running_root(&container.id, state.pid);
         }
         let snapshots = self.snapshots()?;
         self.with_volumes(known, snapshots.open_root(&snapshots.plan(&container.id, Access::ReadWrite)?)?)
+    }
+
+    /// The root of a running container, as its first process sees it.
+    fn running_root(&self, id: &ContainerId, pid: i32) -> Result<RootDir> {
+        // What is open here may be read and written after the container has ended.
+        strata_runtime::tell_joined(&self.settings().run_dir, id)?;
+        RootDir::open_host(Path::new(&format!("/proc/{pid}/root")))
+            .map_err(|source| Error::Read { what: "the container's filesystem".to_owned(), source })
     }
 
     /// The user a container runs as, by its own `/etc/passwd`.
@@ -329,12 +335,6 @@ fn options() -> Options {
 
 fn host_root() -> Result<RootDir> {
     RootDir::open_host(Path::new("/")).map_err(|source| Error::Read { what: "/".to_owned(), source })
-}
-
-/// The root of a running container, as its first process sees it.
-fn running_root(pid: i32) -> Result<RootDir> {
-    RootDir::open_host(Path::new(&format!("/proc/{pid}/root")))
-        .map_err(|source| Error::Read { what: "the container's filesystem".to_owned(), source })
 }
 
 /// A path in a container is always seen from its root.

@@ -15,8 +15,8 @@ use strata_sys::caps::CapSet;
 use strata_sys::layer_mounts::LayerMounts;
 use strata_sys::process::NamespaceSet;
 use strata_sys::spare::{Kind, Spares, Taken};
-use strata_sys::spare_union::{self, SpareUnion};
-use strata_sys::user_namespace;
+use strata_sys::spare_union::SpareUnion;
+use strata_sys::{detached, user_namespace};
 use strata_types::ContainerId;
 use strata_types::mount::{Mount, MountPlan, Union, Upper};
 
@@ -57,11 +57,13 @@ impl Root {
             return Ok((assemble(plan, layers)?, None));
         };
         let (union, upper) = (SpareUnion::new(layers.clone()), upper.dir.clone());
-        if let Some(mount) = union.copy(&upper)? {
+        let kept = union.copy(&upper).inspect_err(|error| tracing::debug!(%error, "no union that was kept"));
+        if let Ok(Some(mount)) = kept {
             return Ok((mount, Some(Self { union, upper, new: None })));
         }
         let mount = assemble(plan, layers)?;
-        let second = spare_union::second(mount.as_fd());
+        // Before Linux 6.15 what is mounted nowhere cannot be copied.
+        let second = detached::copy(mount.as_fd(), "", false).ok();
         Ok((mount, second.map(|new| Self { union, upper, new: Some(new) })))
     }
 

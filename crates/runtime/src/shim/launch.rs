@@ -55,8 +55,8 @@ pub(super) fn first(spec: &Spec, places: &Places, mut ahead: Option<FirstAhead>)
     let filter = seccomp::filter(&spec.process, &places.run_dir)?;
     let layers = LayerMounts::new(store_root(&places.dir), &places.run_dir);
     let maps = spec.namespaces.user.as_ref();
-    let (trees, root) =
-        if maps.is_none() { trees(spec, &layers).map(|(trees, root)| (Some(trees), root))? } else { (None, None) };
+    let (trees, root) = maps.is_none().then(|| trees(spec, &layers)).transpose()?.unzip();
+    let root = root.flatten();
     let network = network(&spec.namespaces.network, places)?;
     let ipc = spec.namespaces.ipc_of.as_ref().map(|id| ipc_of(id, places)).transpose()?;
     let pids = spec.namespaces.pid_of.as_ref().map(|id| open(&joined(id, Joined::Pids, places)?)).transpose()?;

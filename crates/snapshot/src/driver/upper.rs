@@ -21,6 +21,8 @@ const UPPER: &str = "upper";
 const WORK: &str = "work";
 /// The name of the project that both directories are in, if what they hold is limited.
 const PROJECT: &str = "upper.project";
+/// What of a container's directory the next one has, too.
+pub(crate) const LASTING: [&str; 2] = [UPPER, WORK];
 
 /// The mode of a new upper directory: that of the container's root directory.
 const MODE: u32 = 0o755;
@@ -35,9 +37,6 @@ pub(crate) fn dir(container: &Path) -> PathBuf {
 pub(crate) fn is_as_made(container: &Path) -> std::io::Result<bool> {
     Ok(spare_union::is_as_made(&dir(container), MODE, &container.join(WORK))? && !container.join(PROJECT).exists())
 }
-
-/// What of a container's directory the next one has, too.
-pub(crate) const LASTING: [&str; 2] = [UPPER, WORK];
 
 /// Makes both directories. The upper one's mode is that of the container's root directory. What they may hold can be limited
 /// for both together only: what is made in the one is moved into the other.
