@@ -45,6 +45,8 @@ pub mod resolve;
 pub mod root_dir;
 pub mod spare;
 pub mod spare_union;
+#[cfg(own_start)]
+mod start;
 pub mod thin;
 pub mod verity;
 pub mod zfs;
