@@ -1,11 +1,19 @@
 //! Says whether the program is linked with a C library whose start is ours (`src/start.rs`).
 
+use std::path::Path;
 use std::process::Command;
+
+/// What says the library's version, where it usually is.
+const FEATURES: &str = "/usr/include/features.h";
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(own_start)");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
+    // A system that was upgraded has another library. A file that is not there would run this at each build.
+    if Path::new(FEATURES).exists() {
+        println!("cargo::rerun-if-changed={FEATURES}");
+    }
     let target = |what: &str| std::env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
     let ours = target("OS") == "linux" && target("ARCH") == "x86_64" && target("ENV") == "gnu";
     if ours && is_static(&target("FEATURE")) && glibc() == Some((2, 36)) {
