@@ -51,8 +51,9 @@ unsafe extern "C" {
     fn _fini();
 }
 
-/// What the library's functions for memory take for the size of caches, in bytes. They are its own values for a processor that it does not know; from three
-/// quarters of the shared cache on they write past it. The variables are where `__libc_start_main` is, so they have to be here, too.
+/// What the library's functions for memory take for the size of caches, in bytes: its own values for a processor that it does not
+/// know. From three quarters of the shared cache on they write past it. They are where its `__libc_start_main` is, so they have to
+/// be here, too.
 mod caches {
     use std::ffi::{c_int, c_long};
 
@@ -129,15 +130,24 @@ unsafe extern "C" fn __libc_start_main(
 unsafe fn choose_functions() {
     // SAFETY: the linker made the table, of places in the program and functions that need nothing.
     unsafe {
-        let mut relocation = (&raw const __rela_iplt_start).cast::<Relocation>();
-        while relocation < (&raw const __rela_iplt_end).cast() {
-            *(*relocation).place = ((*relocation).choose)();
-            relocation = relocation.add(1);
+        for relocation in table(&raw const __rela_iplt_start, &raw const __rela_iplt_end) {
+            *relocation.place = (relocation.choose)();
         }
     }
 }
 
-/// Puts the kernel's random numbers where functions look whether the stack was written over, and where addresses in memory are mixed with one.
+/// What the linker put between two names.
+///
+/// # Safety
+///
+/// Both are the linker's, for one table of such things.
+unsafe fn table<T>(start: *const [T; 0], end: *const [T; 0]) -> &'static [T] {
+    // SAFETY: the caller says so; nothing writes these tables.
+    unsafe { std::slice::from_raw_parts(start.cast(), (end.addr() - start.addr()) / size_of::<T>()) }
+}
+
+/// Puts the kernel's random numbers where functions look whether the stack was written over, and where addresses in memory are
+/// mixed with one.
 ///
 /// # Safety
 ///
@@ -158,16 +168,13 @@ unsafe fn guard() {
 unsafe fn construct(count: c_int, arguments: *mut *mut c_char, environment: *mut *mut c_char) {
     // SAFETY: the tables are the linker's, and what is in them takes these three.
     unsafe {
-        let all = |start: *const Constructor, end: *const Constructor| {
-            let mut constructor = start;
-            while constructor < end {
-                (*constructor)(count, arguments, environment);
-                constructor = constructor.add(1);
-            }
-        };
-        all((&raw const __preinit_array_start).cast(), (&raw const __preinit_array_end).cast());
+        for constructor in table(&raw const __preinit_array_start, &raw const __preinit_array_end) {
+            constructor(count, arguments, environment);
+        }
         _init();
-        all((&raw const __init_array_start).cast(), (&raw const __init_array_end).cast());
+        for constructor in table(&raw const __init_array_start, &raw const __init_array_end) {
+            constructor(count, arguments, environment);
+        }
     }
 }
 
@@ -177,10 +184,8 @@ unsafe fn construct(count: c_int, arguments: *mut *mut c_char, environment: *mut
 unsafe extern "C" fn destruct(_: *mut c_void) {
     // SAFETY: the table is the linker's, and what is in it takes nothing.
     unsafe {
-        let mut destructor = (&raw const __fini_array_end).cast::<Destructor>();
-        while destructor > (&raw const __fini_array_start).cast() {
-            destructor = destructor.sub(1);
-            (*destructor)();
+        for destructor in table(&raw const __fini_array_start, &raw const __fini_array_end).iter().rev() {
+            destructor();
         }
         _fini();
     }
